@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `ecr-access`: parses the command line, runs the subcommand, exits with its code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ecr_access::cli::main()
+}

@@ -1,0 +1,57 @@
+# Every target does its own set-up. Builds are cached outside the clone, keyed by the lock files.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-record test lint bench crds cluster-up cluster-down tools image-binary
+
+CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
+RUST_KEY := $(shell cat Cargo.lock rust-toolchain.toml | sha256sum | cut -c1-16)
+export CARGO_TARGET_DIR ?= $(CACHE)/target-$(RUST_KEY)
+TOOLS := $(CACHE)/tools-1
+CARGO_DENY := $(TOOLS)/bin/cargo-deny
+MUSL := $(shell uname -m)-unknown-linux-musl
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## Install the chart on a real control plane and tell the story (KEEP=1 leaves it up)
+	@hack/demo.sh
+
+demo-record: ## Run the demo and store its output in docs/demo.txt
+	@hack/demo.sh --record docs/demo.txt
+
+test: ## Run every test: units, offline, and on a real control plane
+	cargo test --workspace --lib --bins --test it --test '*' --no-fail-fast -- --quiet
+	cargo test --workspace --doc
+
+lint: $(CARGO_DENY) ## Formatting, clippy, dependency rules, documentation, generated files
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	$(CARGO_DENY) --log-level warn check bans licenses sources
+	bash -n hack/*.sh tests/cluster/*.sh .ci/run
+
+bench: ## Benchmarks of one review and of one decision
+	cargo bench --workspace
+
+crds: ## Regenerate crds/ and the chart's copies from the types
+	cargo run --quiet -- crd --output-dir crds
+	mkdir -p charts/ecr-access/files/crds
+	cp crds/*.yaml charts/ecr-access/files/crds/
+
+cluster-up: ## Start a control plane with the operator on it, in the background
+	@hack/demo.sh --cluster-only
+
+cluster-down: ## Stop what cluster-up or KEEP=1 left running
+	@hack/demo.sh --down
+
+image-binary: ## The static binary of the container image
+	rustup target add $(MUSL)
+	CC_$(subst -,_,$(MUSL))=$${CC:-gcc} cargo build --release --locked --target $(MUSL)
+	@ls -l $(CARGO_TARGET_DIR)/$(MUSL)/release/ecr-access
+
+tools: $(CARGO_DENY) ## Install the pinned development tools into the cache
+
+$(CARGO_DENY):
+	cargo install --locked cargo-deny@0.20.2 --root $(TOOLS) --target-dir $(CACHE)/target-tools
+	rm -rf $(CACHE)/target-tools

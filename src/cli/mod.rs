@@ -1,0 +1,96 @@
+//! The command line: one binary with subcommands, and one place that turns their outcome into an exit code.
+//!
+//! Exit codes everywhere: 0 nothing denied, 1 some verdict is `Deny` or some admission `Rejected`, 2 bad input or usage.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod check;
+pub mod crd;
+pub mod evaluate;
+pub mod run;
+
+/// Predicts whether pods can pull their images from Amazon ECR, at admission and offline.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ecr-access",
+    version,
+    about = "Can this pod pull its images from Amazon ECR? Answered before the kubelet does.",
+    long_about = LONG_ABOUT,
+    after_help = AFTER_HELP
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator: the controller and the admission webhook (this is what the Helm chart starts)
+    Run(run::RunArgs),
+    /// Print the CustomResourceDefinitions that belong to this binary, as YAML
+    Crd(crd::CrdArgs),
+    /// Judge manifests offline, exactly as the webhook would
+    Check(check::CheckArgs),
+    /// Evaluate bare IAM requests against policies, one JSON line each
+    Evaluate(evaluate::EvaluateArgs),
+}
+
+const LONG_ABOUT: &str = "\
+ecr-access answers one question before the kubelet does: can this pod pull its images from Amazon ECR?
+
+An EcrAccessPolicy says who pulls (a role behind the service account, or a fixed role) and which IAM policies that
+principal has. A local IAM engine evaluates them for ecr:GetAuthorizationToken, ecr:BatchGetImage and
+ecr:GetDownloadUrlForLayer. What cannot be known is `Unknown`, never guessed.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  ecr-access check -f policy.yaml -f deployment.yaml     judge the pods of these manifests, no cluster needed
+  helm template my-app | ecr-access check -f policy.yaml -f -
+  ecr-access check -f manifests/ -o json | jq .summary
+  ecr-access crd | kubectl apply --server-side -f -       install the CRDs that match this binary
+
+Exit codes: 0 nothing denied, 1 something is denied or rejected, 2 bad input or usage.";
+
+/// What a subcommand found out, before it becomes an exit code.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Nothing was denied.
+    Clean,
+    /// Some verdict is `Deny` or some admission is `Rejected`.
+    Denied,
+    /// The input or the usage was bad; a message is on standard error.
+    BadInput,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> ExitCode {
+        match outcome {
+            Outcome::Clean => ExitCode::SUCCESS,
+            Outcome::Denied => ExitCode::from(1),
+            Outcome::BadInput => ExitCode::from(2),
+        }
+    }
+}
+
+/// Parses the command line, runs the subcommand and returns the exit code.
+///
+/// Usage errors are printed by `clap` and exit with 2, help and version with 0.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe while printing help is not worth a second error.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Crd(args) => crd::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+    };
+    outcome.into()
+}
