@@ -1,0 +1,79 @@
+//! The few things evaluation reads from an ARN ("Amazon Resource Names (ARNs)"): `arn:partition:service:region:account:resource`.
+
+/// The account field of an ARN; none where it is empty or the text is no ARN.
+pub(crate) fn account(arn: &str) -> Option<&str> {
+    let mut parts = arn.splitn(6, ':');
+    if parts.next() != Some("arn") {
+        return None;
+    }
+    let account = parts.nth(3)?;
+    parts.next()?;
+    (!account.is_empty()).then_some(account)
+}
+
+/// Whether `text` is twelve digits.
+pub(crate) fn is_account_id(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The account of `arn:…:iam::ACCOUNT:root`.
+pub(crate) fn account_of_root(arn: &str) -> Option<&str> {
+    let account = account(arn)?;
+    (is_iam(arn, "iam") && arn.splitn(6, ':').nth(5) == Some("root")).then_some(account)
+}
+
+/// `arn:P:sts::A:assumed-role/NAME/SESSION` read as `(P, A, NAME, SESSION)`.
+pub(crate) fn session_parts(arn: &str) -> Option<(&str, &str, &str, &str)> {
+    if !is_iam(arn, "sts") {
+        return None;
+    }
+    let partition = arn.split(':').nth(1)?;
+    let resource = arn.splitn(6, ':').nth(5)?;
+    let (name, session) = resource.strip_prefix("assumed-role/")?.split_once('/')?;
+    Some((partition, account(arn)?, name, session))
+}
+
+/// The ARN of the role of a session. A session ARN leaves out the path of its role, so this is the role without a path.
+pub(crate) fn role_of_session(arn: &str) -> Option<String> {
+    let (partition, account, name, _) = session_parts(arn)?;
+    Some(format!("arn:{partition}:iam::{account}:role/{name}"))
+}
+
+/// Whether the ARN names a role.
+pub(crate) fn is_role(arn: &str) -> bool {
+    is_iam(arn, "iam") && arn.splitn(6, ':').nth(5).is_some_and(|resource| resource.starts_with("role/"))
+}
+
+/// Whether the session ARN `session` can be one of the role `role`: same account, and the last part of the role's path.
+pub(crate) fn session_may_be_of(session: &str, role: &str) -> bool {
+    let Some((_, of, name, _)) = session_parts(session) else { return false };
+    is_role(role) && account(role) == Some(of) && role.rsplit('/').next() == Some(name)
+}
+
+fn is_iam(arn: &str, service: &str) -> bool {
+    let mut parts = arn.split(':');
+    parts.next() == Some("arn") && parts.next().is_some() && parts.next() == Some(service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_accounts() {
+        assert_eq!(account("arn:aws:iam::111122223333:role/a"), Some("111122223333"));
+        assert_eq!(account("arn:aws:s3:::bucket"), None);
+        assert_eq!(account("111122223333"), None);
+        assert_eq!(account_of_root("arn:aws-cn:iam::111122223333:root"), Some("111122223333"));
+        assert_eq!(account_of_root("arn:aws:iam::111122223333:role/root"), None);
+    }
+
+    #[test]
+    fn derives_the_role_of_a_session() {
+        let session = "arn:aws:sts::111122223333:assumed-role/app/s-1";
+        assert_eq!(role_of_session(session).as_deref(), Some("arn:aws:iam::111122223333:role/app"));
+        assert_eq!(role_of_session("arn:aws:iam::111122223333:role/app"), None);
+        assert!(session_may_be_of(session, "arn:aws:iam::111122223333:role/path/app"));
+        assert!(!session_may_be_of(session, "arn:aws:iam::111122223333:role/other"));
+    }
+}

@@ -1,0 +1,338 @@
+//! A small JSON reader that keeps what policies need and other readers drop: the order of keys, repeated keys, and the
+//! exact spelling of numbers. Depth and size are bounded, time is linear.
+
+use std::fmt;
+
+/// Nesting beyond this is refused: a policy needs six levels.
+pub(crate) const MAX_DEPTH: usize = 64;
+/// Texts beyond this many bytes are refused; the largest AWS managed policies have about 100 KB.
+pub(crate) const MAX_BYTES: usize = 1024 * 1024;
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Json {
+    Null,
+    Bool(bool),
+    /// As spelled.
+    Number(String),
+    String(String),
+    Array(Vec<Json>),
+    /// In order, repeated keys kept.
+    Object(Vec<(String, Json)>),
+}
+
+impl Json {
+    /// The kind of value, for messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::Array(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+/// Why a text is not a JSON value.
+#[derive(Debug)]
+pub(crate) struct JsonError {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) message: String,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at line {} column {}", self.message, self.line, self.column)
+    }
+}
+
+/// Reads one JSON value that fills the whole text.
+pub(crate) fn read(text: &str) -> Result<Json, JsonError> {
+    let mut reader = Reader { text, at: 0 };
+    if text.len() > MAX_BYTES {
+        return Err(JsonError { line: 1, column: 1, message: format!("the document has more than {MAX_BYTES} bytes") });
+    }
+    let value = reader.value(0)?;
+    reader.blank();
+    match reader.peek() {
+        None => Ok(value),
+        Some(_) => Err(reader.error("text follows the document")),
+    }
+}
+
+/// Takes over a value that `serde_json` read; repeated keys are gone by then.
+pub(crate) fn from_value(value: &serde_json::Value, depth: usize) -> Result<Json, JsonError> {
+    if depth > MAX_DEPTH {
+        return Err(JsonError { line: 1, column: 1, message: too_deep() });
+    }
+    Ok(match value {
+        serde_json::Value::Null => Json::Null,
+        serde_json::Value::Bool(b) => Json::Bool(*b),
+        serde_json::Value::Number(n) => Json::Number(n.to_string()),
+        serde_json::Value::String(s) => Json::String(s.clone()),
+        serde_json::Value::Array(items) => {
+            Json::Array(items.iter().map(|item| from_value(item, depth + 1)).collect::<Result<_, _>>()?)
+        }
+        serde_json::Value::Object(map) => Json::Object(
+            map.iter()
+                .map(|(key, item)| Ok((key.clone(), from_value(item, depth + 1)?)))
+                .collect::<Result<_, JsonError>>()?,
+        ),
+    })
+}
+
+fn too_deep() -> String {
+    format!("the document nests deeper than {MAX_DEPTH} levels")
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn error(&self, message: impl Into<String>) -> JsonError {
+        let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
+        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        let column = 1 + before.iter().rev().take_while(|b| **b != b'\n').count();
+        JsonError { line, column, message: message.into() }
+    }
+
+    fn blank(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn unexpected(&self, wanted: &str) -> JsonError {
+        match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
+            None => self.error(format!("the document ends where {wanted} should stand")),
+            Some(c) => self.error(format!("`{}` stands where {wanted} should", c.escape_default())),
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Json, JsonError> {
+        if depth > MAX_DEPTH {
+            return Err(self.error(too_deep()));
+        }
+        self.blank();
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => Ok(Json::String(self.string()?)),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => {
+                for (word, value) in [("true", Json::Bool(true)), ("false", Json::Bool(false)), ("null", Json::Null)] {
+                    if self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+                        self.at += word.len();
+                        return Ok(value);
+                    }
+                }
+                Err(self.unexpected("a value"))
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Json, JsonError> {
+        self.at += 1;
+        let mut fields = Vec::new();
+        self.blank();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Json::Object(fields));
+        }
+        loop {
+            self.blank();
+            if self.peek() != Some(b'"') {
+                return Err(self.unexpected("a quoted key"));
+            }
+            let key = self.string()?;
+            self.blank();
+            if self.peek() != Some(b':') {
+                return Err(self.unexpected("`:`"));
+            }
+            self.at += 1;
+            let value = self.value(depth + 1)?;
+            fields.push((key, value));
+            self.blank();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(Json::Object(fields));
+                }
+                _ => return Err(self.unexpected("`,` or `}`")),
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Json, JsonError> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.blank();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Json::Array(items));
+        }
+        loop {
+            items.push(self.value(depth + 1)?);
+            self.blank();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(Json::Array(items));
+                }
+                _ => return Err(self.unexpected("`,` or `]`")),
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<Json, JsonError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        let first = self.peek();
+        let whole = self.digits();
+        if whole == 0 || (whole > 1 && first == Some(b'0')) {
+            self.at = start;
+            return Err(self.error("not a JSON number"));
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            if self.digits() == 0 {
+                return Err(self.unexpected("a digit"));
+            }
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return Err(self.unexpected("a digit"));
+            }
+        }
+        Ok(Json::Number(self.text.get(start..self.at).unwrap_or_default().to_owned()))
+    }
+
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn string(&mut self) -> Result<String, JsonError> {
+        self.at += 1;
+        let mut out = String::new();
+        loop {
+            let start = self.at;
+            while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
+                self.at += 1;
+            }
+            out.push_str(self.text.get(start..self.at).unwrap_or_default());
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    out.push(self.escape()?);
+                }
+                Some(_) => return Err(self.error("a control character stands in a string")),
+                None => return Err(self.error("the document ends in a string")),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let c = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                let high = self.hex()?;
+                if !(0xd800..0xe000).contains(&high) {
+                    return char::from_u32(high).ok_or_else(|| self.error("not a character"));
+                }
+                // A character beyond U+FFFF is written as two escapes.
+                if high < 0xdc00 && self.text.get(self.at..).is_some_and(|rest| rest.starts_with("\\u")) {
+                    self.at += 2;
+                    let low = self.hex()?;
+                    if (0xdc00..0xe000).contains(&low) {
+                        let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                        return char::from_u32(code).ok_or_else(|| self.error("not a character"));
+                    }
+                }
+                return Err(self.error("half of a surrogate pair stands alone"));
+            }
+            _ => return Err(self.error("not an escape of JSON")),
+        };
+        self.at += 1;
+        Ok(c)
+    }
+
+    fn hex(&mut self) -> Result<u32, JsonError> {
+        let digits = self.text.get(self.at..self.at + 4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        match digits.and_then(|d| u32::from_str_radix(d, 16).ok()) {
+            Some(code) => {
+                self.at += 4;
+                Ok(code)
+            }
+            None => Err(self.error("`\\u` wants four hexadecimal digits")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_order_repeats_and_spelling() {
+        let value = read(r#" {"b": 1.50, "a": [true, null, "A\n\ud83d\ude00"], "b": 012e}"#.replace("012e", "1e3").as_str());
+        let Ok(Json::Object(fields)) = value else { panic!("{value:?}") };
+        let keys: Vec<&str> = fields.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["b", "a", "b"]);
+        assert_eq!(fields[0].1, Json::Number("1.50".into()));
+        assert_eq!(fields[2].1, Json::Number("1e3".into()));
+        let Json::Array(items) = &fields[1].1 else { panic!() };
+        assert_eq!(items[2], Json::String("A\n😀".into()));
+    }
+
+    #[test]
+    fn refuses_what_json_refuses() {
+        for text in ["", "{", "[1,]", "{\"a\" 1}", "01", "\"\\ud800\"", "\"a\nb\"", "{} {}", "nul", "\"\\u12\"", "-", "1."] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_and_size_are_bounded() {
+        let deep = "[".repeat(500_000);
+        assert!(read(&deep).unwrap_err().message.contains("64 levels"));
+        assert!(read(&" ".repeat(MAX_BYTES + 1)).unwrap_err().message.contains("bytes"));
+    }
+
+    #[test]
+    fn errors_tell_the_place() {
+        assert_eq!(read("{\n  \"a\": x}").unwrap_err().to_string(), "`x` stands where a value should at line 2 column 8");
+    }
+}
