@@ -1,1 +1,23 @@
+#![doc = include_str!("../README.md")]
 
+mod arn;
+mod condition;
+mod document;
+mod evaluate;
+mod explain;
+mod json;
+mod pattern;
+mod request;
+mod settle;
+mod truth;
+mod validate;
+
+pub use document::{DocumentError, Policy};
+pub use evaluate::{decide, evaluate};
+pub use explain::nearest_miss;
+pub use request::{
+    Account, Context, Decision, Environment, Fact, Layer, MissedPart, Missing, NamedPolicy, NearMiss, Outcome, PolicyState,
+    Principal, Request,
+};
+pub use settle::missing;
+pub use validate::{PolicyType, validate};

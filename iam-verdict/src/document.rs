@@ -1,0 +1,499 @@
+//! Reading a policy document: from text to matchers.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::arn;
+use crate::condition::Condition;
+use crate::condition::operator::Operator;
+use crate::json::{self, Json};
+use crate::pattern::{Pattern, Wildcards};
+use crate::request::Context;
+use crate::truth::Truth;
+
+/// Why a document is refused, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentError {
+    /// A JSON path, for example `$.Statement[0].Effect`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it, where that is known.
+    pub hint: Option<String>,
+}
+
+impl DocumentError {
+    pub(crate) fn new(path: impl fmt::Display, message: impl Into<String>) -> Self {
+        Self { path: path.to_string(), message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.path, self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for DocumentError {}
+
+/// Effect of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Allow,
+    Deny,
+}
+
+/// A compiled policy document. Compile once, share in an [`Arc`](std::sync::Arc), evaluate often.
+///
+/// ```
+/// use iam_verdict::Policy;
+/// let error = Policy::parse(r#"{"Statement": {"Effect": "allow", "Action": "*", "Resource": "*"}}"#).unwrap_err();
+/// assert_eq!(error.path, "$.Statement.Effect");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(crate) statements: Box<[Statement]>,
+    keys: Box<[String]>,
+}
+
+/// A compiled statement.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement {
+    /// Sid, or `#index`.
+    pub(crate) label: Box<str>,
+    pub(crate) effect: Effect,
+    pub(crate) principal: Option<PrincipalClause>,
+    pub(crate) action: Clause,
+    /// None: the policy is attached to its resource.
+    pub(crate) resource: Option<Clause>,
+    pub(crate) conditions: Box<[Condition]>,
+}
+
+/// `Action`, `NotAction`, `Resource` or `NotResource`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Clause {
+    pub(crate) negated: bool,
+    pub(crate) entries: Box<[Entry]>,
+}
+
+/// One entry of a clause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) text: Box<str>,
+    pub(crate) pattern: Pattern,
+    /// The pattern with the missing fields of a short ARN.
+    pub(crate) completed: Option<Pattern>,
+}
+
+/// `Principal` or `NotPrincipal`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PrincipalClause {
+    pub(crate) negated: bool,
+    pub(crate) entries: Box<[PrincipalEntry]>,
+}
+
+/// One principal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PrincipalEntry {
+    Everyone,
+    /// An account id, alone or as `arn:…:root`.
+    Account(Box<str>),
+    /// Any other ARN under `AWS`.
+    Arn(Box<str>),
+    /// A service, a federated provider, or a canonical user: matched by its text.
+    Other(Box<str>),
+}
+
+impl Clause {
+    /// Whether an action matches; never Unknown, actions have no variables.
+    pub(crate) fn matches_action(&self, action: &str) -> bool {
+        self.entries.iter().any(|entry| entry.pattern.matches_plain(action)) != self.negated
+    }
+
+    /// Whether a resource matches.
+    pub(crate) fn matches_resource(&self, resource: &str, context: &Context) -> Truth {
+        let hit = Truth::any(&self.entries, |entry| entry.matches_resource(resource, context));
+        if self.negated { !hit } else { hit }
+    }
+}
+
+impl Entry {
+    pub(crate) fn matches_resource(&self, resource: &str, context: &Context) -> Truth {
+        // IAM-RES-6: an action without resource-level support is granted on `*` alone.
+        if resource == "*" {
+            return Truth::from(self.pattern.is_any());
+        }
+        let completed = || self.completed.as_ref().map_or(Truth::False, |pattern| pattern.matches(resource, context));
+        match self.pattern.matches(resource, context) {
+            Truth::True => Truth::True,
+            other => other | completed(),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads a document as evaluation does: what AWS stores is accepted, short ARNs are completed. Use
+    /// [`validate`](crate::validate) to ask whether AWS would take the document.
+    ///
+    /// # Errors
+    /// Where the text is no JSON, or no policy: unknown or repeated elements, wrong types, a wrong `Effect` or
+    /// `Version`, both or neither of `Action` and `NotAction`, both of `Resource` and `NotResource`, an operator that
+    /// does not exist.
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        let json = json::read(text).map_err(|error| DocumentError::new("$", format!("not JSON: {error}")))?;
+        Self::compile(&json)
+    }
+
+    /// As [`parse`](Self::parse), from a value that was read already. Repeated keys and the spelling of numbers are
+    /// lost by then.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn from_value(value: &serde_json::Value) -> Result<Self, DocumentError> {
+        let json = json::from_value(value, 0).map_err(|error| DocumentError::new("$", error.message))?;
+        Self::compile(&json)
+    }
+
+    /// The context keys that conditions and policy variables read, lower-cased and sorted.
+    pub fn condition_keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(String::as_str)
+    }
+
+    fn compile(json: &Json) -> Result<Self, DocumentError> {
+        let path = Path::root();
+        let fields = object(json, &path)?;
+        known_fields(fields, &path, &["Version", "Id", "Statement"])?;
+        let modern = match field(fields, "Version") {
+            None => false,
+            Some(version) => match string(version, &path.field("Version"))? {
+                "2012-10-17" => true,
+                "2008-10-17" => false,
+                other => {
+                    return Err(DocumentError::new(path.field("Version"), format!("`{other}` is not a version of the policy language"))
+                        .hint("write `2012-10-17`"));
+                }
+            },
+        };
+        if let Some(id) = field(fields, "Id") {
+            string(id, &path.field("Id"))?;
+        }
+        let at = path.field("Statement");
+        let statements = match field(fields, "Statement") {
+            None => return Err(DocumentError::new(&path, "`Statement` is missing")),
+            Some(Json::Array(items)) => {
+                let compile = |(index, item)| Statement::compile(item, index, &at.index(index), modern);
+                items.iter().enumerate().map(compile).collect::<Result<Box<[_]>, _>>()?
+            }
+            Some(single) => Box::new([Statement::compile(single, 0, &at, modern)?]),
+        };
+        let mut keys = BTreeSet::new();
+        for statement in &statements {
+            for condition in &statement.conditions {
+                keys.insert(condition.key.to_string());
+                keys.extend(condition.variables().map(|variable| variable.key.to_string()));
+            }
+            for entry in statement.resource.iter().flat_map(|clause| &clause.entries) {
+                keys.extend(entry.pattern.variables().map(|variable| variable.key.to_string()));
+            }
+        }
+        Ok(Self { statements, keys: keys.into_iter().collect() })
+    }
+}
+
+impl Statement {
+    fn compile(json: &Json, index: usize, path: &Path<'_>, modern: bool) -> Result<Self, DocumentError> {
+        let fields = object(json, path)?;
+        known_fields(
+            fields,
+            path,
+            &["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"],
+        )?;
+        let sid = match field(fields, "Sid") {
+            Some(sid) => string(sid, &path.field("Sid"))?,
+            None => "",
+        };
+        let label = if sid.is_empty() { format!("#{index}") } else { sid.to_owned() };
+        let effect = match field(fields, "Effect") {
+            None => return Err(DocumentError::new(path, "`Effect` is missing").hint("write `Allow` or `Deny`")),
+            Some(effect) => match string(effect, &path.field("Effect"))? {
+                "Allow" => Effect::Allow,
+                "Deny" => Effect::Deny,
+                other => {
+                    return Err(DocumentError::new(path.field("Effect"), format!("`{other}` is not an effect"))
+                        .hint("write `Allow` or `Deny`, with this capital letter"));
+                }
+            },
+        };
+        let action = one_of(fields, path, "Action", "NotAction")?
+            .ok_or_else(|| DocumentError::new(path, "neither `Action` nor `NotAction` is there"))?;
+        let resource = one_of(fields, path, "Resource", "NotResource")?;
+        let principal = one_of(fields, path, "Principal", "NotPrincipal")?;
+        Ok(Self {
+            label: label.into(),
+            effect,
+            principal: match principal {
+                None => None,
+                Some((name, json)) => Some(PrincipalClause {
+                    negated: name.starts_with("Not"),
+                    entries: principals(json, &path.field(name))?,
+                }),
+            },
+            action: Clause {
+                negated: action.0.starts_with("Not"),
+                entries: strings(action.1, &path.field(action.0))?.into_iter().map(Entry::action).collect(),
+            },
+            resource: match resource {
+                None => None,
+                Some((name, json)) => Some(Clause {
+                    negated: name.starts_with("Not"),
+                    entries: strings(json, &path.field(name))?.into_iter().map(|text| Entry::resource(text, modern)).collect(),
+                }),
+            },
+            conditions: match field(fields, "Condition") {
+                None => Box::default(),
+                Some(json) => conditions(json, &path.field("Condition"), modern)?,
+            },
+        })
+    }
+}
+
+impl Entry {
+    fn action(text: &str) -> Self {
+        Self { text: text.into(), pattern: Pattern::new(text, Wildcards::Free, false, true), completed: None }
+    }
+
+    fn resource(text: &str, variables: bool) -> Self {
+        let pattern = Pattern::new(text, Wildcards::Resource, variables, false);
+        // IAM-RES-5: fields that an ARN leaves out at its end are completed with `*`.
+        let short = text.starts_with("arn:") && text.matches(':').count() < 5;
+        let completed = short.then(|| {
+            let missing = 5 - text.matches(':').count();
+            Pattern::new(&format!("{text}{}", ":*".repeat(missing)), Wildcards::Resource, variables, false)
+        });
+        Self { text: text.into(), pattern, completed }
+    }
+}
+
+fn principals(json: &Json, path: &Path<'_>) -> Result<Box<[PrincipalEntry]>, DocumentError> {
+    if let Json::String(text) = json {
+        return match text.as_str() {
+            "*" => Ok(Box::new([PrincipalEntry::Everyone])),
+            other => Err(DocumentError::new(path, format!("`{other}` is not a principal"))
+                .hint("write `\"*\"` or an object such as `{\"AWS\": \"arn:…\"}`")),
+        };
+    }
+    let fields = object(json, path)?;
+    known_fields(fields, path, &["AWS", "Service", "Federated", "CanonicalUser"])?;
+    let mut entries = Vec::new();
+    for (kind, json) in fields {
+        for text in strings(json, &path.field(kind))? {
+            entries.push(match kind.as_str() {
+                "AWS" if text == "*" => PrincipalEntry::Everyone,
+                "AWS" if arn::is_account_id(text) => PrincipalEntry::Account(text.into()),
+                "AWS" => match arn::account_of_root(text) {
+                    Some(account) => PrincipalEntry::Account(account.into()),
+                    None => PrincipalEntry::Arn(text.into()),
+                },
+                _ => PrincipalEntry::Other(text.into()),
+            });
+        }
+    }
+    Ok(entries.into_boxed_slice())
+}
+
+fn conditions(json: &Json, path: &Path<'_>, modern: bool) -> Result<Box<[Condition]>, DocumentError> {
+    let mut all = Vec::new();
+    let operators = object(json, path)?;
+    no_repeats(operators, path)?;
+    for (name, block) in operators {
+        let at = path.field(name);
+        let Some(operator) = Operator::parse(name) else {
+            let error = DocumentError::new(&at, format!("`{name}` is not a condition operator"));
+            return Err(match Operator::suggestion(name) {
+                Some(close) => error.hint(format!("did you mean `{close}`?")),
+                None => error,
+            });
+        };
+        let lines = object(block, &at)?;
+        no_repeats(lines, &at)?;
+        for (key, values) in lines {
+            let texts = scalars(values, &at.field(key))?;
+            all.push(Condition::new(operator, name, key, &texts, modern));
+        }
+    }
+    Ok(all.into_boxed_slice())
+}
+
+/// A place in a document; printed only when an error needs it.
+#[derive(Clone, Copy)]
+pub(crate) struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Root,
+    Field(&'a str),
+    Index(usize),
+}
+
+impl<'a> Path<'a> {
+    pub(crate) const fn root() -> Self {
+        Self { parent: None, step: Step::Root }
+    }
+
+    pub(crate) const fn field(&'a self, name: &'a str) -> Self {
+        Self { parent: Some(self), step: Step::Field(name) }
+    }
+
+    pub(crate) const fn index(&'a self, index: usize) -> Self {
+        Self { parent: Some(self), step: Step::Index(index) }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        match self.step {
+            Step::Root => f.write_str("$"),
+            Step::Index(index) => write!(f, "[{index}]"),
+            Step::Field(name) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) => write!(f, ".{name}"),
+            Step::Field(name) => write!(f, "[{name:?}]"),
+        }
+    }
+}
+
+pub(crate) fn field<'a>(fields: &'a [(String, Json)], name: &str) -> Option<&'a Json> {
+    fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+pub(crate) fn object<'a>(json: &'a Json, path: &Path<'_>) -> Result<&'a [(String, Json)], DocumentError> {
+    match json {
+        Json::Object(fields) => Ok(fields),
+        other => Err(DocumentError::new(path, format!("an object should stand here, not {}", other.kind()))),
+    }
+}
+
+pub(crate) fn string<'a>(json: &'a Json, path: &Path<'_>) -> Result<&'a str, DocumentError> {
+    match json {
+        Json::String(text) => Ok(text),
+        other => {
+            let error = DocumentError::new(path, format!("a string should stand here, not {}", other.kind()));
+            Err(if let Json::Number(number) = other { error.hint(format!("write `\"{number}\"`")) } else { error })
+        }
+    }
+}
+
+/// A string or a list of strings.
+pub(crate) fn strings<'a>(json: &'a Json, path: &Path<'_>) -> Result<Vec<&'a str>, DocumentError> {
+    match json {
+        Json::Array(items) => items.iter().enumerate().map(|(index, item)| string(item, &path.index(index))).collect(),
+        Json::String(text) => Ok(vec![text]),
+        other => Err(DocumentError::new(path, format!("a string or a list of strings should stand here, not {}", other.kind()))),
+    }
+}
+
+/// A string, boolean or number, or a list of them, as text.
+pub(crate) fn scalars(json: &Json, path: &Path<'_>) -> Result<Vec<String>, DocumentError> {
+    let scalar = |json: &Json, path: &Path<'_>| match json {
+        Json::String(text) | Json::Number(text) => Ok(text.clone()),
+        Json::Bool(flag) => Ok(flag.to_string()),
+        other => Err(DocumentError::new(path, format!("a string, a number or a boolean should stand here, not {}", other.kind()))),
+    };
+    match json {
+        Json::Array(items) => items.iter().enumerate().map(|(index, item)| scalar(item, &path.index(index))).collect(),
+        single => Ok(vec![scalar(single, path)?]),
+    }
+}
+
+/// Refuses repeated keys: AWS does, and readers that take the first or the last would differ.
+pub(crate) fn no_repeats(fields: &[(String, Json)], path: &Path<'_>) -> Result<(), DocumentError> {
+    let mut seen = BTreeSet::new();
+    match fields.iter().find(|(key, _)| !seen.insert(key.as_str())) {
+        Some((key, _)) => Err(DocumentError::new(path, format!("`{key}` stands twice")).hint("merge the two")),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn known_fields(fields: &[(String, Json)], path: &Path<'_>, known: &[&str]) -> Result<(), DocumentError> {
+    for (key, _) in fields {
+        if !known.contains(&key.as_str()) {
+            let error = DocumentError::new(path.field(key), format!("`{key}` is not an element that may stand here"));
+            let singular = |name: &&&str| {
+                name.eq_ignore_ascii_case(key) || name.eq_ignore_ascii_case(key.strip_suffix('s').unwrap_or(key))
+            };
+            return Err(match known.iter().find(singular) {
+                Some(close) => error.hint(format!("did you mean `{close}`?")),
+                None => error,
+            });
+        }
+    }
+    no_repeats(fields, path)
+}
+
+/// The element and its `Not` form exclude each other.
+pub(crate) fn one_of<'a>(
+    fields: &'a [(String, Json)],
+    path: &Path<'_>,
+    name: &'static str,
+    negated: &'static str,
+) -> Result<Option<(&'static str, &'a Json)>, DocumentError> {
+    match (field(fields, name), field(fields, negated)) {
+        (Some(_), Some(_)) => Err(DocumentError::new(path, format!("`{name}` and `{negated}` exclude each other"))),
+        (Some(json), None) => Ok(Some((name, json))),
+        (None, Some(json)) => Ok(Some((negated, json))),
+        (None, None) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path_of(text: &str) -> String {
+        Policy::parse(text).unwrap_err().path
+    }
+
+    #[test]
+    fn errors_carry_the_path() {
+        assert_eq!(path_of("[]"), "$");
+        assert_eq!(path_of("{}"), "$");
+        assert_eq!(path_of(r#"{"Version":"2012","Statement":[]}"#), "$.Version");
+        assert_eq!(path_of(r#"{"Statement":[{"Effect":"Allow","Resource":"*"}]}"#), "$.Statement[0]");
+        assert_eq!(path_of(r#"{"Statement":[{"Effect":"Allow","Action":["a:b",1],"Resource":"*"}]}"#), "$.Statement[0].Action[1]");
+        assert_eq!(path_of(r#"{"Statement":{"Effect":"Allow","Action":"*","Actions":"*"}}"#), "$.Statement.Actions");
+        let text = r#"{"Statement":[{"Effect":"Allow","Action":"*","Condition":{"StringEquals":{"aws:a":[null]}}}]}"#;
+        assert_eq!(path_of(text), r#"$.Statement[0].Condition.StringEquals["aws:a"][0]"#);
+    }
+
+    #[test]
+    fn messages_hint() {
+        let error = Policy::parse(r#"{"Statement":[{"Effect":"allow","Action":"*","Resource":"*"}]}"#).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`$.Statement[0].Effect`: `allow` is not an effect (write `Allow` or `Deny`, with this capital letter)"
+        );
+    }
+
+    #[test]
+    fn both_readers_agree() {
+        let text = r#"{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Deny","NotAction":"a:*","Resource":"arn:aws:ecr:*:*:${aws:PrincipalTag/T}",
+            "Condition":{"NumericLessThan":{"aws:MultiFactorAuthAge":300},"Bool":{"aws:SecureTransport":true}}}]}"#;
+        let read = Policy::parse(text).unwrap();
+        let value = Policy::from_value(&serde_json::from_str(text).unwrap()).unwrap();
+        assert_eq!(read.condition_keys().collect::<Vec<_>>(), ["aws:multifactorauthage", "aws:principaltag/t", "aws:securetransport"]);
+        assert_eq!(read.condition_keys().collect::<Vec<_>>(), value.condition_keys().collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,334 @@
+//! Patterns with `*`, `?` and policy variables, matched without backtracking beyond the last star.
+
+use crate::condition::variable::{self, Variable};
+use crate::request::Context;
+use crate::truth::Truth;
+
+/// One piece of a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// This text.
+    Text(Box<str>),
+    /// `?`: one character.
+    One,
+    /// `?` in one of the first five fields of an ARN: one character but `:`.
+    OneInside,
+    /// `*`: any text.
+    Any,
+    /// `*` that stays inside its field of an ARN: any text without `:`.
+    AnyInside,
+    /// `${…}`: the value of a context key, taken literally.
+    Variable(Variable),
+}
+
+/// How wildcards of a pattern are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wildcards {
+    /// `*` and `?` are ordinary characters.
+    None,
+    /// `*` matches any text.
+    Free,
+    /// The pattern of a Resource element: `*` crosses `:` where it ends a field, and in the resource part.
+    Resource,
+    /// The pattern of an ARN operator: fields are compared one by one.
+    Arn,
+}
+
+/// A compiled pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pattern {
+    tokens: Box<[Token]>,
+    /// Letters match in either case.
+    fold: bool,
+    variables: bool,
+}
+
+impl Pattern {
+    /// Compiles `text`. `variables` says whether `${…}` is special (Version 2012-10-17 and a place that allows it).
+    pub(crate) fn new(text: &str, wildcards: Wildcards, variables: bool, fold: bool) -> Self {
+        let mut tokens = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        let mut fields = 0_usize;
+        while let Some(c) = rest.chars().next() {
+            let mut tail = rest.get(c.len_utf8()..).unwrap_or_default();
+            // IAM-VAR-3: in Resource, variables stand after the fifth colon only.
+            let variable_here = variables && (wildcards != Wildcards::Resource || fields >= 5);
+            if c == '$' && variable_here {
+                match variable::parse(rest) {
+                    Some((variable::Parsed::Escape(escaped), tail)) => {
+                        literal.push(escaped);
+                        rest = tail;
+                        continue;
+                    }
+                    Some((variable::Parsed::Variable(variable), tail)) => {
+                        flush(&mut literal, &mut tokens);
+                        tokens.push(Token::Variable(variable));
+                        rest = tail;
+                        continue;
+                    }
+                    None => {}
+                }
+            }
+            let inside = matches!(wildcards, Wildcards::Resource | Wildcards::Arn) && fields < 5;
+            match c {
+                '*' if wildcards != Wildcards::None => {
+                    flush(&mut literal, &mut tokens);
+                    // A run of stars is one star; taken at once, so that a long run costs no more than its length.
+                    tail = tail.trim_start_matches('*');
+                    let ends_field = tail.is_empty() || tail.starts_with(':');
+                    let crosses = !inside || (wildcards == Wildcards::Resource && ends_field);
+                    tokens.push(if crosses { Token::Any } else { Token::AnyInside });
+                }
+                '?' if wildcards != Wildcards::None => {
+                    flush(&mut literal, &mut tokens);
+                    tokens.push(if inside { Token::OneInside } else { Token::One });
+                }
+                c => {
+                    fields += usize::from(c == ':');
+                    literal.push(c);
+                }
+            }
+            rest = tail;
+        }
+        flush(&mut literal, &mut tokens);
+        let variables = tokens.iter().any(|token| matches!(token, Token::Variable(_)));
+        Self { tokens: tokens.into_boxed_slice(), fold, variables }
+    }
+
+    /// Whether the pattern is `*` alone.
+    pub(crate) fn is_any(&self) -> bool {
+        matches!(self.tokens.as_ref(), [Token::Any])
+    }
+
+    /// The variables in the pattern.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.tokens.iter().filter_map(|token| match token {
+            Token::Variable(variable) => Some(variable),
+            _ => None,
+        })
+    }
+
+    /// Whether the pattern has variables.
+    pub(crate) fn has_variables(&self) -> bool {
+        self.variables
+    }
+
+    /// Whether letters match in either case.
+    pub(crate) fn folds(&self) -> bool {
+        self.fold
+    }
+
+    pub(crate) fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// A pattern of these tokens.
+    pub(crate) fn from_tokens(tokens: Vec<Token>, fold: bool) -> Self {
+        let variables = tokens.iter().any(|token| matches!(token, Token::Variable(_)));
+        let mut merged: Vec<Token> = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            match (merged.last_mut(), token) {
+                (Some(Token::Text(last)), Token::Text(next)) => *last = format!("{last}{next}").into_boxed_str(),
+                (_, token) => merged.push(token),
+            }
+        }
+        Self { tokens: merged.into_boxed_slice(), fold, variables }
+    }
+
+    /// The text, where the pattern has neither wildcards nor variables.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match self.tokens.as_ref() {
+            [] => Some(""),
+            [Token::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether the pattern matches `text`; variables are read from `context`.
+    ///
+    /// IAM-VAR-5: a variable whose key has no value makes the pattern match nothing.
+    pub(crate) fn matches(&self, text: &str, context: &Context) -> Truth {
+        if self.variables {
+            let mut unknown = false;
+            for variable in self.variables() {
+                match variable.resolve(context) {
+                    variable::Resolved::Text(_) => {}
+                    variable::Resolved::Nothing => return Truth::False,
+                    variable::Resolved::Unknown => unknown = true,
+                }
+            }
+            if unknown {
+                return Truth::Unknown;
+            }
+        }
+        Truth::from(self.glob(text, context))
+    }
+
+    /// Whether a pattern without variables matches `text`.
+    pub(crate) fn matches_plain(&self, text: &str) -> bool {
+        !self.variables && self.glob(text, &EMPTY)
+    }
+
+    /// The matcher proper. Two kinds of stars need two places to return to: where the last star that stays inside its
+    /// field cannot grow any more, the last free star grows by one character. Each return moves forward, so the cost is
+    /// at most text times pattern, and linear for the patterns people write.
+    fn glob(&self, text: &str, context: &Context) -> bool {
+        let mut token = 0;
+        let mut at = 0;
+        let mut free: Option<(usize, usize)> = None;
+        let mut inside: Option<(usize, usize)> = None;
+        loop {
+            let rest = text.get(at..).unwrap_or_default();
+            let step = match self.tokens.get(token) {
+                None if rest.is_empty() => return true,
+                None => None,
+                Some(Token::Any) => {
+                    if token + 1 == self.tokens.len() {
+                        return true;
+                    }
+                    free = Some((token + 1, at));
+                    inside = None;
+                    Some(0)
+                }
+                Some(Token::AnyInside) => {
+                    inside = Some((token + 1, at));
+                    Some(0)
+                }
+                Some(Token::One) => rest.chars().next().map(char::len_utf8),
+                Some(Token::OneInside) => rest.chars().next().filter(|c| *c != ':').map(char::len_utf8),
+                Some(Token::Text(wanted)) => self.prefix(rest, wanted),
+                Some(Token::Variable(variable)) => match variable.resolve(context) {
+                    variable::Resolved::Text(wanted) => self.prefix(rest, wanted),
+                    _ => None,
+                },
+            };
+            if let Some(step) = step {
+                token += 1;
+                at += step;
+                continue;
+            }
+            let grown = inside.and_then(|(after, from)| {
+                let c = text.get(from..).and_then(|rest| rest.chars().next()).filter(|c| *c != ':')?;
+                Some((after, from + c.len_utf8()))
+            });
+            if let Some((after, from)) = grown {
+                inside = Some((after, from));
+                (token, at) = (after, from);
+                continue;
+            }
+            inside = None;
+            let grown = free.and_then(|(after, from)| {
+                let c = text.get(from..).and_then(|rest| rest.chars().next())?;
+                Some((after, from + c.len_utf8()))
+            });
+            let Some((after, from)) = grown else { return false };
+            free = Some((after, from));
+            (token, at) = (after, from);
+        }
+    }
+
+    /// The length of `wanted` at the start of `rest`, if it is there.
+    fn prefix(&self, rest: &str, wanted: &str) -> Option<usize> {
+        if !self.fold {
+            return rest.starts_with(wanted).then_some(wanted.len());
+        }
+        let mut length = 0;
+        let mut have = rest.chars();
+        for c in wanted.chars() {
+            let other = have.next()?;
+            if c != other && !c.to_lowercase().eq(other.to_lowercase()) {
+                return None;
+            }
+            length += other.len_utf8();
+        }
+        Some(length)
+    }
+}
+
+static EMPTY: Context = Context::new();
+
+fn flush(literal: &mut String, tokens: &mut Vec<Token>) {
+    if !literal.is_empty() {
+        tokens.push(Token::Text(std::mem::take(literal).into_boxed_str()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hit(pattern: &str, wildcards: Wildcards, text: &str) -> bool {
+        Pattern::new(pattern, wildcards, false, false).matches_plain(text)
+    }
+
+    /// The obvious matcher for free stars, exponential and therefore only for short texts.
+    fn naive(pattern: &[char], text: &[char]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some(('*', rest)) => (0..=text.len()).any(|skip| naive(rest, &text[skip..])),
+            Some(('?', rest)) => !text.is_empty() && naive(rest, &text[1..]),
+            Some((c, rest)) => text.first() == Some(c) && naive(rest, &text[1..]),
+        }
+    }
+
+    #[test]
+    fn free_stars_agree_with_the_obvious_matcher() {
+        let alphabet = ['a', 'b', '*', '?'];
+        let texts: Vec<String> = words(&['a', 'b'], 6);
+        for pattern in words(&alphabet, 5) {
+            let chars: Vec<char> = pattern.chars().collect();
+            let compiled = Pattern::new(&pattern, Wildcards::Free, false, false);
+            for text in &texts {
+                let letters: Vec<char> = text.chars().collect();
+                assert_eq!(compiled.matches_plain(text), naive(&chars, &letters), "{pattern} {text}");
+            }
+        }
+    }
+
+    fn words(alphabet: &[char], longest: usize) -> Vec<String> {
+        let mut all = vec![String::new()];
+        let mut last = all.clone();
+        for _ in 0..longest {
+            last = last.iter().flat_map(|word| alphabet.iter().map(move |c| format!("{word}{c}"))).collect();
+            all.extend(last.iter().cloned());
+        }
+        all
+    }
+
+    /// IAM-RES-4: a star that ends a field reaches beyond the colon, one inside a field does not.
+    #[test]
+    fn stars_and_fields_of_a_resource() {
+        let repo = "arn:aws:ecr:us-east-1:111122223333:repository/x";
+        assert!(hit("arn:aws:ecr:*:repository/x", Wildcards::Resource, repo));
+        assert!(hit("arn:aws:ecr:us-*:repository/x", Wildcards::Resource, repo));
+        assert!(!hit("arn:aws:ecr:u*3:repository/x", Wildcards::Resource, repo));
+        assert!(hit("arn:aws:ecr:*:*:repository/*", Wildcards::Resource, repo));
+        assert!(hit("arn:aws:ecr:u*-*1:1*3:rep*", Wildcards::Resource, repo));
+        assert!(hit("*", Wildcards::Resource, repo));
+        assert!(!hit("arn:aws:ecr:*:repository/x", Wildcards::Arn, repo));
+        assert!(hit("arn:aws:ecr:*:*:repository/x", Wildcards::Arn, repo));
+        assert!(!hit("arn:aws:ecr:us-east-1?111122223333:repository/x", Wildcards::Resource, repo));
+        assert!(hit("arn:aws:logs:r:a:log-group:*x:y*z", Wildcards::Resource, "arn:aws:logs:r:a:log-group:a:x:yy:z"));
+        assert!(!hit("arn:*a*b:x", Wildcards::Resource, "arn:a:ab:x"));
+        assert!(hit("arn:*:a*b:x", Wildcards::Resource, "arn:q:ac:ab:x"));
+    }
+
+    #[test]
+    fn question_marks_are_characters_not_bytes() {
+        assert!(hit("?", Wildcards::Free, "é"));
+        assert!(!hit("??", Wildcards::Free, "é"));
+        assert!(hit("*?", Wildcards::Free, "é"));
+        assert!(!hit("*??", Wildcards::Free, "é"));
+    }
+
+    #[test]
+    fn hostile_patterns_end_quickly() {
+        let pattern = Pattern::new(&"*a".repeat(100_000), Wildcards::Free, false, false);
+        assert!(!pattern.matches_plain(&"a".repeat(2_000)));
+        let pattern = Pattern::new(&"*".repeat(1_000_000), Wildcards::Free, false, false);
+        assert!(pattern.is_any());
+        let pattern = Pattern::new(&format!("{}b", "a*".repeat(500)), Wildcards::Free, false, false);
+        assert!(!pattern.matches_plain(&"a".repeat(5_000)));
+    }
+}
