@@ -1,1 +1,442 @@
-//! Not written yet.
+//! From a service account to the policy that is in force for it, and to whoever pulls its images.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::api::{Action, PolicyKind};
+use crate::ecr::advice::{CauseCode, Fix, FixKind, Reason};
+use crate::ecr::arn::RoleArn;
+use crate::ecr::context::Session;
+use crate::ecr::judge::{IdentityPolicies, Puller, Who};
+use crate::inventory::{
+    CompiledPuller, CompiledRole, CompiledSpec, Inventory, Label, PolicyKey, PolicyObject, ServiceAccountFacts,
+};
+
+/// How closely a policy names a service account. Closer ranks win.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rank {
+    /// By name.
+    Name,
+    /// By labels.
+    Selector,
+    /// Not at all: the policy selects every service account.
+    Everyone,
+    /// Its selection could not be read.
+    Unreadable,
+}
+
+/// Which policy is in force for a service account.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// None.
+    None,
+    /// This one.
+    Policy {
+        /// The winner.
+        policy: Arc<PolicyObject>,
+        /// How it selects the service account.
+        rank: Rank,
+        /// Policies of the same rank that lost by age alone.
+        tied: Vec<PolicyKey>,
+    },
+    /// It depends on labels that were not seen.
+    Unclear {
+        /// Every policy that may be in force, strongest first.
+        possible: Vec<Arc<PolicyObject>>,
+        /// It may also be that none is.
+        maybe_none: bool,
+        /// The facts that would settle it.
+        missing: Vec<String>,
+    },
+}
+
+/// Whether, and how closely, a policy selects a service account. Outer none: certainly not. The flag says whether the
+/// selection is certain.
+///
+/// `onDeny: Audit` makes no difference here; [`select`] passes such policies over.
+#[must_use]
+pub fn covers(policy: &PolicyObject, inventory: &Inventory, namespace: &str, name: &str) -> Option<(Rank, bool)> {
+    if policy.key.namespace.as_deref().is_some_and(|own| own != namespace) {
+        return None;
+    }
+    let in_namespace = match &policy.scope.namespaces {
+        Some(selector) if policy.key.kind == PolicyKind::ClusterEcrAccessPolicy => {
+            selector.matches(|key| inventory.namespace_label(namespace, key))
+        }
+        _ => Some(true),
+    };
+    let in_namespace = match in_namespace {
+        Some(false) => return None,
+        other => other.is_some(),
+    };
+    if policy.scope.unreadable {
+        return Some((Rank::Unreadable, in_namespace));
+    }
+    if policy.scope.names.iter().any(|listed| listed == name) {
+        return Some((Rank::Name, in_namespace));
+    }
+    if policy.scope.is_everyone() {
+        return Some((Rank::Everyone, in_namespace));
+    }
+    let account = inventory.service_account(namespace, name);
+    let label = |key: &str| account.map_or(Label::Unknown, |account| Label::of(&account.labels, key));
+    match policy.scope.selector.as_ref()?.matches(label) {
+        Some(true) => Some((Rank::Selector, in_namespace)),
+        Some(false) => None,
+        None => Some((Rank::Selector, false)),
+    }
+}
+
+/// Selects the policy for a service account: a namespaced policy before a cluster one, a name before a selector before
+/// neither, then the oldest, then by name. Policies with `onDeny: Audit` take no part.
+#[must_use]
+pub fn select(inventory: &Inventory, namespace: &str, name: &str) -> Selection {
+    let mut found: Vec<(Rank, bool, &Arc<PolicyObject>)> = inventory
+        .policies_for(namespace)
+        .filter(|policy| policy.on_deny != Action::Audit)
+        .filter_map(|policy| covers(policy, inventory, namespace, name).map(|(rank, sure)| (rank, sure, policy)))
+        .collect();
+    found.sort_by(|(left_rank, _, left), (right_rank, _, right)| {
+        class(*left_rank, left).cmp(&class(*right_rank, right)).then_with(|| by_age(left, right))
+    });
+    let winner = found.iter().position(|(_, sure, _)| *sure);
+    match winner.and_then(|index| found.get(index)) {
+        Some((rank, _, policy)) if winner == Some(0) => {
+            let same = |other: &&(Rank, bool, &Arc<PolicyObject>)| {
+                other.1 && other.2.key != policy.key && class(other.0, other.2) == class(*rank, policy)
+            };
+            let tied = found.iter().filter(same).map(|(_, _, other)| other.key.clone()).collect();
+            Selection::Policy { policy: Arc::clone(policy), rank: *rank, tied }
+        }
+        None if found.is_empty() => Selection::None,
+        _ => {
+            let reach = winner.map_or(found.len(), |index| index + 1);
+            let mut missing = Vec::new();
+            if inventory.service_account(namespace, name).is_none() {
+                missing.push(format!("serviceAccount:{namespace}/{name}"));
+            }
+            if inventory.namespace(namespace).is_none() {
+                missing.push(format!("namespace:{namespace}"));
+            }
+            Selection::Unclear {
+                possible: found.iter().take(reach).map(|(_, _, policy)| Arc::clone(policy)).collect(),
+                maybe_none: winner.is_none(),
+                missing,
+            }
+        }
+    }
+}
+
+/// What precedes age in the order of policies. A policy whose selection could not be read comes after all others, so
+/// that it harms nobody who has another one.
+fn class(rank: Rank, policy: &PolicyObject) -> (bool, PolicyKind, Rank) {
+    (rank == Rank::Unreadable, policy.key.kind, rank)
+}
+
+fn by_age(left: &PolicyObject, right: &PolicyObject) -> Ordering {
+    // An object without a creation time counts as the youngest.
+    let age = |policy: &PolicyObject| (policy.creation.is_none(), policy.creation);
+    age(left).cmp(&age(right)).then_with(|| left.key.name.cmp(&right.key.name))
+}
+
+/// Who pulls the images of a service account.
+#[derive(Clone, Debug)]
+pub enum Pullers {
+    /// One of these.
+    Candidates(Vec<Puller>),
+    /// Somebody who is not known.
+    NotKnown(NotKnown),
+}
+
+/// Why the puller is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotKnown {
+    /// The coarse code.
+    pub reason: Reason,
+    /// The fine code.
+    pub cause: CauseCode,
+    /// The missing fact.
+    pub missing: String,
+    /// The same for a person.
+    pub why: String,
+    /// What can be done.
+    pub fix: Vec<Fix>,
+}
+
+/// The candidates for the service account `namespace/name`, whose object is `account` if it was seen.
+#[must_use]
+pub fn pullers(spec: &CompiledSpec, namespace: &str, name: &str, account: Option<&ServiceAccountFacts>) -> Pullers {
+    let (annotation, identity, roles, default_role) = match &spec.puller {
+        CompiledPuller::Role(CompiledRole { arn, identity }) => {
+            return Pullers::Candidates(vec![Puller {
+                who: Who::Role { arn: arn.clone(), session: Session::FixedRole },
+                found_by: "spec.puller.role".to_owned(),
+                identity: identity.clone(),
+            }]);
+        }
+        CompiledPuller::ServiceAccount { annotation, identity, roles, default_role } => {
+            (annotation, identity, roles, default_role)
+        }
+    };
+    let Some(account) = account else {
+        return Pullers::NotKnown(NotKnown {
+            reason: Reason::FactsMissing,
+            cause: CauseCode::ServiceAccountNotFound,
+            missing: format!("serviceAccount:{namespace}/{name}"),
+            why: format!("service account {namespace}/{name} was not found, so its annotation {annotation} is not known"),
+            fix: Vec::new(),
+        });
+    };
+    let of_role = |arn: RoleArn, found_by: String| {
+        let own = roles.iter().find(|role| role.arn == arn).and_then(|role| role.identity.as_ref());
+        let identity: Option<Arc<IdentityPolicies>> = own.or(identity.as_ref()).cloned();
+        let who = Who::Role { arn, session: Session::ServiceAccountToken };
+        Pullers::Candidates(vec![Puller { who, found_by, identity }])
+    };
+    let set_annotation = |why: String| {
+        vec![Fix { kind: FixKind::SetAnnotation, attach_to: None, policy: None, document: None, why }]
+    };
+    match (account.annotations.get(annotation).map(String::as_str), default_role) {
+        (Some(""), _) => Pullers::NotKnown(NotKnown {
+            reason: Reason::DependsOnNode,
+            cause: CauseCode::NodePulls,
+            missing: "node".to_owned(),
+            why: format!(
+                "annotation {annotation} of service account {namespace}/{name} is empty, so the node's role pulls, which \
+                 is not known"
+            ),
+            fix: set_annotation(format!("name the role that pulls in annotation {annotation}")),
+        }),
+        (Some(value), _) => match RoleArn::parse(value) {
+            Some(arn) => of_role(arn, format!("annotation {annotation}")),
+            None => Pullers::NotKnown(NotKnown {
+                reason: Reason::NoRole,
+                cause: CauseCode::AnnotationIsNoRole,
+                missing: "role".to_owned(),
+                why: format!("annotation {annotation} of service account {namespace}/{name} is no role ARN: `{value}`"),
+                fix: set_annotation(format!("annotation {annotation} must be like arn:aws:iam::111122223333:role/NAME")),
+            }),
+        },
+        (None, Some(arn)) => of_role(arn.clone(), "spec.puller.serviceAccount.defaultRoleArn".to_owned()),
+        (None, None) if identity.is_some() => Pullers::Candidates(vec![Puller {
+            who: Who::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() },
+            found_by: "spec.puller.serviceAccount.identity".to_owned(),
+            identity: identity.clone(),
+        }]),
+        (None, None) => Pullers::NotKnown(NotKnown {
+            reason: Reason::NoRole,
+            cause: CauseCode::NoRoleMapped,
+            missing: "role".to_owned(),
+            why: format!("no role is mapped to service account {namespace}/{name}"),
+            fix: set_annotation(format!("name the role that pulls in annotation {annotation}")),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const ROLE: &str = "arn:aws:iam::111122223333:role/app";
+
+    fn policy(name: &str, cluster: bool, created: Option<&str>, spec: Value) -> PolicyObject {
+        let mut spec = spec;
+        if spec.get("puller").is_none() {
+            spec["puller"] = json!({"role": {"arn": ROLE}});
+        }
+        let mut metadata = json!({"name": name, "creationTimestamp": created});
+        if !cluster {
+            metadata["namespace"] = json!("payments");
+        }
+        let kind = if cluster { "ClusterEcrAccessPolicy" } else { "EcrAccessPolicy" };
+        PolicyObject::from_json(json!({"kind": kind, "metadata": metadata, "spec": spec})).unwrap()
+    }
+
+    fn account(labels: Value, annotations: Value) -> ServiceAccountFacts {
+        ServiceAccountFacts::from_json(&json!({"metadata":
+            {"name": "api", "namespace": "payments", "labels": labels, "annotations": annotations}}))
+        .unwrap()
+    }
+
+    fn by_name() -> Value {
+        json!({"serviceAccounts": {"names": ["api"]}})
+    }
+
+    fn by_label() -> Value {
+        json!({"serviceAccounts": {"selector": {"matchLabels": {"team": "payments"}}}})
+    }
+
+    const OLD: Option<&str> = Some("2026-01-01T00:00:00Z");
+    const NEW: Option<&str> = Some("2026-06-01T00:00:00Z");
+
+    fn inventory(policies: Vec<PolicyObject>) -> Inventory {
+        let mut inventory = Inventory::default();
+        inventory.put_namespace("payments".into(), [("tier".to_owned(), "gold".to_owned())].into());
+        inventory.put_service_account(account(json!({"team": "payments"}), json!({})));
+        for policy in policies {
+            inventory.put_policy(policy);
+        }
+        inventory
+    }
+
+    fn winner(policies: Vec<PolicyObject>) -> String {
+        match select(&inventory(policies), "payments", "api") {
+            Selection::None => "none".to_owned(),
+            Selection::Policy { policy, tied, .. } => format!("{} {}", policy.key.name, tied.len()),
+            Selection::Unclear { .. } => "unclear".to_owned(),
+        }
+    }
+
+    #[test]
+    fn precedence() {
+        let none = json!({});
+        let cases: Vec<(&str, Vec<PolicyObject>)> = vec![
+            ("none", vec![]),
+            ("none", vec![policy("a", false, OLD, json!({"serviceAccounts": {"names": ["other"]}}))]),
+            ("none", vec![policy("a", false, OLD, json!({"serviceAccounts": {"selector": {"matchLabels": {"team": "x"}}}}))]),
+            // A namespaced policy before a cluster one, whatever their ranks.
+            ("ns 0", vec![policy("cluster", true, OLD, by_name()), policy("ns", false, NEW, none.clone())]),
+            // A name before a selector before neither, whatever their age.
+            ("name 0", vec![
+                policy("all", false, OLD, none.clone()),
+                policy("label", false, OLD, by_label()),
+                policy("name", false, NEW, by_name()),
+            ]),
+            ("label 0", vec![policy("all", false, OLD, none.clone()), policy("label", false, NEW, by_label())]),
+            // A name counts for those it names, beside a selector too.
+            ("both 0", vec![
+                policy("both", false, NEW, json!({"serviceAccounts": {"names": ["api"], "selector": {"matchLabels": {"x": "y"}}}})),
+                policy("label", false, OLD, by_label()),
+            ]),
+            // The oldest, then by name; an object without a creation time is the youngest. Only this is a tie.
+            ("old 1", vec![policy("new", false, NEW, by_name()), policy("old", false, OLD, by_name())]),
+            ("a 1", vec![policy("b", false, OLD, by_name()), policy("a", false, OLD, by_name())]),
+            ("z 1", vec![policy("a", false, None, by_name()), policy("z", false, NEW, by_name())]),
+            // A trial run takes no part, nor does it tie.
+            ("real 0", vec![
+                policy("trial", false, OLD, json!({"serviceAccounts": {"names": ["api"]}, "onDeny": "Audit"})),
+                policy("real", false, NEW, none.clone()),
+            ]),
+            ("none", vec![policy("trial", false, OLD, json!({"onDeny": "Audit"}))]),
+            // Namespaces of cluster policies.
+            ("gold 0", vec![
+                policy("gold", true, OLD, json!({"namespaceSelector": {"matchLabels": {"tier": "gold"}}})),
+                policy("lead", true, OLD, json!({"namespaceSelector": {"matchLabels": {"tier": "lead"}}})),
+            ]),
+            // A policy whose selection cannot be read harms nobody who has another one.
+            ("cluster 0", vec![
+                policy("broken", false, OLD, json!({"serviceAccounts": 7})),
+                policy("cluster", true, NEW, none.clone()),
+            ]),
+            ("broken 0", vec![policy("broken", false, OLD, json!({"serviceAccounts": 7}))]),
+        ];
+        for (index, (expected, policies)) in cases.into_iter().enumerate() {
+            let mut reversed = policies.clone();
+            reversed.reverse();
+            assert_eq!(winner(policies), expected, "case {index}");
+            assert_eq!(winner(reversed), expected, "case {index}, reversed");
+        }
+    }
+
+    #[test]
+    fn labels_that_were_not_seen_leave_selection_open_only_where_they_matter() {
+        let mut inventory = Inventory::default();
+        inventory.put_policy(policy("label", false, OLD, by_label()));
+        let Selection::Unclear { possible, maybe_none, missing } = select(&inventory, "payments", "api") else {
+            panic!("clear")
+        };
+        assert_eq!((possible.len(), maybe_none), (1, true));
+        assert_eq!(missing, ["serviceAccount:payments/api", "namespace:payments"]);
+        inventory.put_policy(policy("all", false, OLD, json!({})));
+        let Selection::Unclear { possible, maybe_none, .. } = select(&inventory, "payments", "api") else {
+            panic!("clear")
+        };
+        assert_eq!((possible.len(), maybe_none), (2, false));
+        inventory.put_policy(policy("name", false, OLD, by_name()));
+        assert!(matches!(select(&inventory, "payments", "api"), Selection::Policy { .. }));
+
+        let mut inventory = Inventory::default();
+        inventory.put_policy(policy("gold", true, OLD, json!({"namespaceSelector": {"matchLabels": {"tier": "gold"}}})));
+        assert!(matches!(select(&inventory, "payments", "api"), Selection::Unclear { .. }));
+        let by_label = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "payments"}}});
+        let mut inventory = Inventory::default();
+        inventory.put_policy(policy("named", true, OLD, by_label));
+        assert!(matches!(select(&inventory, "payments", "api"), Selection::Policy { .. }));
+        assert!(matches!(select(&inventory, "other", "api"), Selection::None));
+    }
+
+    fn found(puller: Value, account: Option<&ServiceAccountFacts>) -> Result<(String, String, bool), NotKnown> {
+        let policy = policy("p", false, OLD, json!({"puller": puller}));
+        match pullers(&policy.body.unwrap(), "payments", "api", account) {
+            Pullers::Candidates(candidates) => {
+                let [puller] = candidates.as_slice() else { panic!("{candidates:?}") };
+                Ok((puller.who.to_string(), puller.found_by.clone(), puller.identity.is_some()))
+            }
+            Pullers::NotKnown(not_known) => Err(not_known),
+        }
+    }
+
+    fn identity() -> Value {
+        json!({"policies": [{"name": "p", "managedPolicyArn": "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"}]})
+    }
+
+    #[test]
+    fn who_pulls() {
+        let key = "eks.amazonaws.com/ecr-role-arn";
+        let plain = account(json!({}), json!({}));
+        let annotated = account(json!({}), json!({key: ROLE, "eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/irsa"}));
+        let custom = account(json!({}), json!({"x/role": ROLE}));
+        let default = "arn:aws:iam::111122223333:role/default";
+        let by_annotation = "annotation eks.amazonaws.com/ecr-role-arn";
+        let cases = [
+            (json!({"role": {"arn": ROLE}}), &plain, (ROLE, "spec.puller.role", false)),
+            (json!({"role": {"arn": ROLE, "identity": identity()}}), &annotated, (ROLE, "spec.puller.role", true)),
+            (json!({"serviceAccount": {}}), &annotated, (ROLE, by_annotation, false)),
+            (json!({"serviceAccount": {"identity": identity()}}), &annotated, (ROLE, by_annotation, true)),
+            (json!({"serviceAccount": {"roleAnnotation": "x/role"}}), &custom, (ROLE, "annotation x/role", false)),
+            (json!({"serviceAccount": {"roles": [{"arn": ROLE, "identity": identity()}]}}), &annotated, (ROLE, by_annotation, true)),
+            (json!({"serviceAccount": {"roles": [{"arn": default, "identity": identity()}]}}), &annotated, (ROLE, by_annotation, false)),
+            (json!({"serviceAccount": {"roles": [{"arn": ROLE}], "identity": identity()}}), &annotated, (ROLE, by_annotation, true)),
+            (json!({"serviceAccount": {"defaultRoleArn": default}}), &annotated, (ROLE, by_annotation, false)),
+            (
+                json!({"serviceAccount": {"defaultRoleArn": default, "identity": identity()}}),
+                &plain,
+                (default, "spec.puller.serviceAccount.defaultRoleArn", true),
+            ),
+            (
+                json!({"serviceAccount": {"identity": identity()}}),
+                &plain,
+                ("service account payments/api", "spec.puller.serviceAccount.identity", true),
+            ),
+        ];
+        for (puller, account, (who, by, declared)) in cases {
+            assert_eq!(found(puller.clone(), Some(account)), Ok((who.to_owned(), by.to_owned(), declared)), "{puller}");
+        }
+        // A fixed role needs no service account.
+        assert!(found(json!({"role": {"arn": ROLE}}), None).is_ok());
+    }
+
+    #[test]
+    fn nobody_knows_who_pulls() {
+        let key = "eks.amazonaws.com/ecr-role-arn";
+        let everything = json!({"serviceAccount": {"defaultRoleArn": ROLE, "identity": identity()}});
+        let empty = account(json!({}), json!({key: ""}));
+        let wrong = account(json!({}), json!({key: "app"}));
+        let plain = account(json!({}), json!({}));
+        let cases = [
+            // An empty annotation means the node, before any default.
+            (everything.clone(), Some(&empty), Reason::DependsOnNode, CauseCode::NodePulls, "node"),
+            (everything.clone(), Some(&wrong), Reason::NoRole, CauseCode::AnnotationIsNoRole, "role"),
+            (everything, None, Reason::FactsMissing, CauseCode::ServiceAccountNotFound, "serviceAccount:payments/api"),
+            (json!({"serviceAccount": {}}), Some(&plain), Reason::NoRole, CauseCode::NoRoleMapped, "role"),
+        ];
+        for (puller, account, reason, cause, missing) in cases {
+            let not_known = found(puller, account).unwrap_err();
+            assert_eq!((not_known.reason, not_known.cause, not_known.missing.as_str()), (reason, cause, missing));
+        }
+        let not_known = found(json!({"serviceAccount": {}}), Some(&plain)).unwrap_err();
+        assert_eq!(not_known.why, "no role is mapped to service account payments/api");
+        assert_eq!(not_known.fix[0].kind, FixKind::SetAnnotation);
+    }
+}

@@ -178,8 +178,11 @@ impl Policy {
                 "2012-10-17" => true,
                 "2008-10-17" => false,
                 other => {
-                    return Err(DocumentError::new(path.field("Version"), format!("`{other}` is not a version of the policy language"))
-                        .hint("write `2012-10-17`"));
+                    return Err(DocumentError::new(
+                        path.field("Version"),
+                        format!("`{other}` is not a version of the policy language"),
+                    )
+                    .hint("write `2012-10-17`"));
                 }
             },
         };
@@ -188,7 +191,7 @@ impl Policy {
         }
         let at = path.field("Statement");
         let statements = match field(fields, "Statement") {
-            None => return Err(DocumentError::new(&path, "`Statement` is missing")),
+            None => return Err(DocumentError::new(path, "`Statement` is missing")),
             Some(Json::Array(items)) => {
                 let compile = |(index, item)| Statement::compile(item, index, &at.index(index), modern);
                 items.iter().enumerate().map(compile).collect::<Result<Box<[_]>, _>>()?
@@ -215,7 +218,17 @@ impl Statement {
         known_fields(
             fields,
             path,
-            &["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"],
+            &[
+                "Sid",
+                "Effect",
+                "Principal",
+                "NotPrincipal",
+                "Action",
+                "NotAction",
+                "Resource",
+                "NotResource",
+                "Condition",
+            ],
         )?;
         let sid = match field(fields, "Sid") {
             Some(sid) => string(sid, &path.field("Sid"))?,
@@ -255,7 +268,10 @@ impl Statement {
                 None => None,
                 Some((name, json)) => Some(Clause {
                     negated: name.starts_with("Not"),
-                    entries: strings(json, &path.field(name))?.into_iter().map(|text| Entry::resource(text, modern)).collect(),
+                    entries: strings(json, &path.field(name))?
+                        .into_iter()
+                        .map(|text| Entry::resource(text, modern))
+                        .collect(),
                 }),
             },
             conditions: match field(fields, "Condition") {
@@ -317,7 +333,7 @@ fn conditions(json: &Json, path: &Path<'_>, modern: bool) -> Result<Box<[Conditi
     for (name, block) in operators {
         let at = path.field(name);
         let Some(operator) = Operator::parse(name) else {
-            let error = DocumentError::new(&at, format!("`{name}` is not a condition operator"));
+            let error = DocumentError::new(at, format!("`{name}` is not a condition operator"));
             return Err(match Operator::suggestion(name) {
                 Some(close) => error.hint(format!("did you mean `{close}`?")),
                 None => error,
@@ -369,7 +385,9 @@ impl fmt::Display for Path<'_> {
         match self.step {
             Step::Root => f.write_str("$"),
             Step::Index(index) => write!(f, "[{index}]"),
-            Step::Field(name) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) => write!(f, ".{name}"),
+            Step::Field(name) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+                write!(f, ".{name}")
+            }
             Step::Field(name) => write!(f, "[{name:?}]"),
         }
     }
@@ -401,7 +419,10 @@ pub(crate) fn strings<'a>(json: &'a Json, path: &Path<'_>) -> Result<Vec<&'a str
     match json {
         Json::Array(items) => items.iter().enumerate().map(|(index, item)| string(item, &path.index(index))).collect(),
         Json::String(text) => Ok(vec![text]),
-        other => Err(DocumentError::new(path, format!("a string or a list of strings should stand here, not {}", other.kind()))),
+        other => Err(DocumentError::new(
+            path,
+            format!("a string or a list of strings should stand here, not {}", other.kind()),
+        )),
     }
 }
 
@@ -410,7 +431,10 @@ pub(crate) fn scalars(json: &Json, path: &Path<'_>) -> Result<Vec<String>, Docum
     let scalar = |json: &Json, path: &Path<'_>| match json {
         Json::String(text) | Json::Number(text) => Ok(text.clone()),
         Json::Bool(flag) => Ok(flag.to_string()),
-        other => Err(DocumentError::new(path, format!("a string, a number or a boolean should stand here, not {}", other.kind()))),
+        other => Err(DocumentError::new(
+            path,
+            format!("a string, a number or a boolean should stand here, not {}", other.kind()),
+        )),
     };
     match json {
         Json::Array(items) => items.iter().enumerate().map(|(index, item)| scalar(item, &path.index(index))).collect(),
@@ -422,7 +446,9 @@ pub(crate) fn scalars(json: &Json, path: &Path<'_>) -> Result<Vec<String>, Docum
 pub(crate) fn no_repeats(fields: &[(String, Json)], path: &Path<'_>) -> Result<(), DocumentError> {
     let mut seen = BTreeSet::new();
     match fields.iter().find(|(key, _)| !seen.insert(key.as_str())) {
-        Some((key, _)) => Err(DocumentError::new(path, format!("`{key}` stands twice")).hint("merge the two")),
+        Some((key, _)) => {
+            Err(DocumentError::new(path.field(key), format!("`{key}` stands twice")).hint("merge the two"))
+        }
         None => Ok(()),
     }
 }
@@ -472,7 +498,10 @@ mod tests {
         assert_eq!(path_of("{}"), "$");
         assert_eq!(path_of(r#"{"Version":"2012","Statement":[]}"#), "$.Version");
         assert_eq!(path_of(r#"{"Statement":[{"Effect":"Allow","Resource":"*"}]}"#), "$.Statement[0]");
-        assert_eq!(path_of(r#"{"Statement":[{"Effect":"Allow","Action":["a:b",1],"Resource":"*"}]}"#), "$.Statement[0].Action[1]");
+        assert_eq!(
+            path_of(r#"{"Statement":[{"Effect":"Allow","Action":["a:b",1],"Resource":"*"}]}"#),
+            "$.Statement[0].Action[1]"
+        );
         assert_eq!(path_of(r#"{"Statement":{"Effect":"Allow","Action":"*","Actions":"*"}}"#), "$.Statement.Actions");
         let text = r#"{"Statement":[{"Effect":"Allow","Action":"*","Condition":{"StringEquals":{"aws:a":[null]}}}]}"#;
         assert_eq!(path_of(text), r#"$.Statement[0].Condition.StringEquals["aws:a"][0]"#);
@@ -493,7 +522,10 @@ mod tests {
             "Condition":{"NumericLessThan":{"aws:MultiFactorAuthAge":300},"Bool":{"aws:SecureTransport":true}}}]}"#;
         let read = Policy::parse(text).unwrap();
         let value = Policy::from_value(&serde_json::from_str(text).unwrap()).unwrap();
-        assert_eq!(read.condition_keys().collect::<Vec<_>>(), ["aws:multifactorauthage", "aws:principaltag/t", "aws:securetransport"]);
+        assert_eq!(
+            read.condition_keys().collect::<Vec<_>>(),
+            ["aws:multifactorauthage", "aws:principaltag/t", "aws:securetransport"]
+        );
         assert_eq!(read.condition_keys().collect::<Vec<_>>(), value.condition_keys().collect::<Vec<_>>());
     }
 }

@@ -153,7 +153,10 @@ impl Frame {
 }
 
 /// Every policy with its place, in reporting order.
-pub(crate) fn places<'a>(env: &'a Environment, principal: &Principal) -> impl Iterator<Item = (Place, &'a NamedPolicy)> {
+pub(crate) fn places<'a>(
+    env: &'a Environment,
+    principal: &Principal,
+) -> impl Iterator<Item = (Place, &'a NamedPolicy)> {
     let place = |layer, grants| move |policy| (Place { layer, grants }, policy);
     let scps: &[Vec<NamedPolicy>] = if principal.scp_exempt { &[] } else { &env.scps };
     let levels = scps.iter().enumerate();
@@ -179,11 +182,13 @@ fn judge<'a>(env: &'a Environment, request: &Request) -> (Decision, Option<Layer
     let mut possible: Bits = 0;
     let mut by_identity: Option<Source<'a>> = None;
     let mut by_resource: Option<(Layer, Source<'a>, Bits)> = None;
+    let mut may_deny: Option<Layer> = None;
     for (place, policy) in places(env, &request.principal) {
         let document = match &policy.policy {
             PolicyState::Known(document) => document,
             PolicyState::Unreadable(_) => {
                 possible |= unreadable_grants(place) | bit::DENY;
+                may_deny = may_deny.or(Some(place.layer));
                 continue;
             }
         };
@@ -196,8 +201,13 @@ fn judge<'a>(env: &'a Environment, request: &Request) -> (Decision, Option<Layer
             if statement.effect == Effect::Deny {
                 match rest & forms.any() {
                     // IAM-EVAL-2: an explicit deny in any layer ends it.
-                    Truth::True => return (Decision::ExplicitlyDenied, Some(place.layer), Some((policy, Some(statement)))),
-                    Truth::Unknown => possible |= bit::DENY,
+                    Truth::True => {
+                        return (Decision::ExplicitlyDenied, Some(place.layer), Some((policy, Some(statement))));
+                    }
+                    Truth::Unknown => {
+                        possible |= bit::DENY;
+                        may_deny = may_deny.or(Some(place.layer));
+                    }
                     Truth::False => {}
                 }
                 continue;
@@ -220,7 +230,8 @@ fn judge<'a>(env: &'a Environment, request: &Request) -> (Decision, Option<Layer
             }
         }
     }
-    let granted = |bits| (same != Truth::False && frame.grants(bits, true), same != Truth::True && frame.grants(bits, false));
+    let granted =
+        |bits| (same != Truth::False && frame.grants(bits, true), same != Truth::True && frame.grants(bits, false));
     let always = match (granted(certain), same) {
         ((in_same, _), Truth::True) => in_same,
         ((_, across), Truth::False) => across,
@@ -245,7 +256,8 @@ fn judge<'a>(env: &'a Environment, request: &Request) -> (Decision, Option<Layer
             }
         }
         Decision::ImplicitlyDenied => (decision, frame.refusing(possible, same).or(Some(Layer::Identity)), None),
-        Decision::ExplicitlyDenied => (decision, None, None),
+        // In each reading another statement may be the one that denies.
+        Decision::ExplicitlyDenied => (decision, may_deny, None),
         Decision::Unknown => (decision, None, None),
     }
 }
@@ -318,7 +330,7 @@ pub(crate) fn principal_forms(layer: Layer, statement: &Statement, env: &Environ
     }
 }
 
-fn clause_forms(clause: &PrincipalClause, effect: Effect, env: &Environment, request: &Request) -> Forms {
+pub(crate) fn clause_forms(clause: &PrincipalClause, effect: Effect, env: &Environment, request: &Request) -> Forms {
     let mut forms = Forms::NOBODY;
     for entry in &clause.entries {
         match entry {

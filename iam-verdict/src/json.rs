@@ -307,7 +307,8 @@ mod tests {
 
     #[test]
     fn keeps_order_repeats_and_spelling() {
-        let value = read(r#" {"b": 1.50, "a": [true, null, "A\n\ud83d\ude00"], "b": 012e}"#.replace("012e", "1e3").as_str());
+        let value =
+            read(r#" {"b": 1.50, "a": [true, null, "A\n\ud83d\ude00"], "b": 012e}"#.replace("012e", "1e3").as_str());
         let Ok(Json::Object(fields)) = value else { panic!("{value:?}") };
         let keys: Vec<&str> = fields.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["b", "a", "b"]);
@@ -319,7 +320,9 @@ mod tests {
 
     #[test]
     fn refuses_what_json_refuses() {
-        for text in ["", "{", "[1,]", "{\"a\" 1}", "01", "\"\\ud800\"", "\"a\nb\"", "{} {}", "nul", "\"\\u12\"", "-", "1."] {
+        for text in
+            ["", "{", "[1,]", "{\"a\" 1}", "01", "\"\\ud800\"", "\"a\nb\"", "{} {}", "nul", "\"\\u12\"", "-", "1."]
+        {
             assert!(read(text).is_err(), "{text}");
         }
     }
@@ -333,6 +336,9 @@ mod tests {
 
     #[test]
     fn errors_tell_the_place() {
-        assert_eq!(read("{\n  \"a\": x}").unwrap_err().to_string(), "`x` stands where a value should at line 2 column 8");
+        assert_eq!(
+            read("{\n  \"a\": x}").unwrap_err().to_string(),
+            "`x` stands where a value should at line 2 column 8"
+        );
     }
 }

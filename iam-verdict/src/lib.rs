@@ -14,10 +14,10 @@ mod validate;
 
 pub use document::{DocumentError, Policy};
 pub use evaluate::{decide, evaluate};
-pub use explain::nearest_miss;
+pub use explain::{Explanation, StatementExplanation, explain, nearest_miss};
 pub use request::{
-    Account, Context, Decision, Environment, Fact, Layer, MissedPart, Missing, NamedPolicy, NearMiss, Outcome, PolicyState,
-    Principal, Request,
+    Account, Context, Decision, Environment, Fact, Layer, MissedPart, Missing, NamedPolicy, NearMiss, Outcome,
+    PolicyState, Principal, Request,
 };
 pub use settle::missing;
 pub use validate::{PolicyType, validate};

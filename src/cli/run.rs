@@ -1,12 +1,263 @@
-//! Not written yet.
+//! `ecr-access run`: puts the operator together and runs it until it is told to stop.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::{Client, Config};
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use crate::api::Action;
+use crate::controller::{self, ControllerOptions};
+use crate::forecast;
+use crate::index::{Index, IndexOptions};
+use crate::runtime::leader::Leader;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::readiness::Readiness;
+use crate::runtime::telemetry::{self, LogFormat};
+use crate::runtime::{admin, shutdown};
+use crate::webhook::certificates::{Keeper, Place};
+use crate::webhook::cluster::LiveCluster;
+use crate::webhook::review::Reviewer;
+use crate::webhook::server::{self, Limits};
+use crate::webhook::tls::{self, Serving};
+use crate::webhook::selftest;
+
+/// How long work that nobody waits for any more may hold up the exit.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Arguments of `ecr-access run`.
-#[derive(Debug, clap::Args)]
-pub struct RunArgs {}
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+The Helm chart sets all of these. Outside a cluster, KUBECONFIG (or ~/.kube/config) says which cluster it is, and the
+Secret, the Lease and the webhook configuration must be there.")]
+pub struct RunArgs {
+    /// The operator's own namespace, whose pods are never judged
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME")]
+    namespace: String,
+    /// This replica's name in the leader election
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pod_name: String,
+    /// Where the webhook listens, HTTPS
+    #[arg(long, default_value = "0.0.0.0:9443", value_name = "IP:PORT")]
+    webhook_address: SocketAddr,
+    /// Where /livez, /readyz and /metrics are, HTTP
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "IP:PORT")]
+    admin_address: SocketAddr,
+    /// The Secret that keeps the webhook's certificate; must be there, may be empty
+    #[arg(long, value_name = "NAME")]
+    certificate_secret: String,
+    /// The ValidatingWebhookConfiguration whose caBundle is kept up to date
+    #[arg(long, value_name = "NAME")]
+    webhook_configuration: String,
+    /// The Service that the API server calls: the certificate is for NAME.NAMESPACE.svc
+    #[arg(long, value_name = "NAME")]
+    service_name: String,
+    /// The Lease of the leader election; must be there, may be empty
+    #[arg(long, value_name = "NAME")]
+    lease: String,
+    /// No policy does more than this: Warn or Audit takes the teeth out of all of them at once
+    #[arg(long, default_value = "Reject", value_name = "Reject|Warn|Audit")]
+    max_action: Action,
+    /// How log lines look
+    #[arg(long, default_value_t = LogFormat::Json, value_enum)]
+    log_format: LogFormat,
+    /// error, warn, info, debug, trace, or a filter such as `info,kube=debug`; the variable RUST_LOG wins
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+    /// Seconds to serve on after SIGTERM, until every API server knows that this replica is going
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    shutdown_delay: u16,
+}
 
-/// Runs the subcommand.
-pub fn run(_args: RunArgs) -> Outcome {
-    Outcome::BadInput
+/// Runs the operator until SIGTERM or SIGINT.
+pub fn run(args: RunArgs) -> Outcome {
+    if let Err(error) = telemetry::init(args.log_format, &args.log_level) {
+        eprintln!("error: {error}");
+        return Outcome::BadInput;
+    }
+    // A panic is a line of the log like any other.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panic")));
+    // One provider of cryptography for everything in this process. The error says that there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start the runtime");
+            return Outcome::BadInput;
+        }
+    };
+    let outcome = match runtime.block_on(operate(args)) {
+        Ok(()) => {
+            tracing::info!("stopped");
+            Outcome::Clean
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "stopped by an error");
+            Outcome::BadInput
+        }
+    };
+    runtime.shutdown_timeout(LAST_WORDS);
+    outcome
+}
+
+async fn operate(args: RunArgs) -> anyhow::Result<()> {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = args.namespace, "starting");
+    let client = client().await?;
+    let metrics = Metrics::new();
+    // `stop` ends everything but the election, which gives the Lease back when nobody writes any more.
+    let (stop, resign) = (CancellationToken::new(), CancellationToken::new());
+    // However this function ends, nothing goes on without it.
+    let _guards = (stop.clone().drop_guard(), resign.clone().drop_guard());
+
+    let index = Index::start(client.clone(), IndexOptions::default(), stop.clone());
+    let serving = Serving::new();
+    let place = Place {
+        namespace: args.namespace.clone(),
+        secret: args.certificate_secret,
+        service: args.service_name,
+        configuration: args.webhook_configuration,
+    };
+    let keeper = Keeper::new(client.clone(), place, serving.clone(), metrics.clone());
+    let certificate = keeper.state();
+    let engine = selftest::run();
+    if let Err(problem) = &engine {
+        tracing::error!(problem, "the engine does not pass its self-test, so this replica never becomes ready");
+    }
+    let readiness = Readiness::new().with("certificate", move || certificate.check()).with("engine", move || engine.clone());
+    let readiness = {
+        let index = index.clone();
+        readiness.with("index", move || index.not_synced_reason().map_or(Ok(()), Err))
+    };
+
+    let admin = listen(args.admin_address).await?;
+    let admin = admin::serve(admin, admin::router(readiness.clone(), metrics.clone()), stop.clone());
+    let admin = tokio::spawn(admin);
+
+    let judging = forecast::Options { max_action: args.max_action, operator_namespace: Some(args.namespace.clone()) };
+    let reviewer = Reviewer::new(LiveCluster::new(index.clone(), client.clone()), judging.clone(), metrics.clone());
+    let router = server::router(reviewer, Limits::default(), metrics.clone());
+    let webhook = listen(args.webhook_address).await?;
+    let webhook = tls::serve(webhook, tls::server_config(serving)?, router, metrics.clone(), stop.clone());
+    let webhook = tokio::spawn(webhook);
+    let keeper = tokio::spawn(keeper.run(stop.clone()));
+
+    let (leader, election) = Leader::elect(client.clone(), &args.namespace, &args.lease, &args.pod_name, resign.clone());
+    let election = tokio::spawn(election);
+    let options = ControllerOptions { forecast: judging, ..ControllerOptions::default() };
+    metrics.register(|registry| options.metrics.register(registry));
+    let controller = controller::run(client, index, move || leader.is_leader_now(), options, stop.clone());
+    let controller = tokio::spawn(controller);
+
+    let signalled =
+        tokio::spawn(shutdown::on_signal(readiness.clone(), stop.clone(), Duration::from_secs(args.shutdown_delay.into())));
+    // Whichever ends, all end.
+    let tasks = [
+        watch("admin port", &stop, flat(admin)),
+        watch("webhook", &stop, plain(webhook)),
+        watch("certificate keeper", &stop, plain(keeper)),
+        watch("controller", &stop, plain(controller)),
+        watch("signals", &stop, flat(signalled)),
+    ];
+    let ended = futures::future::join_all(tasks).await;
+    resign.cancel();
+    watch("leader election", &resign, plain(election)).await?;
+    ended.into_iter().collect()
+}
+
+/// A client of the cluster that this process runs in, or else of the one that KUBECONFIG names.
+async fn client() -> anyhow::Result<Client> {
+    // In a pod the service account is meant, whatever lies in the image's home directory.
+    let in_cluster = std::env::var_os("KUBECONFIG").is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let config = if in_cluster {
+        Config::incluster().context("cannot use the service account of this pod")?
+    } else {
+        Config::infer().await.context("cannot find a cluster")?
+    };
+    Client::try_from(config).context("cannot make a client of the API server")
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+type Ended = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+/// Waits for a part to end, and takes the others down with it when it ends by itself.
+fn watch(name: &'static str, stop: &CancellationToken, part: impl Future<Output = anyhow::Result<()>> + Send + 'static) -> Ended {
+    let stop = stop.clone();
+    Box::pin(async move {
+        let ended = part.await.with_context(|| format!("the {name} failed"));
+        if !stop.is_cancelled() {
+            tracing::error!(part = name, "ended before its time");
+            stop.cancel();
+            return ended.and_then(|()| anyhow::bail!("the {name} ended before its time"));
+        }
+        ended
+    })
+}
+
+async fn plain(task: JoinHandle<()>) -> anyhow::Result<()> {
+    Ok(task.await?)
+}
+
+async fn flat(task: JoinHandle<std::io::Result<()>>) -> anyhow::Result<()> {
+    let ended: Result<std::io::Result<()>, JoinError> = task.await;
+    Ok(ended??)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    const REQUIRED: [&str; 13] = [
+        "ecr-access",
+        "--namespace",
+        "ecr-access-system",
+        "--pod-name",
+        "ecr-access-0",
+        "--certificate-secret",
+        "certificate",
+        "--webhook-configuration",
+        "ecr-access",
+        "--service-name",
+        "ecr-access",
+        "--lease",
+        "ecr-access",
+    ];
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let args = Program::try_parse_from(REQUIRED).unwrap().args;
+        assert_eq!((args.webhook_address.port(), args.admin_address.port()), (9443, 8080));
+        assert_eq!((args.max_action, args.log_format, args.shutdown_delay), (Action::Reject, LogFormat::Json, 10));
+        assert_eq!(args.log_level, "info");
+    }
+
+    #[test]
+    fn an_action_that_is_none_is_refused_with_the_choices() {
+        let given = REQUIRED.into_iter().chain(["--max-action", "Deny"]);
+        let error = Program::try_parse_from(given).err().unwrap().to_string();
+        assert!(error.contains("`Deny` is none of Audit, Warn, Reject"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_takes_the_others_down() {
+        let stop = CancellationToken::new();
+        let error = watch("thing", &stop, async { Ok(()) }).await.unwrap_err();
+        assert_eq!(error.to_string(), "the thing ended before its time");
+        assert!(stop.is_cancelled());
+        watch("other", &stop, async { Ok(()) }).await.unwrap();
+    }
 }

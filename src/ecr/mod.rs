@@ -1,1 +1,9 @@
-//! Not written yet.
+//! Amazon ECR: image references, what a pull needs, who may do it. Pure: no I/O, no clock, no Kubernetes types.
+
+pub mod advice;
+pub mod arn;
+pub mod context;
+pub mod image;
+pub mod judge;
+pub mod managed;
+pub mod needs;

@@ -1,1 +1,456 @@
-//! Not written yet.
+//! What the API server knows and a verdict depends on, in memory: watches of policies, service accounts and namespaces
+//! feed one [`Inventory`], which anybody can read at any time without waiting.
+//!
+//! One task owns the inventory, applies events as they come and publishes each state as a whole, so that a reader sees
+//! all of an event or nothing of it. There is no debounce on this path: an edit is in force as soon as the API server
+//! has told of it. Pods are watched apart, by the leader alone: see [`pods`].
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures::{FutureExt, Stream, StreamExt, stream};
+use kube::runtime::watcher::Event;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::inventory::{Inventory, PolicyKey, ServiceAccountFacts};
+use object::Raw;
+use source::{Backoff, Signal, WatchOptions};
+use state::State;
+
+pub mod object;
+pub mod pods;
+mod relist;
+mod source;
+mod state;
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+pub use source::{Failure, Signal as WatchSignal};
+pub use state::{Changes, Observed, Source};
+
+/// How the API server is watched.
+#[derive(Clone, Debug)]
+pub struct IndexOptions {
+    /// Objects per page of a list. The API server's own tools use 500.
+    pub page_size: u32,
+    /// Seconds after which a watch is renewed: a connection that died silently is noticed that late.
+    pub watch_timeout: u32,
+}
+
+impl Default for IndexOptions {
+    fn default() -> IndexOptions {
+        IndexOptions { page_size: 500, watch_timeout: 60 }
+    }
+}
+
+/// Everything a verdict depends on, kept up to date in the background.
+pub struct Index {
+    client: Client,
+    current: ArcSwap<Snapshot>,
+    changes: watch::Sender<Changes>,
+    progress: watch::Sender<BTreeMap<Source, Progress>>,
+}
+
+/// One consistent state of the index.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    /// What verdicts are computed from.
+    pub inventory: Arc<Inventory>,
+    /// What stands about each policy in the API server; the controller compares its own result with it.
+    pub observed: Arc<BTreeMap<PolicyKey, Arc<Observed>>>,
+}
+
+/// How far the watch of one source is.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Progress {
+    /// A list was complete once. It stays so when the watch fails later: the last state is used on.
+    pub listed: bool,
+    /// Why the watch does not work at the moment.
+    pub failure: Option<Failure>,
+}
+
+impl Index {
+    /// Starts the watches in the background; they end when `token` is cancelled. Needs a running tokio runtime.
+    pub fn start(client: Client, options: IndexOptions, token: CancellationToken) -> Arc<Index> {
+        let index = Arc::new(Index::new(client));
+        tokio::spawn(supervise(Arc::clone(&index), options, token));
+        index
+    }
+
+    fn new(client: Client) -> Index {
+        Index {
+            client,
+            current: ArcSwap::default(),
+            changes: watch::Sender::new(Changes::default()),
+            progress: watch::Sender::new(Source::ALL.into_iter().map(|source| (source, Progress::default())).collect()),
+        }
+    }
+
+    /// The inventory as of now. Never waits.
+    pub fn snapshot(&self) -> Arc<Inventory> {
+        Arc::clone(&self.current.load().inventory)
+    }
+
+    /// The inventory as of now, with what stands about the policies in the API server.
+    pub fn view(&self) -> Snapshot {
+        Snapshot::clone(&self.current.load())
+    }
+
+    /// Is everything listed that a verdict depends on? Once `true` it stays so.
+    pub fn synced(&self) -> bool {
+        self.progress.borrow().values().all(|progress| progress.listed)
+    }
+
+    /// Waits until [`Index::synced`].
+    pub async fn wait_until_synced(&self) {
+        let mut progress = self.progress.subscribe();
+        // The sender lives as long as `self`.
+        let _ = progress.wait_for(|sources| sources.values().all(|progress| progress.listed)).await;
+    }
+
+    /// Why the index is not synced, for people, one line; `None` when it is.
+    pub fn not_synced_reason(&self) -> Option<String> {
+        let progress = self.progress.borrow();
+        let waiting: Vec<String> = progress
+            .iter()
+            .filter(|(_, progress)| !progress.listed)
+            .map(|(source, progress)| match &progress.failure {
+                Some(failure) => failure.message.clone(),
+                None => format!("{} are not listed yet", source.as_str()),
+            })
+            .collect();
+        (!waiting.is_empty()).then(|| waiting.join("; "))
+    }
+
+    /// What each watch is doing.
+    pub fn progress(&self) -> BTreeMap<Source, Progress> {
+        self.progress.borrow().clone()
+    }
+
+    /// Tells of changes: [`Changes`] counts them, so that nothing is lost by looking late.
+    ///
+    /// The snapshot is published before its change is told.
+    pub fn changed(&self) -> watch::Receiver<Changes> {
+        self.changes.subscribe()
+    }
+
+    /// Reads a ServiceAccount from the API server, past the watches; `None` where there is none.
+    ///
+    /// # Errors
+    /// As the API server answers. The caller bounds the time.
+    pub async fn read_service_account(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ServiceAccountFacts>, kube::Error> {
+        let raw = self.read(Source::ServiceAccounts, Some(namespace), name).await?;
+        Ok(raw.and_then(|raw| ServiceAccountFacts::from_json(raw.value()).ok()))
+    }
+
+    /// Reads a Namespace's labels from the API server, past the watches; `None` where there is no such namespace.
+    ///
+    /// # Errors
+    /// As the API server answers. The caller bounds the time.
+    pub async fn read_namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, kube::Error> {
+        Ok(self.read(Source::Namespaces, None, name).await?.as_ref().map(Raw::labels))
+    }
+
+    /// A get without a resource version is answered with the latest state, never from a cache.
+    async fn read(&self, source: Source, namespace: Option<&str>, name: &str) -> Result<Option<Raw>, kube::Error> {
+        let resource = source.resource();
+        let api: Api<Raw> = match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        match api.get(name).await {
+            Ok(raw) => Ok(Some(raw)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Publishes a state: first the snapshot, then the news of it.
+    fn publish(&self, state: &State) {
+        let before = *self.changes.borrow();
+        if before == state.changes() {
+            return;
+        }
+        self.current.store(Arc::new(Snapshot {
+            inventory: Arc::new(state.inventory().clone()),
+            observed: Arc::new(state.observed().clone()),
+        }));
+        self.changes.send_replace(state.changes());
+    }
+
+    fn note_event(&self, source: Source, listed: bool) {
+        self.progress.send_if_modified(|sources| {
+            let progress = sources.entry(source).or_default();
+            let recovered = progress.failure.take().is_some();
+            if recovered {
+                tracing::info!(source = source.as_str(), "the watch works again");
+            }
+            let first = listed && !progress.listed;
+            progress.listed |= listed;
+            first || recovered
+        });
+    }
+
+    fn note_failure(&self, source: Source, failure: Failure) {
+        self.progress.send_if_modified(|sources| {
+            let progress = sources.entry(source).or_default();
+            let news = progress.failure.as_ref().is_none_or(|before| before.kind != failure.kind);
+            if news {
+                tracing::warn!(
+                    source = source.as_str(),
+                    "{}; trying again, further failures of this kind are not logged",
+                    failure.message
+                );
+            }
+            progress.failure = Some(failure);
+            news
+        });
+    }
+}
+
+/// Signals that are applied before the result is published, when so many are there already. It bounds how long a flood
+/// of events can hold back the first of them.
+const BATCH: usize = 256;
+
+/// Runs the watches until `token` is cancelled. A panic, which only a bug causes, starts them over.
+async fn supervise(index: Arc<Index>, options: IndexOptions, token: CancellationToken) {
+    let mut backoff = Backoff::default();
+    loop {
+        let signals = stream::select_all(Source::ALL.map(|source| {
+            let options = WatchOptions { page_size: options.page_size, timeout: options.watch_timeout, fields: None };
+            source::watch(index.client.clone(), source.resource(), options).map(move |signal| (source, signal)).boxed()
+        }));
+        let run = AssertUnwindSafe(follow(&index, signals)).catch_unwind();
+        let ended = token.run_until_cancelled(run).await;
+        match ended {
+            None => return,
+            Some(Ok(())) => tracing::error!("the watches ended, which they never should; starting them over"),
+            Some(Err(_)) => tracing::error!("a bug stopped the watches; starting them over"),
+        }
+        let pause = backoff.next(Instant::now());
+        if token.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Applies signals to a new state and publishes it.
+///
+/// Until each source is listed, the published snapshot stays incomplete; after a restart by [`supervise`] the snapshot
+/// of before is kept until then.
+async fn follow(index: &Index, signals: impl Stream<Item = (Source, Signal)>) {
+    let mut state = State::continuing(*index.changes.borrow());
+    let mut unlisted = Source::ALL.to_vec();
+    let batches = signals.ready_chunks(BATCH);
+    tokio::pin!(batches);
+    while let Some(batch) = batches.next().await {
+        let mut notes = Vec::new();
+        for (source, signal) in batch {
+            match signal {
+                // A list that begins proves nothing yet: the failure before it is not over.
+                Signal::Event(Event::Init) => drop(state.apply(source, Event::Init)),
+                Signal::Event(event) => notes.push((source, Ok(state.apply(source, event)))),
+                Signal::Failed(failure) => notes.push((source, Err(failure))),
+            }
+        }
+        unlisted.retain(|source| !notes.contains(&(*source, Ok(true))));
+        if unlisted.is_empty() || !index.synced() {
+            index.publish(&state);
+        }
+        // After publishing: who is told that everything is listed must find it in the snapshot.
+        for (source, note) in notes {
+            match note {
+                Ok(listed) => index.note_event(source, listed),
+                Err(failure) => index.note_failure(source, failure),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::fake::{FakeApi, policy};
+    use super::*;
+    use crate::api::PolicyKind;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn start(api: &Arc<FakeApi>) -> (Arc<Index>, tokio_util::sync::DropGuard) {
+        let token = CancellationToken::new();
+        let options = IndexOptions { page_size: 2, ..IndexOptions::default() };
+        (Index::start(api.client(), options, token.clone()), token.drop_guard())
+    }
+
+    /// Waits until the index says so, told by its own notifications.
+    async fn until(index: &Index, what: &str, is: impl Fn(&Inventory) -> bool) {
+        let mut changed = index.changed();
+        let waiting = async {
+            while !is(&index.snapshot()) {
+                changed.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+    }
+
+    async fn synced(index: &Index) {
+        tokio::time::timeout(PATIENCE, index.wait_until_synced()).await.expect("the index never synced");
+    }
+
+    fn names(inventory: &Inventory) -> Vec<String> {
+        inventory.policies().map(|policy| policy.key.name.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn everything_is_listed_page_by_page_before_the_index_is_synced() {
+        let api = FakeApi::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            api.put("ecraccesspolicies", policy("payments", name));
+        }
+        api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+        api.put("namespaces", json!({"metadata": {"name": "payments", "labels": {"team": "a"}}}));
+        let (index, _guard) = start(&api);
+        assert!(!index.synced());
+        assert!(index.not_synced_reason().unwrap().contains("serviceaccounts are not listed yet"));
+        synced(&index).await;
+        assert_eq!(index.not_synced_reason(), None);
+        let snapshot = index.snapshot();
+        assert_eq!(names(&snapshot), ["a", "b", "c", "d", "e"]);
+        assert!(snapshot.service_account("payments", "api").is_some());
+        assert_eq!(snapshot.namespace("payments").unwrap()["team"], "a");
+    }
+
+    #[tokio::test]
+    async fn an_edit_is_in_force_at_once_and_a_delete_too() {
+        let api = FakeApi::new();
+        api.put("ecraccesspolicies", policy("payments", "a"));
+        let (index, _guard) = start(&api);
+        synced(&index).await;
+        let begin = Instant::now();
+        api.put("ecraccesspolicies", policy("payments", "b"));
+        until(&index, "b is there", |inventory| names(inventory) == ["a", "b"]).await;
+        api.delete("ecraccesspolicies", "payments", "a");
+        until(&index, "a is gone", |inventory| names(inventory) == ["b"]).await;
+        api.put(
+            "serviceaccounts",
+            json!({"metadata": {"name": "api", "namespace": "payments", "annotations": {"role": "arn"}}}),
+        );
+        until(&index, "the account is there", |inventory| inventory.service_account("payments", "api").is_some()).await;
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_does_not_decode_stops_no_watch() {
+        let api = FakeApi::new();
+        let mut broken = policy("payments", "broken");
+        broken["spec"] = json!("nothing like it");
+        broken["metadata"]["labels"] = json!([7]);
+        api.put("ecraccesspolicies", broken.clone());
+        api.put("ecraccesspolicies", policy("payments", "fine"));
+        let (index, _guard) = start(&api);
+        synced(&index).await;
+        assert_eq!(names(&index.snapshot()), ["broken", "fine"]);
+        broken["metadata"]["name"] = "broken-too".into();
+        api.put("ecraccesspolicies", broken);
+        api.put("ecraccesspolicies", policy("payments", "fine-too"));
+        until(&index, "the watch goes on", |inventory| names(inventory).len() == 4).await;
+    }
+
+    #[tokio::test]
+    async fn without_the_crds_the_index_says_so_and_syncs_when_they_come() {
+        let api = FakeApi::new();
+        api.answer("clusterecraccesspolicies", 404);
+        let (index, _guard) = start(&api);
+        let mut progress = index.progress.subscribe();
+        let source = Source::Policies(PolicyKind::ClusterEcrAccessPolicy);
+        let failed = progress.wait_for(|sources| {
+            sources[&source].failure.is_some() && sources.iter().all(|(other, is)| *other == source || is.listed)
+        });
+        drop(tokio::time::timeout(PATIENCE, failed).await.unwrap().unwrap());
+        assert_eq!(
+            index.not_synced_reason().unwrap(),
+            "the CustomResourceDefinition clusterecraccesspolicies.ecraccess.dev is not installed"
+        );
+        assert!(!index.synced());
+        api.answer("clusterecraccesspolicies", 200);
+        synced(&index).await;
+        assert_eq!(index.progress()[&source], Progress { listed: true, failure: None });
+    }
+
+    #[tokio::test]
+    async fn what_was_deleted_while_the_watch_was_broken_disappears_and_the_rest_never_does() {
+        let api = FakeApi::new();
+        api.put("ecraccesspolicies", policy("payments", "stays"));
+        api.put("ecraccesspolicies", policy("payments", "goes"));
+        let (index, _guard) = start(&api);
+        synced(&index).await;
+        // The API server forgets where the watch stood, and for a while it does not even list.
+        api.answer("ecraccesspolicies", 503);
+        api.forget("ecraccesspolicies");
+        api.delete("ecraccesspolicies", "payments", "goes");
+        let mut progress = index.progress.subscribe();
+        let source = Source::Policies(PolicyKind::EcrAccessPolicy);
+        let failed = progress.wait_for(|sources| sources[&source].failure.is_some());
+        drop(tokio::time::timeout(PATIENCE, failed).await.unwrap().unwrap());
+        assert!(index.synced(), "the last state is used on");
+        assert_eq!(names(&index.snapshot()), ["goes", "stays"]);
+        api.answer("ecraccesspolicies", 200);
+        until(&index, "the deleted policy is gone", |inventory| {
+            assert!(names(inventory).contains(&"stays".to_owned()));
+            names(inventory) == ["stays"]
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn reads_past_the_watches_see_what_the_api_server_has() {
+        let api = FakeApi::new();
+        let (index, _guard) = start(&api);
+        synced(&index).await;
+        let account =
+            json!({"metadata": {"name": "api", "namespace": "payments"}, "imagePullSecrets": [{"name": "x"}]});
+        api.put("serviceaccounts", account);
+        api.put("namespaces", json!({"metadata": {"name": "payments", "labels": {"team": "a"}}}));
+        let account = index.read_service_account("payments", "api").await.unwrap().unwrap();
+        assert_eq!(account.image_pull_secrets, ["x"]);
+        assert!(account.resource_version.is_some());
+        assert!(index.read_service_account("payments", "other").await.unwrap().is_none());
+        assert_eq!(index.read_namespace("payments").await.unwrap().unwrap()["team"], "a");
+        api.answer("serviceaccounts", 500);
+        assert!(index.read_service_account("payments", "api").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_bug_starts_the_watches_over_and_keeps_the_last_state_until_then() {
+        let index = Index::new(FakeApi::new().client());
+        let listed = |source, objects: Vec<serde_json::Value>| {
+            let objects = objects.into_iter().map(|value| Event::InitApply(Raw::new(value)));
+            let events = [Event::Init].into_iter().chain(objects).chain([Event::InitDone]);
+            events.map(move |event| (source, Signal::Event(event))).collect::<Vec<_>>()
+        };
+        let source = Source::Policies(PolicyKind::EcrAccessPolicy);
+        let mut signals: Vec<_> = Source::ALL.into_iter().flat_map(|other| listed(other, vec![])).collect();
+        signals.extend(listed(source, vec![policy("payments", "a")]));
+        follow(&index, stream::iter(signals)).await;
+        assert!(index.synced());
+        assert_eq!(names(&index.snapshot()), ["a"]);
+        // Begun again: one source is listed, the others are not yet.
+        let before = *index.changes.borrow();
+        follow(&index, stream::iter(listed(Source::Namespaces, vec![json!({"metadata": {"name": "x"}})]))).await;
+        assert_eq!(names(&index.snapshot()), ["a"]);
+        assert_eq!(*index.changes.borrow(), before);
+    }
+}

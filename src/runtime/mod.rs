@@ -1,1 +1,9 @@
-//! Not written yet.
+//! What the running program needs and what knows nothing of pods or policies: the admin port, metrics, logs, readiness,
+//! leader election and shutdown.
+
+pub mod admin;
+pub mod leader;
+pub mod metrics;
+pub mod readiness;
+pub mod shutdown;
+pub mod telemetry;

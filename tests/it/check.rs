@@ -1,1 +1,477 @@
+//! `ecr-access check` as a program: golden reports over `tests/data/check`, and what it says of bad input.
+//!
+//! `UPDATE=1 cargo test --test it check` rewrites the golden files; read the diff.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests, which `clippy.toml` knows only by `#[test]`"
+)]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+const AT: &str = "2026-11-23T00:00:00Z";
+
+struct Run {
+    stdout: String,
+    stderr: String,
+    code: i32,
+}
+
+fn program(directory: &Path, args: &[&str], input: &[u8]) -> Run {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ecr-access"))
+        .args(args)
+        .current_dir(directory)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Small inputs only: they fit into the pipe before anything is read. A run that fails early closes it.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    Run {
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        code: output.status.code().unwrap(),
+    }
+}
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/check")
+}
+
+fn golden(path: &Path, actual: &str, wrong: &mut Vec<String>) {
+    if std::env::var_os("UPDATE").is_some_and(|value| !value.is_empty()) {
+        fs::write(path, actual).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    if expected != actual {
+        let line = 1 + expected.lines().zip(actual.lines()).take_while(|(was, is)| was == is).count();
+        let at = |text: &str| text.lines().nth(line - 1).unwrap_or("(nothing)").to_owned();
+        wrong.push(format!("{}:{line}:\n  was {}\n  is  {}", path.display(), at(&expected), at(actual)));
+    }
+}
+
+#[test]
+fn reports_are_as_recorded_and_match_the_schema() {
+    let schema = schema();
+    let mut wrong = Vec::new();
+    let mut cases: Vec<PathBuf> = fs::read_dir(data()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(cases.len() >= 12, "the cases are not there");
+    for case in cases {
+        let extra = fs::read_to_string(case.join("args")).unwrap_or_default();
+        let mut args = vec!["check", "-f", "input", "--at", AT];
+        args.extend(extra.split_whitespace());
+
+        let text = program(&case, &args, b"");
+        let record = format!(
+            "$ ecr-access {}\n{}{}exit code {}\n",
+            args.join(" "),
+            text.stdout,
+            if text.stderr.is_empty() { String::new() } else { format!("--- standard error\n{}---\n", text.stderr) },
+            text.code
+        );
+        golden(&case.join("report.txt"), &record, &mut wrong);
+        assert!(!text.stdout.contains('\u{1b}'), "colours only for a terminal");
+
+        args.extend(["-o", "json"]);
+        let json = program(&case, &args, b"");
+        golden(&case.join("report.json"), &json.stdout, &mut wrong);
+        assert_eq!(json.code, text.code, "{}: the format does not change the outcome", case.display());
+
+        let report: Value = serde_json::from_str(&json.stdout).unwrap();
+        let mut broken = Vec::new();
+        hold(&schema, &schema, &report, "$", &mut broken);
+        wrong.extend(broken.iter().map(|what| format!("{}: {what}", case.display())));
+        agree(&report, json.code);
+    }
+    assert!(wrong.is_empty(), "{}\nRun with UPDATE=1 to record.", wrong.join("\n"));
+}
+
+/// What must be true of every report: the summary counts the results, the exit code says what they say.
+fn agree(report: &Value, code: i32) {
+    let results = report["results"].as_array().unwrap();
+    for (name, verdict) in
+        [("allow", "Allow"), ("deny", "Deny"), ("unknown", "Unknown"), ("notSelected", "NotSelected")]
+    {
+        let count = results.iter().filter(|result| result["verdict"] == verdict).count();
+        assert_eq!(report["summary"][name], count, "{verdict}");
+    }
+    let denied = results.iter().any(|result| result["verdict"] == "Deny" || result["admission"] == "Rejected");
+    let problems = !report["problems"].as_array().unwrap().is_empty();
+    assert_eq!(code, if problems { 2 } else { i32::from(denied) });
+    assert_eq!(report["at"], AT);
+}
+
+#[test]
+fn the_verdicts_of_the_cases() {
+    // Told apart from the golden files, which a careless UPDATE would overwrite.
+    let verdicts = |case: &str| {
+        let run = program(&data().join(case), &["check", "-f", "input", "--at", AT, "-o", "json"], b"");
+        let report: Value = serde_json::from_str(&run.stdout).unwrap();
+        let results = report["results"].as_array().unwrap().clone();
+        let told = results.iter().map(|result| {
+            let text = |name: &str| result[name].as_str().unwrap().to_owned();
+            format!("{} {} {}", text("name"), text("verdict"), text("admission"))
+        });
+        (told.collect::<Vec<_>>(), run.code)
+    };
+    let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!(verdicts("one-repository"), (strings(&["allowed Allow Admitted", "denied Deny Rejected"]), 1));
+    assert_eq!(verdicts("image-places"), (strings(&["everywhere Deny Rejected"]), 1));
+    assert_eq!(
+        verdicts("out-of-scope"),
+        (strings(&["elsewhere Allow Admitted", "not-selected NotSelected Admitted", "system NotSelected Admitted"]), 0)
+    );
+    assert_eq!(
+        verdicts("unknown"),
+        (strings(&["no-role Unknown Warned", "account-not-in-the-input Unknown Warned"]), 0)
+    );
+    assert_eq!(
+        verdicts("cluster-policy"),
+        (strings(&["open Allow Admitted", "secret Deny Warned", "secret NotSelected Admitted"]), 1)
+    );
+    assert_eq!(verdicts("pull-secret"), (strings(&["app Unknown Warned"]), 0));
+    assert_eq!(verdicts("reject-unknown"), (strings(&["app Unknown Rejected"]), 1));
+    assert_eq!(verdicts("bad-documents"), (strings(&["app Unknown Warned"]), 2));
+    assert_eq!(verdicts("twice"), (strings(&["app Allow Admitted"]), 0));
+    assert_eq!(verdicts("list"), (strings(&["one Allow Admitted", "two Allow Admitted"]), 2));
+    let (workloads, code) = verdicts("workloads");
+    assert_eq!(workloads.iter().filter(|told| told.ends_with("Deny Warned")).count(), 6, "{workloads:?}");
+    assert_eq!((workloads.len(), code), (7, 1));
+}
+
+const POLICY: &str = "\
+apiVersion: ecraccess.dev/v1alpha1
+kind: EcrAccessPolicy
+metadata: {name: pull}
+spec: {puller: {role: {arn: 'arn:aws:iam::111122223333:role/app'}}}
+";
+
+#[test]
+fn bad_input_is_named_with_file_document_and_field() {
+    // The file's bytes, and all that standard error says. The exit code is always 2.
+    let with = |more: &str| format!("{POLICY}---\n{more}").into_bytes();
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("an empty file", b"".to_vec(), "error: f.yaml: there is nothing in it\n"),
+        ("comments alone", b"# later\n---\n".to_vec(), "error: f.yaml: there is nothing in it\n"),
+        (
+            "not YAML",
+            with("a: b: c\n"),
+            "error: f.yaml: document 2: line 6: mapping values are not allowed in this context\n",
+        ),
+        ("not UTF-8", b"a: 1\nb: \xff\n".to_vec(), "error: f.yaml: line 2: not UTF-8 text\n"),
+        (
+            "a text",
+            with("just a text\n"),
+            "error: f.yaml: document 2: must be a mapping with `apiVersion` and `kind`, not a string\n",
+        ),
+        ("no kind", with("apiVersion: v1\n"), "error: f.yaml: document 2: `kind`: is missing\n"),
+        ("no apiVersion", with("kind: Pod\n"), "error: f.yaml: document 2: `apiVersion`: is missing\n"),
+        (
+            "kind is a number",
+            with("apiVersion: v1\nkind: 7\n"),
+            "error: f.yaml: document 2: `kind`: must be a string, not a number\n",
+        ),
+        (
+            "no name",
+            with("apiVersion: v1\nkind: Namespace\nmetadata: {generateName: a-}\n"),
+            "error: f.yaml: document 2: Namespace: `metadata.name`: is missing\n",
+        ),
+        (
+            "a name that YAML takes for a boolean",
+            with("apiVersion: v1\nkind: Pod\nmetadata: {name: on}\n"),
+            "error: f.yaml: document 2: Pod: `metadata.name`: must be a string, not a boolean; quote it\n",
+        ),
+        (
+            "a label that YAML takes for a boolean",
+            with("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a, labels: {app.kubernetes.io/on: yes}}\n"),
+            "error: f.yaml: document 2: ServiceAccount/default/a: `metadata.labels[\"app.kubernetes.io/on\"]`: must be a string, not a boolean; quote it\n",
+        ),
+        (
+            "another version",
+            POLICY.replace("v1alpha1", "v1").into_bytes(),
+            "error: f.yaml: document 1: EcrAccessPolicy: `apiVersion`: must be `ecraccess.dev/v1alpha1`, not `ecraccess.dev/v1`\n",
+        ),
+        (
+            "another kind of the group",
+            POLICY.replace("EcrAccessPolicy", "EcrAccesPolicy").into_bytes(),
+            "error: f.yaml: document 1: EcrAccesPolicy: `kind`: `EcrAccesPolicy` is not a kind of ecraccess.dev/v1alpha1: EcrAccessPolicy, ClusterEcrAccessPolicy\n",
+        ),
+        (
+            "an unknown field",
+            POLICY.replace("puller:", "pullr: 1, puller:").into_bytes(),
+            "error: f.yaml: document 1: EcrAccessPolicy/default/pull: `spec.pullr`: unknown field `pullr`\n",
+        ),
+        (
+            "two wrong fields",
+            POLICY.replace("puller:", "onDeny: reject, serviceAccounts: [a], puller:").into_bytes(),
+            "error: f.yaml: document 1: EcrAccessPolicy/default/pull: `spec.onDeny`: Unsupported value: \"reject\": supported values: \"Reject\", \"Warn\", \"Audit\"\n\
+             error: f.yaml: document 1: EcrAccessPolicy/default/pull: `spec.serviceAccounts`: must be of type object, not array\n",
+        ),
+        (
+            "a key given twice",
+            POLICY.replace("spec:", "spec: {}\nspec:").into_bytes(),
+            "error: f.yaml: document 1: `spec`: line 5: the key is given twice; kubectl takes the last one silently\n",
+        ),
+        (
+            "a list with a bad item",
+            b"apiVersion: v1\nkind: List\nitems:\n- 7\n- {apiVersion: v1, kind: List, items: {}}\n".to_vec(),
+            "error: f.yaml: document 1: items[0]: must be a mapping with `apiVersion` and `kind`, not a number\n\
+             error: f.yaml: document 1: items[1]: List: `items`: must be a list, not a mapping\n",
+        ),
+        (
+            "text after the hyphens",
+            b"--- {apiVersion: v1, kind: Pod}\n".to_vec(),
+            "error: f.yaml: document 1: line 1: only a comment may follow `---` on its line, not `{apiVersion: v1, kind: Pod}`\n",
+        ),
+        (
+            "no JSON value",
+            b"a: .inf\n".to_vec(),
+            "error: f.yaml: document 1: line 1: `.inf` has no JSON form; quote it if text is meant\n",
+        ),
+        (
+            "no containers",
+            with(
+                "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {spec: {container: []}}}\n",
+            ),
+            "error: f.yaml: document 2: Deployment/default/a: `spec.template.spec.containers`: is missing\n",
+        ),
+        (
+            "no image",
+            with("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: b, imag: c}]}\n"),
+            "error: f.yaml: document 2: Pod/default/a: `spec.containers[0].image`: is missing\n",
+        ),
+        (
+            "an image that YAML takes for a number",
+            with("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: b, image: 12}]}\n"),
+            "error: f.yaml: document 2: Pod/default/a: `spec.containers[0].image`: must be a string\n",
+        ),
+        (
+            "a malformed document as mapping and as text",
+            POLICY
+                .replace(
+                    "role/app'",
+                    "role/app', identity: {policies: [{name: a, document: {Statement: 7}}, {name: b, document: '{'}]}",
+                )
+                .into_bytes(),
+            "error: f.yaml: document 1: EcrAccessPolicy/default/pull: `spec.puller.role.identity.policies[0].document.Statement`: an object should stand here, not a number\n\
+             error: f.yaml: document 1: EcrAccessPolicy/default/pull: `spec.puller.role.identity.policies[1].document`: not JSON: the document ends where a quoted key should stand at line 1 column 2\n",
+        ),
+        (
+            "metadata is a list",
+            with("apiVersion: v1\nkind: Pod\nmetadata: []\n"),
+            "error: f.yaml: document 2: Pod: `metadata`: must be a mapping, not a list\n",
+        ),
+    ];
+    assert!(cases.len() >= 15);
+    for (name, content, expected) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("f.yaml"), content).unwrap();
+        let run = program(directory.path(), &["check", "-f", "f.yaml"], b"");
+        assert_eq!(run.stderr, expected, "{name}");
+        assert_eq!(run.code, 2, "{name}");
+    }
+}
+
+#[test]
+fn bad_input_does_not_hide_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: nginx}]}\n";
+    fs::write(
+        directory.path().join("a.yaml"),
+        format!("{pod}---\n[\n---\n{pod}").replacen("name: a}", "name: first}", 1),
+    )
+    .unwrap();
+    let run = program(directory.path(), &["check", "-f", "a.yaml", "missing.yaml", "-o", "json", "--at", AT], b"");
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["results"].as_array().unwrap().len(), 2);
+    assert_eq!(report["problems"].as_array().unwrap().len(), 2);
+    assert_eq!(report["problems"][0]["object"], "a.yaml: document 2");
+    assert_eq!(
+        report["problems"][1],
+        serde_json::json!({"object": "missing.yaml", "path": "", "message": "no such file or directory"})
+    );
+    assert_eq!((run.code, run.stderr.as_str()), (2, ""), "with -o json the problems are in the report");
+}
+
+#[test]
+fn paths_are_files_directories_and_standard_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: a, image: nginx}}]}}\n"
+        )
+    };
+    let at = |path: &str| directory.path().join(path);
+    for path in ["m/z", "m/.hidden", "empty"] {
+        fs::create_dir_all(at(path)).unwrap();
+    }
+    fs::write(at("m/b.yml"), pod("b")).unwrap();
+    fs::write(at("m/a.yaml"), pod("a")).unwrap();
+    fs::write(
+        at("m/z/c.json"),
+        r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"c"},"spec":{"containers":[{"image":"x"}]}}"#,
+    )
+    .unwrap();
+    fs::write(at("m/notes.md"), "- x\n").unwrap();
+    fs::write(at("m/comments.yaml"), "# nothing\n").unwrap();
+    fs::write(at("m/.hidden/d.yaml"), pod("d")).unwrap();
+    let names = |args: &[&str], input: &str| {
+        let mut all = vec!["check", "-o", "json"];
+        all.extend(args);
+        let run = program(directory.path(), &all, input.as_bytes());
+        let report: Value = serde_json::from_str(&run.stdout).unwrap();
+        let names =
+            report["results"].as_array().unwrap().iter().map(|result| result["name"].as_str().unwrap().to_owned());
+        (names.collect::<Vec<_>>().join(" "), run.code)
+    };
+    assert_eq!(names(&["-f", "m"], ""), ("a b c".to_owned(), 0));
+    assert_eq!(names(&["-f", "m/b.yml", "-f", "m/z"], ""), ("b c".to_owned(), 0));
+    assert_eq!(names(&["-f", "-", "m/a.yaml"], &pod("s")), ("s a".to_owned(), 0));
+    let run = program(directory.path(), &["check", "-f", "empty"], b"");
+    assert_eq!(run.stderr, "error: empty: there is no manifest in this directory (*.yaml, *.yml, *.json)\n");
+    assert_eq!(run.code, 2);
+    let run = program(directory.path(), &["check", "-f", "-"], b"");
+    assert_eq!((run.stderr.as_str(), run.code), ("error: <stdin>: there is nothing in it\n", 2));
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    for (args, expected) in [
+        (
+            &["check", "-f", "-", "--at", "yesterday"][..],
+            "error: invalid value 'yesterday' for '--at <RFC3339>': not a moment in RFC 3339, such as 2026-11-23T00:00:00Z\n",
+        ),
+        (
+            &["check", "-f", "-", "--max-action", "reject"][..],
+            "error: invalid value 'reject' for '--max-action <Reject|Warn|Audit>': not one of Reject, Warn, Audit\n",
+        ),
+        (&["check"][..], "error: the following required arguments were not provided:\n  --filename <PATH>...\n"),
+        (&["check", "-f", "-", "-o", "xml"][..], "error: invalid value 'xml' for '--output <FORMAT>'\n"),
+    ] {
+        let run = program(&data(), args, b"");
+        assert!(run.stderr.starts_with(expected), "{args:?}: {}", run.stderr);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{args:?}");
+    }
+}
+
+#[test]
+fn evaluate_answers_line_by_line() {
+    let input = concat!(
+        r#"{"id":"a","request":{"principal":"arn:aws:iam::111122223333:role/app","action":"ecr:BatchGetImage","resource":"*"},"#,
+        r#""identityPolicies":[{"Version":"2012-10-17","Statement":[{"Sid":"All","Effect":"Allow","Action":"*","Resource":"*"}]}],"#,
+        r#""resourceAccountId":"111122223333"}"#,
+        "\n",
+        r#"{"id":"b","request":{}}"#,
+        "\n",
+    );
+    let run = program(&data(), &["evaluate"], input.as_bytes());
+    assert_eq!(
+        run.stdout,
+        concat!(
+            r#"{"id":"a","decision":"Allowed","layer":"identity","policy":"identityPolicies[0]","statement":"All","missing":[]}"#,
+            "\n",
+            r#"{"id":"b","error":{"path":"$.request.principal","message":"is missing"}}"#,
+            "\n"
+        )
+    );
+    assert_eq!((run.code, run.stderr.as_str()), (2, ""));
+    let run = program(&data(), &["evaluate", "missing.jsonl"], b"");
+    assert_eq!(run.stderr, "error: `missing.jsonl`: No such file or directory (os error 2)\n");
+    assert_eq!(run.code, 2);
+}
+
+fn schema() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/check-report.schema.json");
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Holds a value against the part of JSON Schema that `docs/check-report.schema.json` uses; another keyword fails.
+fn hold(root: &Value, schema: &Value, value: &Value, path: &str, broken: &mut Vec<String>) {
+    for (keyword, rule) in schema.as_object().unwrap() {
+        let ok = match keyword.as_str() {
+            "$ref" => {
+                let place = rule.as_str().unwrap().trim_start_matches('#');
+                hold(root, root.pointer(place).unwrap(), value, path, broken);
+                true
+            }
+            "const" => value == rule,
+            "enum" => rule.as_array().unwrap().contains(value),
+            "minimum" => value.as_f64().is_some_and(|number| number >= rule.as_f64().unwrap()),
+            "type" => {
+                let is = |name: &Value| match name.as_str().unwrap() {
+                    "object" => value.is_object(),
+                    "array" => value.is_array(),
+                    "string" => value.is_string(),
+                    "integer" => value.is_i64() || value.is_u64(),
+                    "null" => value.is_null(),
+                    other => panic!("type {other}"),
+                };
+                rule.as_array().map_or_else(|| is(rule), |names| names.iter().any(is))
+            }
+            "required" => rule.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some()),
+            "properties" => {
+                for (name, inner) in rule.as_object().unwrap() {
+                    if let Some(field) = value.get(name) {
+                        hold(root, inner, field, &format!("{path}.{name}"), broken);
+                    }
+                }
+                true
+            }
+            "additionalProperties" => {
+                assert_eq!(rule, false);
+                let known = schema["properties"].as_object().unwrap();
+                value.as_object().is_none_or(|fields| fields.keys().all(|name| known.contains_key(name)))
+            }
+            "items" => {
+                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                    hold(root, rule, item, &format!("{path}[{index}]"), broken);
+                }
+                true
+            }
+            "format" => rule == "date-time" && value.as_str().is_some_and(|text| text.ends_with('Z')),
+            "$schema" | "$id" | "$defs" | "title" | "description" => true,
+            other => panic!("the schema uses `{other}`, which this test does not know"),
+        };
+        if !ok {
+            broken.push(format!("{path}: breaks {keyword} {rule}: {value}"));
+        }
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_it_should() {
+    let schema = schema();
+    let good = serde_json::json!({"apiVersion": "ecraccess.dev/v1alpha1", "kind": "CheckReport", "at": AT,
+        "summary": {"allow": 0, "deny": 0, "unknown": 0, "notSelected": 0}, "problems": [], "results": []});
+    let broken = |value: &Value| {
+        let mut broken = Vec::new();
+        hold(&schema, &schema, value, "$", &mut broken);
+        broken.len()
+    };
+    assert_eq!(broken(&good), 0);
+    for (at, value) in [
+        ("/kind", serde_json::json!("Report")),
+        ("/summary/allow", serde_json::json!(-1)),
+        ("/summary", serde_json::json!({})),
+        ("/problems", serde_json::json!([{"object": "a", "path": "b", "message": "c", "more": 1}])),
+        ("/results", serde_json::json!({})),
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(at).unwrap() = value;
+        assert_eq!(broken(&bad), 1, "{at}");
+    }
+}

@@ -19,6 +19,8 @@ pub(crate) struct Condition {
     pub(crate) name: Box<str>,
     /// Lower-cased.
     pub(crate) key: Box<str>,
+    /// The key as written.
+    pub(crate) written: Box<str>,
     pub(crate) values: Box<[Value]>,
 }
 
@@ -63,7 +65,13 @@ impl Condition {
             };
             Value { text: text.as_str().into(), kind }
         };
-        Self { operator, name: name.into(), key: key.to_ascii_lowercase().into(), values: values.iter().map(compile).collect() }
+        Self {
+            operator,
+            name: name.into(),
+            key: key.to_ascii_lowercase().into(),
+            written: key.into(),
+            values: values.iter().map(compile).collect(),
+        }
     }
 
     /// Whether the line holds under `context`.
@@ -157,7 +165,9 @@ impl Condition {
             }
             Test::Binary => {
                 let bytes = value::parse_base64(value);
-                Truth::from(bytes.is_some() && self.values.iter().any(|wanted| wanted.kind == Kind::Binary(bytes.clone())))
+                Truth::from(
+                    bytes.is_some() && self.values.iter().any(|wanted| wanted.kind == Kind::Binary(bytes.clone())),
+                )
             }
             Test::Bool => match value::parse_bool(value) {
                 None => Truth::False,
@@ -173,9 +183,13 @@ impl Condition {
 
     /// The variables in the values.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &variable::Variable> {
-        self.values.iter().flat_map(|value| match &value.kind {
-            Kind::Pattern(pattern) => Some(pattern.variables()),
-            _ => None,
-        }.into_iter().flatten())
+        self.values.iter().flat_map(|value| {
+            match &value.kind {
+                Kind::Pattern(pattern) => Some(pattern.variables()),
+                _ => None,
+            }
+            .into_iter()
+            .flatten()
+        })
     }
 }

@@ -156,14 +156,25 @@ mod tests {
         assert_eq!(operator.test, Test::StringEqualsIgnoreCase);
         assert!(operator.negated && operator.if_exists);
         assert!(Operator::parse("stringequals").is_some());
-        for name in ["", "StringContains", "NullIfExists", "ForAllValues:Null", "ForSome:StringEquals", "BinaryNotEquals", "IfExists"] {
+        for name in [
+            "",
+            "StringContains",
+            "NullIfExists",
+            "ForAllValues:Null",
+            "ForSome:StringEquals",
+            "BinaryNotEquals",
+            "IfExists",
+        ] {
             assert!(Operator::parse(name).is_none(), "{name}");
         }
     }
 
     #[test]
     fn spells_and_suggests() {
-        assert_eq!(Operator::canonical("foranyvalue:stringlikeifexists").as_deref(), Some("ForAnyValue:StringLikeIfExists"));
+        assert_eq!(
+            Operator::canonical("foranyvalue:stringlikeifexists").as_deref(),
+            Some("ForAnyValue:StringLikeIfExists")
+        );
         assert_eq!(Operator::suggestion("StringEqual"), Some("StringEquals"));
         assert_eq!(Operator::suggestion("Frobnicate"), None);
     }

@@ -117,7 +117,8 @@ impl Digits<'_> {
     fn fraction(&mut self) -> Option<i128> {
         let length = self.rest.bytes().take_while(u8::is_ascii_digit).count();
         let digits = self.rest.get(..length).filter(|d| !d.is_empty())?;
-        let nanos = digits.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |sum, b| sum * 10 + i128::from(b - b'0'));
+        let nanos =
+            digits.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |sum, b| sum * 10 + i128::from(b - b'0'));
         self.rest = self.rest.get(length..)?;
         Some(nanos)
     }
@@ -278,16 +279,25 @@ mod tests {
         assert_eq!(instant("2000-02-29T23:59:59.5Z").0, 951_868_799_500_000_000);
         assert_eq!(instant("0000-01-01").0, -62_167_219_200 * NANOS);
         assert!(instant("-5") < instant("0"));
-        for text in ["", "yesterday", "2023-02-29", "2024-13", "2024-06-01T00:00:00", "2024-06-01T24:00:00Z", "2024-6-1", "1.5", "24-06-01"] {
+        for text in [
+            "",
+            "yesterday",
+            "2023-02-29",
+            "2024-13",
+            "2024-06-01T00:00:00",
+            "2024-06-01T24:00:00Z",
+            "2024-6-1",
+            "1.5",
+            "24-06-01",
+        ] {
             assert_eq!(Instant::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn networks_hold_addresses_of_their_family() {
-        let holds = |network: &str, address: &str| {
-            Network::parse(network).unwrap().holds(&Network::address(address).unwrap())
-        };
+        let holds =
+            |network: &str, address: &str| Network::parse(network).unwrap().holds(&Network::address(address).unwrap());
         assert!(holds("0.0.0.0/0", "203.0.113.5"));
         assert!(!holds("0.0.0.0/0", "::1"));
         assert!(!holds("::/0", "203.0.113.5"));

@@ -9,6 +9,8 @@ use crate::request::{Context, Fact};
 pub(crate) struct Variable {
     /// The context key, lower-cased.
     pub(crate) key: Box<str>,
+    /// The context key as written.
+    pub(crate) written: Box<str>,
     /// What stands for an absent key.
     pub(crate) default: Option<Box<str>>,
 }
@@ -81,15 +83,16 @@ pub(crate) fn parse(text: &str) -> Option<(Parsed, &str)> {
         return None;
     }
     let rest = inner.get(end..)?;
+    let written: Box<str> = key.into();
     let key = key.to_ascii_lowercase().into_boxed_str();
     if let Some(rest) = rest.strip_prefix('}') {
-        return Some((Parsed::Variable(Variable { key, default: None }), rest));
+        return Some((Parsed::Variable(Variable { key, written, default: None }), rest));
     }
     // IAM-VAR-4: comma, space, and the default in single quotes.
     let quoted = rest.strip_prefix(", '")?;
     let (default, rest) = quoted.split_once('\'')?;
     let rest = rest.strip_prefix('}')?;
-    Some((Parsed::Variable(Variable { key, default: Some(default.into()) }), rest))
+    Some((Parsed::Variable(Variable { key, written, default: Some(default.into()) }), rest))
 }
 
 #[cfg(test)]
@@ -97,13 +100,20 @@ mod tests {
     use super::*;
 
     fn variable(key: &str, default: Option<&str>) -> Parsed {
-        Parsed::Variable(Variable { key: key.into(), default: default.map(Into::into) })
+        Parsed::Variable(Variable {
+            key: key.to_ascii_lowercase().into(),
+            written: key.into(),
+            default: default.map(Into::into),
+        })
     }
 
     #[test]
     fn reads_variables_defaults_and_escapes() {
-        assert_eq!(parse("${aws:UserName}/x"), Some((variable("aws:username", None), "/x")));
-        assert_eq!(parse("${aws:PrincipalTag/team, 'a b'}"), Some((variable("aws:principaltag/team", Some("a b")), "")));
+        assert_eq!(parse("${aws:UserName}/x"), Some((variable("aws:UserName", None), "/x")));
+        assert_eq!(
+            parse("${aws:PrincipalTag/team, 'a b'}"),
+            Some((variable("aws:PrincipalTag/team", Some("a b")), ""))
+        );
         assert_eq!(parse("${*}"), Some((Parsed::Escape('*'), "")));
         assert_eq!(parse("${$}x"), Some((Parsed::Escape('$'), "x")));
         for text in ["${", "${}", "${a", "${a,'b'}", "${a, b}", "${a, 'b}", "$a", "${ a}", "${a${b}}", "${**}"] {

@@ -57,7 +57,9 @@ pub fn case(case: &Value) -> Result<(Environment, Request), String> {
 fn values(value: &Value) -> Result<Vec<String>, String> {
     match value {
         Value::String(text) => Ok(vec![text.clone()]),
-        Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned).ok_or("not a string".into())).collect(),
+        Value::Array(items) => {
+            items.iter().map(|item| item.as_str().map(str::to_owned).ok_or("not a string".into())).collect()
+        }
         other => Err(format!("a context value is {other}")),
     }
 }

@@ -1,0 +1,43 @@
+//! Condition types and reasons of `status.conditions`.
+//!
+//! Both are part of the API: people wait for them (`kubectl wait --for=condition=Ready eap/NAME`) and alert on them, so
+//! they are named once, here. Kubernetes asks for CamelCase words ("API Conventions", Typical status properties).
+
+/// Is the policy understood and in force?
+///
+/// `True`: pods are judged by it. `False`: the object cannot be used, see the reason; verdicts of the pods that it
+/// selects are `Unknown`.
+pub const READY: &str = "Ready";
+
+/// Can every IAM policy that the object names be read?
+///
+/// `False`: some layer is `Unknown`, the message names the entries. The policy stays in force with what is readable.
+pub const POLICIES_RESOLVED: &str = "PoliciesResolved";
+
+/// Does another policy of the same rank select the same service account?
+///
+/// Only a tie that is broken by age alone is a conflict: the older one wins, and both are marked.
+pub const CONFLICTED: &str = "Conflicted";
+
+/// [`READY`] is `True`: the object is in force.
+pub const REASON_READY: &str = "Ready";
+
+/// [`READY`] is `False`: the object does not decode or has a field that this binary does not know.
+///
+/// Usually the CRDs are newer than the operator. The message names the field.
+pub const REASON_UNSUPPORTED_SPEC: &str = "UnsupportedSpec";
+
+/// [`READY`] or [`POLICIES_RESOLVED`] is `False`: a policy document is no IAM policy. The message has its JSON path.
+pub const REASON_INVALID_DOCUMENT: &str = "InvalidDocument";
+
+/// [`POLICIES_RESOLVED`] is `False`: a managed policy is not one of those built into this binary.
+pub const REASON_POLICY_NOT_FOUND: &str = "PolicyNotFound";
+
+/// [`POLICIES_RESOLVED`] is `True`: every document and managed policy was read.
+pub const REASON_RESOLVED: &str = "Resolved";
+
+/// [`CONFLICTED`] is `False`: nothing of the same rank selects the same service accounts.
+pub const REASON_NO_CONFLICT: &str = "NoConflict";
+
+/// [`CONFLICTED`] is `True`: another policy of the same rank selects the same service account; the older one wins.
+pub const REASON_SAME_RANK: &str = "SameRank";

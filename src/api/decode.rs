@@ -1,0 +1,379 @@
+//! Reading an object strictly: what this binary does not understand is refused with its path, never ignored.
+//!
+//! An unknown field may be a restriction that a newer version introduced. Judging without it would be a guess, so the
+//! whole object is refused and its verdicts are Unknown.
+
+use std::sync::LazyLock;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrBool;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    API_VERSION, AnyPolicy, ClusterEcrAccessPolicy, EcrAccessPolicy, PolicyKind, rules, schema,
+};
+
+/// What is wrong with an object, and where.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{path}`: {message}")]
+pub struct DecodeError {
+    /// The field, such as `spec.puller.role.arn` or `spec.serviceAccounts.names[2]`.
+    pub path: String,
+    /// What is wrong with it, without the path.
+    pub message: String,
+}
+
+/// Reads an object of `kind`, whole as the API server sends it or as a manifest has it.
+///
+/// # Errors
+/// The first thing, in document order of the schema, that makes the object unusable: an unknown or missing field, a
+/// value of another type, a word that is no choice, or a broken rule of [`rules`]. Limits of length are the API
+/// server's affair: a CRD that is newer may allow more, and that harms nobody here. `status` is read leniently.
+pub fn decode(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError> {
+    let mut found = Vec::new();
+    Walk {
+        limits: false,
+        found: &mut found,
+    }
+    .object(kind, object);
+    match found.into_iter().next() {
+        Some(error) => Err(error),
+        None => {
+            let policy = build(kind, object)?;
+            rules::violations(&policy)
+                .into_iter()
+                .next()
+                .map_or(Ok(policy), Err)
+        }
+    }
+}
+
+/// Everything that an API server with these CRDs would refuse in an object of `kind`; empty where it would take it.
+///
+/// For manifests that are judged offline. Unlike [`decode`] it looks at the limits of length too.
+pub fn validate(kind: PolicyKind, object: &Value) -> Vec<DecodeError> {
+    let mut found = Vec::new();
+    Walk {
+        limits: true,
+        found: &mut found,
+    }
+    .object(kind, object);
+    // Only an object of the right shape can be held against the rules, as with the API server.
+    if found.is_empty() {
+        match build(kind, object) {
+            Ok(policy) => found = rules::violations(&policy),
+            Err(error) => found.push(error),
+        }
+    }
+    found
+}
+
+/// From JSON of the right shape to the Rust types.
+fn build(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError> {
+    fn part<T: DeserializeOwned>(object: &Value, name: &str) -> Result<T, DecodeError> {
+        let value = object
+            .get(name)
+            .cloned()
+            .unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        serde_json::from_value(value).map_err(|error| DecodeError {
+            path: name.to_owned(),
+            message: error.to_string(),
+        })
+    }
+    let metadata = part(object, "metadata")?;
+    // Written by controllers of any version, and nothing depends on it.
+    let status = object
+        .get("status")
+        .and_then(|status| serde_json::from_value(status.clone()).ok());
+    Ok(match kind {
+        PolicyKind::EcrAccessPolicy => AnyPolicy::Namespaced(Box::new(EcrAccessPolicy {
+            metadata,
+            spec: part(object, "spec")?,
+            status,
+        })),
+        PolicyKind::ClusterEcrAccessPolicy => {
+            AnyPolicy::Cluster(Box::new(ClusterEcrAccessPolicy {
+                metadata,
+                spec: part(object, "spec")?,
+                status,
+            }))
+        }
+    })
+}
+
+/// The schemas of the specs, in the order of [`PolicyKind::ALL`].
+static SPECS: LazyLock<[JSONSchemaProps; 2]> = LazyLock::new(|| PolicyKind::ALL.map(schema::spec));
+
+/// Holds a value against its schema. Words are those of the API server, so that people find the same explanations.
+struct Walk<'a> {
+    limits: bool,
+    found: &'a mut Vec<DecodeError>,
+}
+
+impl Walk<'_> {
+    fn add(&mut self, path: &str, message: String) {
+        self.found.push(DecodeError {
+            path: path.to_owned(),
+            message,
+        });
+    }
+
+    fn object(&mut self, kind: PolicyKind, object: &Value) {
+        let Some(fields) = object.as_object() else {
+            return self.add("", format!("must be an object, not {}", type_of(object)));
+        };
+        for (name, expected) in [("apiVersion", API_VERSION), ("kind", kind.as_str())] {
+            match fields.get(name) {
+                Some(Value::String(given)) if given == expected => {}
+                Some(given) => self.add(
+                    name,
+                    format!("must be `{expected}`, not `{}`", plain(given)),
+                ),
+                // Items of a typed list have neither.
+                None => {}
+            }
+        }
+        for name in fields.keys() {
+            if !["apiVersion", "kind", "metadata", "spec", "status"].contains(&name.as_str()) {
+                self.add(name, format!("unknown field `{name}`"));
+            }
+        }
+        let [namespaced, cluster] = &*SPECS;
+        let schema = match kind {
+            PolicyKind::EcrAccessPolicy => namespaced,
+            PolicyKind::ClusterEcrAccessPolicy => cluster,
+        };
+        match fields.get("spec") {
+            Some(spec) => self.value("spec", schema, spec),
+            None => self.add("spec", "Required value".to_owned()),
+        }
+    }
+
+    fn value(&mut self, path: &str, schema: &JSONSchemaProps, value: &Value) {
+        match (schema.type_.as_deref(), value) {
+            (Some("object"), Value::Object(fields)) => self.fields(path, schema, fields),
+            (Some("array"), Value::Array(items)) => self.items(path, schema, items),
+            (Some("string"), Value::String(text)) => self.text(path, schema, text),
+            // The one place without a type is a policy document.
+            (None, Value::Object(fields)) => {
+                self.at_most(path, "properties", schema.max_properties, fields.len())
+            }
+            (None, Value::String(text)) => {
+                self.at_most(path, "characters", schema.max_length, text.chars().count())
+            }
+            (None, _) => {
+                self.add(
+                    path,
+                    format!(
+                        "must be a mapping, or a string with JSON text, not {}",
+                        type_of(value)
+                    ),
+                );
+            }
+            (Some(expected), _) => {
+                self.add(
+                    path,
+                    format!("must be of type {expected}, not {}", type_of(value)),
+                );
+            }
+        }
+    }
+
+    fn fields(
+        &mut self,
+        path: &str,
+        schema: &JSONSchemaProps,
+        fields: &serde_json::Map<String, Value>,
+    ) {
+        self.at_most(path, "properties", schema.max_properties, fields.len());
+        if let Some(JSONSchemaPropsOrBool::Schema(each)) = &schema.additional_properties {
+            for (key, value) in fields {
+                self.value(&format!("{path}[{key}]"), each, value);
+            }
+            return;
+        }
+        for name in schema.required.iter().flatten() {
+            if !fields.contains_key(name) {
+                self.add(&format!("{path}.{name}"), "Required value".to_owned());
+            }
+        }
+        for (name, value) in fields {
+            let path = format!("{path}.{name}");
+            match schema
+                .properties
+                .as_ref()
+                .and_then(|properties| properties.get(name))
+            {
+                // The API server drops a null where the schema has a default to put there.
+                Some(known) if value.is_null() && known.default.is_some() => {}
+                Some(known) => self.value(&path, known, value),
+                None => self.add(&path, format!("unknown field `{name}`")),
+            }
+        }
+    }
+
+    fn items(&mut self, path: &str, schema: &JSONSchemaProps, items: &[Value]) {
+        self.at_most(path, "items", schema.max_items, items.len());
+        if let Some(JSONSchemaPropsOrArray::Schema(each)) = &schema.items {
+            for (index, item) in items.iter().enumerate() {
+                self.value(&format!("{path}[{index}]"), each, item);
+            }
+        }
+    }
+
+    fn text(&mut self, path: &str, schema: &JSONSchemaProps, text: &str) {
+        self.at_most(path, "characters", schema.max_length, text.chars().count());
+        if let Some(choices) = &schema.enum_
+            && !choices.iter().any(|choice| choice.0 == text)
+        {
+            let choices: Vec<String> = choices.iter().map(|choice| choice.0.to_string()).collect();
+            self.add(
+                path,
+                format!(
+                    "Unsupported value: {text:?}: supported values: {}",
+                    choices.join(", ")
+                ),
+            );
+        }
+    }
+
+    fn at_most(&mut self, path: &str, what: &str, limit: Option<i64>, given: usize) {
+        if let Some(limit) = limit
+            && self.limits
+            && i64::try_from(given).is_ok_and(|given| given > limit)
+        {
+            self.add(
+                path,
+                format!("Too many: {given}: must have at most {limit} {what}"),
+            );
+        }
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(spec: Value) -> Value {
+        json!({"apiVersion": API_VERSION, "kind": "EcrAccessPolicy", "metadata": {"name": "x"}, "spec": spec})
+    }
+
+    fn error(spec: Value) -> String {
+        decode(PolicyKind::EcrAccessPolicy, &object(spec))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn unknown_fields_are_named_with_their_path_at_any_depth() {
+        let entry = json!({"name": "a", "managedPolicyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess", "expires": 1});
+        let puller = json!({"serviceAccount": {"roles": [
+            {"arn": "arn:aws:iam::111122223333:role/a", "identity": {"policies": [entry]}}]}});
+        assert_eq!(
+            error(json!({"puller": puller})),
+            "`spec.puller.serviceAccount.roles[0].identity.policies[0].expires`: unknown field `expires`"
+        );
+        assert_eq!(
+            error(json!({"puller": {"serviceAccount": {}}, "namespaceSelector": {}})),
+            "`spec.namespaceSelector`: unknown field `namespaceSelector`"
+        );
+        assert_eq!(
+            error(
+                json!({"puller": {"serviceAccount": {}}, "serviceAccounts": {"selector": {"matchLabel": {}}}})
+            ),
+            "`spec.serviceAccounts.selector.matchLabel`: unknown field `matchLabel`"
+        );
+    }
+
+    #[test]
+    fn the_other_errors_name_their_path_too() {
+        assert_eq!(error(json!({})), "`spec.puller`: Required value");
+        assert_eq!(
+            error(json!({"puller": []})),
+            "`spec.puller`: must be of type object, not array"
+        );
+        assert_eq!(
+            error(json!({"puller": {"role": {"arn": 7}}})),
+            "`spec.puller.role.arn`: must be of type string, not number"
+        );
+        assert_eq!(
+            error(json!({"puller": {"serviceAccount": {}}, "onDeny": "reject"})),
+            "`spec.onDeny`: Unsupported value: \"reject\": supported values: \"Reject\", \"Warn\", \"Audit\""
+        );
+        let entry = json!({"name": "a", "document": 5});
+        assert_eq!(
+            error(json!({"puller": {"serviceAccount": {"identity": {"policies": [entry]}}}})),
+            "`spec.puller.serviceAccount.identity.policies[0].document`: \
+             must be a mapping, or a string with JSON text, not number"
+        );
+        assert_eq!(
+            decode(PolicyKind::EcrAccessPolicy, &json!([]))
+                .unwrap_err()
+                .to_string(),
+            "``: must be an object, not array"
+        );
+    }
+
+    #[test]
+    fn a_status_that_is_not_understood_harms_nothing() {
+        let mut object = object(json!({"puller": {"serviceAccount": {}}}));
+        object["status"] = json!({"pods": "many"});
+        assert_eq!(
+            decode(PolicyKind::EcrAccessPolicy, &object)
+                .unwrap()
+                .status(),
+            None
+        );
+    }
+
+    #[test]
+    fn limits_of_length_are_no_reason_not_to_understand_an_object() {
+        let names: Vec<String> = (0..1000).map(|i| format!("a{i}")).collect();
+        let object =
+            object(json!({"puller": {"serviceAccount": {}}, "serviceAccounts": {"names": names}}));
+        assert!(decode(PolicyKind::EcrAccessPolicy, &object).is_ok());
+        let found = validate(PolicyKind::EcrAccessPolicy, &object);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0].to_string(),
+            "`spec.serviceAccounts.names`: Too many: 1000: must have at most 256 items"
+        );
+    }
+
+    #[test]
+    fn a_null_is_nothing_where_a_default_stands_by_and_an_error_elsewhere() {
+        assert!(
+            decode(
+                PolicyKind::EcrAccessPolicy,
+                &object(json!({"puller": {"serviceAccount": {}}, "onDeny": null}))
+            )
+            .is_ok()
+        );
+        assert_eq!(
+            error(json!({"puller": {"serviceAccount": {}}, "onUnknown": null})),
+            "`spec.onUnknown`: must be of type string, not null"
+        );
+    }
+}

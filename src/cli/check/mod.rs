@@ -1,0 +1,235 @@
+//! `ecr-access check`: judges manifests offline, by the function that the webhook calls.
+//!
+//! [`read`](self) turns paths into JSON values ([`yaml`] as kubectl does), `objects` turns those into an inventory and
+//! pods, [`crate::forecast::forecast`] judges, and this module or `text` prints. Bad input never hides the rest: it
+//! is a problem of the report, and the exit code says so.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::api::{API_VERSION, Action};
+use crate::forecast::{Admission, Options, Report, Verdict, forecast};
+
+mod json;
+mod objects;
+mod read;
+mod text;
+pub mod yaml;
+
+/// Arguments of `ecr-access check`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = DETAILS)]
+pub struct CheckArgs {
+    /// Manifests to judge: a file, a directory (recursive) or `-` for standard input; repeatable
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    paths: Vec<PathBuf>,
+    /// How to print the report
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    output: Format,
+    /// Judge as of this moment instead of now, for example 2026-11-23T00:00:00Z
+    #[arg(long, value_name = "RFC3339", value_parser = timestamp)]
+    at: Option<Timestamp>,
+    /// The most that a verdict may lead to, as in the chart's `maxAction`
+    #[arg(long, value_name = "Reject|Warn|Audit", value_parser = action, default_value = "Reject")]
+    max_action: Action,
+    /// The namespace of objects that name none
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
+    namespace: String,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum Format {
+    /// For a person
+    Text,
+    /// For a program: docs/check-report.schema.json describes it
+    Json,
+}
+
+const DETAILS: &str = "\
+Judged are pods and the templates of Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs, CronJobs and
+ReplicationControllers, by the EcrAccessPolicies, ClusterEcrAccessPolicies, ServiceAccounts and Namespaces of the same
+input. Other kinds are left aside. What the input does not hold is not known: a pod whose service account is missing
+may be Unknown here and Allow in the cluster.
+
+PATH is YAML or JSON, of several documents or `List`s; of a directory, its *.yaml, *.yml and *.json files that are not
+hidden. Scalars are read as kubectl reads them: a plain `yes` is a boolean, 012 is ten. Documents are counted from 1,
+without empty ones. An object that is given twice counts as the last one given.
+
+Exit codes: 0 nothing denied, 1 some verdict is Deny or some admission Rejected, 2 bad input (the rest is still judged).";
+
+/// What `-o json` prints, in this order of fields.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReport {
+    /// Always `ecraccess.dev/v1alpha1`.
+    pub api_version: &'static str,
+    /// Always `CheckReport`.
+    pub kind: &'static str,
+    /// The moment as of which everything was judged.
+    pub at: Timestamp,
+    /// How many pods and workloads got which verdict.
+    pub summary: Summary,
+    /// What is wrong with the input.
+    pub problems: Vec<CheckProblem>,
+    /// The pods and workloads, in the order of the input.
+    pub results: Vec<Report>,
+}
+
+/// Counts by verdict.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Every image can be pulled.
+    pub allow: usize,
+    /// Some image cannot be pulled.
+    pub deny: usize,
+    /// It depends on facts that are not known.
+    pub unknown: usize,
+    /// No policy selects the service account.
+    pub not_selected: usize,
+}
+
+impl Summary {
+    fn of(reports: &[Report]) -> Self {
+        let mut summary = Self::default();
+        for report in reports {
+            *match report.verdict {
+                Verdict::Allow => &mut summary.allow,
+                Verdict::Deny => &mut summary.deny,
+                Verdict::Unknown => &mut summary.unknown,
+                _ => &mut summary.not_selected,
+            } += 1;
+        }
+        summary
+    }
+}
+
+/// Something in the input that is wrong.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct CheckProblem {
+    /// The file, the document in it counted from 1, the item of a list, and the object where it has a name:
+    /// `app.yaml: document 2: Pod/payments/api-0`.
+    pub object: String,
+    /// The field, such as `spec.puller.role.arn`; empty where the whole is meant.
+    pub path: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl CheckProblem {
+    fn new(origin: &read::Origin, reference: Option<&str>, path: &str, message: &str) -> Self {
+        let object = match reference {
+            Some(reference) => format!("{origin}: {reference}"),
+            None => origin.to_string(),
+        };
+        Self { object, path: path.to_owned(), message: message.to_owned() }
+    }
+}
+
+impl fmt::Display for CheckProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.object)?;
+        if !self.path.is_empty() {
+            write!(f, "`{}`: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Runs the subcommand.
+pub fn run(args: &CheckArgs) -> Outcome {
+    // The one place where the clock is read; nanoseconds would only make the report longer.
+    let now = || {
+        let now = Timestamp::now();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
+    };
+    let at = args.at.unwrap_or_else(now);
+    let mut problems = Vec::new();
+    let loaded = read::read(&args.paths, &mut problems);
+    let gathered = objects::gather(loaded, &args.namespace, &mut problems);
+    let options = Options { max_action: args.max_action, operator_namespace: None };
+    let results: Vec<Report> =
+        gathered.subjects.iter().map(|subject| forecast(&gathered.inventory, subject, at, &options)).collect();
+
+    let denied =
+        results.iter().any(|report| report.verdict == Verdict::Deny || report.admission == Admission::Rejected);
+    let outcome = match (problems.is_empty(), denied) {
+        (false, _) => Outcome::BadInput,
+        (true, true) => Outcome::Denied,
+        (true, false) => Outcome::Clean,
+    };
+    let summary = Summary::of(&results);
+    let report = CheckReport { api_version: API_VERSION, kind: "CheckReport", at, summary, problems, results };
+    for note in &gathered.notes {
+        eprintln!("note: {note}");
+    }
+    match print(args.output, &report, gathered.objects) {
+        Ok(()) => outcome,
+        // The reader went away, as in `ecr-access check … | head`; what it saw was right.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => outcome,
+        Err(error) => {
+            eprintln!("error: standard output: {error}");
+            Outcome::BadInput
+        }
+    }
+}
+
+fn print(format: Format, report: &CheckReport, objects: usize) -> io::Result<()> {
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    match format {
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut output, report)?;
+            output.write_all(b"\n")?;
+        }
+        Format::Text => {
+            // https://no-color.org: set and not empty means no colour.
+            let colour =
+                io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            output.write_all(text::render(report, objects, colour).as_bytes())?;
+        }
+    }
+    output.flush()?;
+    if format == Format::Text {
+        for problem in &report.problems {
+            eprintln!("error: {problem}");
+        }
+    }
+    Ok(())
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "not a moment in RFC 3339, such as 2026-11-23T00:00:00Z".to_owned())
+}
+
+fn action(text: &str) -> Result<Action, String> {
+    match text {
+        "Reject" => Ok(Action::Reject),
+        "Warn" => Ok(Action::Warn),
+        "Audit" => Ok(Action::Audit),
+        _ => Err("not one of Reject, Warn, Audit".to_owned()),
+    }
+}
+
+/// Appends a member to a path: `.key`, or `["key"]` where the key is not a plain word.
+fn push_key(path: &mut String, key: &str) {
+    let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if !plain {
+        path.push_str(&format!("[{}]", serde_json::Value::from(key)));
+    } else if path.is_empty() {
+        path.push_str(key);
+    } else {
+        path.push('.');
+        path.push_str(key);
+    }
+}
+
+/// Appends an index to a path: `[3]`.
+fn push_index(path: &mut String, index: usize) {
+    path.push_str(&format!("[{index}]"));
+}

@@ -1,0 +1,367 @@
+//! From the objects of the input to the inventory and to what is judged on it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value};
+
+use crate::api::{self, API_VERSION, GROUP};
+use crate::forecast::{Subject, SubjectError};
+use crate::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+
+use super::CheckProblem;
+use super::read::{Loaded, Origin};
+
+/// Everything that was understood of the input.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// What verdicts depend on.
+    pub inventory: Inventory,
+    /// Pods and workloads, in the order of the input.
+    pub subjects: Vec<Subject>,
+    /// What a person should know and what is no error, such as an object that is given twice.
+    pub notes: Vec<String>,
+    /// How many objects of the kinds that matter here there were.
+    pub objects: usize,
+}
+
+/// Sorts the input into an inventory and subjects. Objects without a namespace are in `namespace`.
+///
+/// Kinds that have no part in a pull are left aside without a word. An object that is given twice counts as the last
+/// one given, as with `kubectl apply`.
+pub fn gather(loaded: Vec<Loaded>, namespace: &str, problems: &mut Vec<CheckProblem>) -> Gathered {
+    let mut found = Vec::new();
+    for Loaded { origin, value } in loaded {
+        flatten(origin, value, None, &mut found);
+    }
+    // Problems are told in the order of the input, so each is found with the number of its object.
+    let mut numbered: Vec<(usize, CheckProblem)> = Vec::new();
+    let mut at_hand = Vec::new();
+    let mut known = Vec::new();
+    for (number, entry) in found.into_iter().enumerate() {
+        match entry {
+            Ok((origin, value)) => {
+                let object = identify(origin, value, namespace, &mut at_hand);
+                known.extend(object.map(|object| (number, object)));
+            }
+            Err(problem) => at_hand.push(problem),
+        }
+        numbered.extend(at_hand.drain(..).map(|problem| (number, problem)));
+    }
+
+    let mut gathered = Gathered { objects: known.len(), ..Gathered::default() };
+    let mut last: HashMap<String, (usize, Origin)> = HashMap::new();
+    for (number, object) in &known {
+        let Some(reference) = object.reference() else { continue };
+        let told = reference.clone();
+        if let Some((_, first)) = last.insert(reference, (*number, object.origin.clone())) {
+            let second = &object.origin;
+            gathered.notes.push(format!("{told} is given twice: the one in {second} replaces the one in {first}"));
+        }
+    }
+    for (number, object) in known {
+        let latest = object.reference().and_then(|reference| last.get(&reference).map(|(latest, _)| *latest));
+        if latest.is_none_or(|latest| latest == number) {
+            take(object, &mut gathered, &mut at_hand);
+            numbered.extend(at_hand.drain(..).map(|problem| (number, problem)));
+        }
+    }
+    numbered.sort_by_key(|(number, _)| *number);
+    problems.extend(numbered.into_iter().map(|(_, problem)| problem));
+    gathered
+}
+
+/// The kinds that have a part in a pull.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Policy(api::PolicyKind),
+    ServiceAccount,
+    Namespace,
+    Pod,
+    Workload,
+}
+
+impl Kind {
+    /// By API group and kind, in any version but for the kinds of this program: what is read of the others is the
+    /// same in all of them.
+    fn of(group: &str, kind: &str) -> Option<Kind> {
+        match (group, kind) {
+            ("", "ServiceAccount") => Some(Kind::ServiceAccount),
+            ("", "Namespace") => Some(Kind::Namespace),
+            ("", "Pod") => Some(Kind::Pod),
+            ("", "ReplicationController") => Some(Kind::Workload),
+            ("apps" | "extensions", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => Some(Kind::Workload),
+            ("batch", "Job" | "CronJob") => Some(Kind::Workload),
+            _ => api::PolicyKind::from_name(kind).map(Kind::Policy),
+        }
+    }
+
+    fn is_namespaced(self) -> bool {
+        !matches!(self, Kind::Namespace | Kind::Policy(api::PolicyKind::ClusterEcrAccessPolicy))
+    }
+}
+
+/// An object of a kind that matters, with its name and place known.
+struct Object {
+    origin: Origin,
+    kind: Kind,
+    kind_name: String,
+    /// None for cluster-scoped kinds.
+    namespace: Option<String>,
+    /// None where the API server would make it from `generateName`.
+    name: Option<String>,
+    value: Value,
+}
+
+impl Object {
+    /// `Kind/namespace/name`, where it has a name.
+    fn reference(&self) -> Option<String> {
+        let name = self.name.as_deref()?;
+        Some(match &self.namespace {
+            Some(namespace) => format!("{}/{namespace}/{name}", self.kind_name),
+            None => format!("{}/{name}", self.kind_name),
+        })
+    }
+
+    fn problem(&self, path: &str, message: &str) -> CheckProblem {
+        let reference = self.reference().unwrap_or_else(|| self.kind_name.clone());
+        CheckProblem::new(&self.origin, Some(&reference), path, message)
+    }
+}
+
+/// Takes `List`s apart. The items of a typed list, such as `PodList`, may lack what the list says of them.
+fn flatten(
+    origin: Origin,
+    mut value: Value,
+    inherited: Option<(&str, &str)>,
+    found: &mut Vec<Result<(Origin, Value), CheckProblem>>,
+) {
+    let Value::Object(fields) = &mut value else {
+        let message = format!("must be a mapping with `apiVersion` and `kind`, not {}", type_of(&value));
+        return found.push(Err(CheckProblem::new(&origin, None, "", &message)));
+    };
+    if let Some((api_version, kind)) = inherited {
+        fields.entry("apiVersion").or_insert_with(|| Value::from(api_version));
+        fields.entry("kind").or_insert_with(|| Value::from(kind));
+    }
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let list = kind.strip_suffix("List").filter(|item| item.is_empty() || fields.contains_key("items"));
+    let Some(item_kind) = list else { return found.push(Ok((origin, value))) };
+    match fields.remove("items") {
+        Some(Value::Array(items)) => {
+            let inherited = (!item_kind.is_empty()).then_some((api_version.as_str(), item_kind));
+            for (index, item) in items.into_iter().enumerate() {
+                let place = match &origin.item {
+                    Some(outer) => format!("{outer}.items[{index}]"),
+                    None => format!("items[{index}]"),
+                };
+                flatten(Origin { item: Some(place), ..origin.clone() }, item, inherited, found);
+            }
+        }
+        None | Some(Value::Null) => {}
+        Some(other) => {
+            let message = format!("must be a list, not {}", type_of(&other));
+            found.push(Err(CheckProblem::new(&origin, Some(&kind), "items", &message)));
+        }
+    }
+}
+
+/// The object with its kind, namespace and name; nothing for kinds that have no part here, and for bad metadata.
+fn identify(origin: Origin, mut value: Value, namespace: &str, problems: &mut Vec<CheckProblem>) -> Option<Object> {
+    let mut header = |name: &str| match value.get(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+        Some(Value::Null | Value::String(_)) | None => {
+            problems.push(CheckProblem::new(&origin, None, name, "is missing"));
+            None
+        }
+        Some(other) => {
+            let message = format!("must be a string, not {}", type_of(other));
+            problems.push(CheckProblem::new(&origin, None, name, &message));
+            None
+        }
+    };
+    let (kind_name, api_version) = (header("kind")?, header("apiVersion")?);
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let kind = Kind::of(group, &kind_name);
+    let ours = matches!(kind, Some(Kind::Policy(_)));
+    if group == GROUP && !ours {
+        let message = format!("`{kind_name}` is not a kind of {API_VERSION}: EcrAccessPolicy, ClusterEcrAccessPolicy");
+        problems.push(CheckProblem::new(&origin, Some(&kind_name), "kind", &message));
+        return None;
+    }
+    if ours && api_version != API_VERSION {
+        let message = format!("must be `{API_VERSION}`, not `{api_version}`");
+        problems.push(CheckProblem::new(&origin, Some(&kind_name), "apiVersion", &message));
+        return None;
+    }
+    let kind = kind?;
+
+    let mut bad = |path: &str, message: String| {
+        problems.push(CheckProblem::new(&origin, Some(&kind_name), path, &message));
+    };
+    let metadata = match value.get_mut("metadata") {
+        Some(Value::Object(metadata)) => metadata,
+        Some(Value::Null) | None => {
+            bad("metadata.name", "is missing".to_owned());
+            return None;
+        }
+        Some(other) => {
+            bad("metadata", format!("must be a mapping, not {}", type_of(other)));
+            return None;
+        }
+    };
+    let mut text = |metadata: &Map<String, Value>, name: &str| match metadata.get(name) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        Some(Value::Null | Value::String(_)) | None => Ok(None),
+        Some(other) => {
+            bad(&format!("metadata.{name}"), format!("must be a string, not {}; quote it", type_of(other)));
+            Err(())
+        }
+    };
+    let name = text(metadata, "name").ok()?;
+    let generated = text(metadata, "generateName").ok()?;
+    let given = text(metadata, "namespace").ok()?;
+    if name.is_none() && (generated.is_none() || !matches!(kind, Kind::Pod | Kind::Workload)) {
+        bad("metadata.name", "is missing".to_owned());
+        return None;
+    }
+    let namespace = kind.is_namespaced().then(|| given.unwrap_or_else(|| namespace.to_owned()));
+    match &namespace {
+        Some(namespace) => metadata.insert("namespace".to_owned(), Value::from(namespace.as_str())),
+        None => metadata.remove("namespace"),
+    };
+    Some(Object { origin, kind, kind_name, namespace, name, value })
+}
+
+fn take(object: Object, gathered: &mut Gathered, problems: &mut Vec<CheckProblem>) {
+    match object.kind {
+        Kind::Policy(kind) => take_policy(kind, object, gathered, problems),
+        Kind::ServiceAccount => {
+            let before = problems.len();
+            for field in ["labels", "annotations"] {
+                string_map(&object, field, problems);
+            }
+            // With a label or annotation that is not text, what the account says is not known: it counts as not seen.
+            if before == problems.len() {
+                match ServiceAccountFacts::from_json(&object.value) {
+                    Ok(facts) => gathered.inventory.put_service_account(facts),
+                    Err(error) => problems.push(object.problem("", &error.to_string())),
+                }
+            }
+        }
+        Kind::Namespace => {
+            let before = problems.len();
+            let labels = string_map(&object, "labels", problems);
+            if before == problems.len()
+                && let Some(name) = object.name
+            {
+                gathered.inventory.put_namespace(name, labels);
+            }
+        }
+        Kind::Pod | Kind::Workload => {
+            let subject = match object.kind {
+                Kind::Pod => Subject::from_pod(&object.value).map(Some),
+                _ => Subject::from_workload(&object.value),
+            };
+            match subject {
+                Ok(subject) => {
+                    missing_images(&object, problems);
+                    gathered.subjects.extend(subject);
+                }
+                Err(SubjectError::Type { field, expected }) => {
+                    problems.push(object.problem(&field, &format!("must be {expected}")));
+                }
+            }
+        }
+    }
+}
+
+/// A pod without containers pulls nothing, so a misspelled `containers` would pass as `Allow`. The API server refuses
+/// both; here they are problems.
+fn missing_images(object: &Object, problems: &mut Vec<CheckProblem>) {
+    let prefix = match object.kind_name.as_str() {
+        "Pod" => "spec",
+        "CronJob" => "spec.jobTemplate.spec.template.spec",
+        _ => "spec.template.spec",
+    };
+    let spec = prefix.split('.').try_fold(&object.value, |value, step| value.get(step));
+    match spec.and_then(|spec| spec.get("containers")).and_then(Value::as_array).map(Vec::as_slice) {
+        // Only a ReplicationController may do without a template.
+        None if object.kind_name == "ReplicationController" && object.value.pointer("/spec/template").is_none() => {}
+        None | Some([]) => problems.push(object.problem(&format!("{prefix}.containers"), "is missing")),
+        // In the template of a workload the image may be left to a mutating webhook.
+        Some(containers) if object.kind == Kind::Pod => {
+            for (index, container) in containers.iter().enumerate() {
+                if container.get("image").and_then(Value::as_str).is_none_or(str::is_empty) {
+                    problems.push(object.problem(&format!("{prefix}.containers[{index}].image"), "is missing"));
+                }
+            }
+        }
+        Some(_) => {}
+    }
+}
+
+/// A policy goes into the inventory whatever is wrong with it, as in the cluster: its verdicts are Unknown then.
+fn take_policy(kind: api::PolicyKind, object: Object, gathered: &mut Gathered, problems: &mut Vec<CheckProblem>) {
+    let found = api::validate(kind, &object.value);
+    let shape_is_bad = !found.is_empty();
+    for error in &found {
+        problems.push(object.problem(&error.path, &error.message));
+    }
+    let reference = object.reference();
+    let origin = object.origin.clone();
+    match PolicyObject::from_json(object.value) {
+        Ok(policy) => {
+            for (index, problem) in policy.problems.iter().enumerate() {
+                // The first one says why the whole does not decode, which was told above.
+                let told = shape_is_bad && policy.body.is_err() && index == 0;
+                if !told {
+                    let path = problem.path.strip_prefix("$.").unwrap_or(&problem.path);
+                    problems.push(CheckProblem::new(&origin, reference.as_deref(), path, &problem.message));
+                }
+            }
+            gathered.inventory.put_policy(policy);
+        }
+        Err(error) => problems.push(CheckProblem::new(&origin, reference.as_deref(), "", &error.to_string())),
+    }
+}
+
+/// A map of strings in the metadata. `team: yes` and `port: 80` are the usual mistakes: the API server refuses them.
+fn string_map(object: &Object, field: &str, problems: &mut Vec<CheckProblem>) -> BTreeMap<String, String> {
+    let mut map = BTreeMap::new();
+    let path = format!("metadata.{field}");
+    match object.value.get("metadata").and_then(|metadata| metadata.get(field)) {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(fields)) => {
+            for (key, value) in fields {
+                match value {
+                    Value::String(text) => {
+                        map.insert(key.clone(), text.clone());
+                    }
+                    Value::Null => {
+                        map.insert(key.clone(), String::new());
+                    }
+                    other => {
+                        let mut path = path.clone();
+                        super::push_key(&mut path, key);
+                        let message = format!("must be a string, not {}; quote it", type_of(other));
+                        problems.push(object.problem(&path, &message));
+                    }
+                }
+            }
+        }
+        Some(other) => problems.push(object.problem(&path, &format!("must be a mapping, not {}", type_of(other)))),
+    }
+    map
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}

@@ -1,0 +1,325 @@
+//! From the paths on the command line to the objects in them.
+
+use std::fmt;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::yaml::{self, Document, YamlError};
+use super::{CheckProblem, json};
+
+const EMPTY: &str = "there is nothing in it";
+
+/// Where an object stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Origin {
+    /// The file as it was named, or found in a directory that was named.
+    pub file: String,
+    /// Which document of the file, counted from 1 without those that are empty; none for the file as a whole.
+    pub document: Option<usize>,
+    /// Which item of a `List`, such as `items[3]`.
+    pub item: Option<String>,
+}
+
+impl Origin {
+    fn file(file: &str) -> Self {
+        Self { file: file.to_owned(), document: None, item: None }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(document) = self.document {
+            write!(f, ": document {document}")?;
+        }
+        if let Some(item) = &self.item {
+            write!(f, ": {item}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One value of the input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// Where it stands.
+    pub origin: Origin,
+    /// What stands there.
+    pub value: Value,
+}
+
+/// Reads every path: files as they are named, directories recursively in the order of their names, `-` as standard
+/// input. What cannot be read is a problem, and the rest is read all the same.
+pub fn read(paths: &[PathBuf], problems: &mut Vec<CheckProblem>) -> Vec<Loaded> {
+    let mut loaded = Vec::new();
+    let mut standard_input = false;
+    for path in paths {
+        if path.as_os_str() == "-" {
+            // A second `-` would read an empty rest.
+            if !standard_input {
+                standard_input = true;
+                let mut bytes = Vec::new();
+                match std::io::stdin().lock().read_to_end(&mut bytes) {
+                    Ok(_) => {
+                        if !text("<stdin>", bytes, false, &mut loaded, problems) {
+                            problems.push(whole("<stdin>", EMPTY));
+                        }
+                    }
+                    Err(error) => problems.push(whole("<stdin>", &reason(&error))),
+                }
+            }
+            continue;
+        }
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                let before = problems.len();
+                let mut files = Vec::new();
+                walk(path, &mut files, problems);
+                let mut any = false;
+                // A file of comments alone is nothing unusual among others; a directory of nothing is a wrong path.
+                for file in &files {
+                    any |= file_at(file, &mut loaded, problems);
+                }
+                if !any && before == problems.len() {
+                    let message = "there is no manifest in this directory (*.yaml, *.yml, *.json)";
+                    problems.push(whole(&path.display().to_string(), message));
+                }
+            }
+            Ok(_) => {
+                if !file_at(path, &mut loaded, problems) {
+                    problems.push(whole(&path.display().to_string(), EMPTY));
+                }
+            }
+            Err(error) => problems.push(whole(&path.display().to_string(), &reason(&error))),
+        }
+    }
+    loaded
+}
+
+/// Manifests below a directory, sorted. Hidden entries are left out: in a mounted ConfigMap they are the same files
+/// once more. A link to a directory is not followed, so there is no way into a circle.
+fn walk(directory: &Path, files: &mut Vec<PathBuf>, problems: &mut Vec<CheckProblem>) {
+    let entries: Result<Vec<_>, _> = fs::read_dir(directory).and_then(Iterator::collect);
+    let mut entries = match entries {
+        Ok(entries) => entries,
+        Err(error) => return problems.push(whole(&directory.display().to_string(), &reason(&error))),
+    };
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(&path, files, problems);
+        } else if path.is_file()
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
+        {
+            files.push(path);
+        }
+    }
+}
+
+/// Reads one file; false where there is nothing in it.
+fn file_at(path: &Path, loaded: &mut Vec<Loaded>, problems: &mut Vec<CheckProblem>) -> bool {
+    let name = path.display().to_string();
+    match fs::read(path) {
+        Ok(bytes) => {
+            let json_only = path.extension().is_some_and(|extension| extension == "json");
+            text(&name, bytes, json_only, loaded, problems)
+        }
+        Err(error) => {
+            problems.push(whole(&name, &reason(&error)));
+            true
+        }
+    }
+}
+
+/// The words of the operating system without its number.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+}
+
+fn whole(file: &str, message: &str) -> CheckProblem {
+    CheckProblem::new(&Origin::file(file), None, "", message)
+}
+
+/// Reads the documents of one text; false where there are none.
+fn text(
+    file: &str,
+    bytes: Vec<u8>,
+    json_only: bool,
+    loaded: &mut Vec<Loaded>,
+    problems: &mut Vec<CheckProblem>,
+) -> bool {
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let line = 1 + error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count();
+            problems.push(whole(file, &format!("line {line}: not UTF-8 text")));
+            return true;
+        }
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let mut number = 0;
+    for (result, first_line) in documents(text, json_only) {
+        let document = match result {
+            Ok(Document { value: None, .. }) => continue,
+            result => {
+                number += 1;
+                result
+            }
+        };
+        let origin = Origin { document: Some(number), ..Origin::file(file) };
+        match document {
+            Ok(Document { value, duplicates }) => {
+                for duplicate in duplicates {
+                    let at = match duplicate.line {
+                        0 => String::new(),
+                        line => format!("line {}: ", first_line + line - 1),
+                    };
+                    let message = format!("{at}the key is given twice; kubectl takes the last one silently");
+                    problems.push(CheckProblem::new(&origin, None, &duplicate.path, &message));
+                }
+                loaded.extend(value.map(|value| Loaded { origin, value }));
+            }
+            Err(error) => {
+                let message = format!("line {}: {}", first_line + error.line.max(1) - 1, error.message);
+                problems.push(CheckProblem::new(&origin, None, "", &message));
+            }
+        }
+    }
+    number > 0
+}
+
+/// Splits and reads a text as kubectl does: JSON where it starts with `{`, unless that fails and YAML does not.
+/// Each document comes with the line it starts at, from 1.
+fn documents(text: &str, json_only: bool) -> Vec<(Result<Document, YamlError>, usize)> {
+    if json_only || text.trim_start().starts_with('{') {
+        let (documents, error) = json::parse_stream(text);
+        // Flow mappings (`{a: b}`) and JSON objects between `---` lines are YAML that begins like JSON.
+        if error.is_none() || json_only || documents.len() > 1 {
+            let error = error.map(|error| (Err(error), 1));
+            return documents.into_iter().map(|document| (Ok(document), 1)).chain(error).collect();
+        }
+    }
+    chunks(text)
+        .into_iter()
+        .map(|(chunk, line)| match chunk {
+            Ok(chunk) => (yaml::parse(chunk), line),
+            Err(error) => (Err(error), line),
+        })
+        .collect()
+}
+
+/// The text between `---` lines. As for kubectl, only a comment may follow the three hyphens.
+fn chunks(text: &str) -> Vec<(Result<&str, YamlError>, usize)> {
+    let mut chunks = Vec::new();
+    let (mut start, mut start_line, mut position) = (0, 1, 0);
+    let mut push = |start: usize, end: usize, line: usize| {
+        if let Some(chunk) = text.get(start..end)
+            && !only_directives(chunk)
+        {
+            chunks.push((Ok(chunk), line));
+        }
+    };
+    let mut bad = Vec::new();
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let end = position + line.len();
+        if let Some(rest) = line.strip_prefix("---") {
+            push(start, position, start_line);
+            (start, start_line) = (end, index + 2);
+            let rest = rest.trim();
+            if !rest.is_empty() && !rest.starts_with('#') {
+                let message = format!("only a comment may follow `---` on its line, not `{rest}`");
+                bad.push((index + 1, YamlError { line: 1, message }));
+            }
+        }
+        position = end;
+    }
+    push(start, text.len(), start_line);
+    chunks.extend(bad.into_iter().map(|(line, error)| (Err(error), line)));
+    chunks.sort_by_key(|(_, line)| *line);
+    chunks
+}
+
+/// Whether a chunk is what stands before the first `---` of a file that begins with `%YAML 1.1`.
+fn only_directives(chunk: &str) -> bool {
+    let mut lines = chunk.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).peekable();
+    lines.peek().is_some() && lines.all(|line| line.starts_with('%'))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read_text(input: &str) -> (Vec<(String, Value)>, Vec<String>) {
+        let (mut loaded, mut problems) = (Vec::new(), Vec::new());
+        text("f", input.as_bytes().to_vec(), false, &mut loaded, &mut problems);
+        (
+            loaded.into_iter().map(|loaded| (loaded.origin.to_string(), loaded.value)).collect(),
+            problems.iter().map(ToString::to_string).collect(),
+        )
+    }
+
+    #[test]
+    fn documents_are_counted_without_the_empty_ones() {
+        let (loaded, problems) = read_text("---\n# comment\n---\na: 1\n--- # next\n\n---\nb: 2");
+        assert_eq!(
+            loaded,
+            [("f: document 1".to_owned(), json!({"a": 1})), ("f: document 2".to_owned(), json!({"b": 2}))]
+        );
+        assert_eq!(problems, [""; 0]);
+    }
+
+    #[test]
+    fn a_bad_document_leaves_the_others() {
+        let (loaded, problems) = read_text("a: 1\n---\nb: [\n---\nc: 3\n---x\nd: 4\n");
+        let values: Vec<_> = loaded.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, [json!({"a": 1}), json!({"c": 3}), json!({"d": 4})]);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("f: document 2: line "), "{problems:?}");
+        assert_eq!(problems[1], "f: document 4: line 6: only a comment may follow `---` on its line, not `x`");
+    }
+
+    #[test]
+    fn json_streams_and_what_only_looks_like_them() {
+        let values = |input| read_text(input).0.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        assert_eq!(values("{\"a\": 1}\n{\"b\": 2}"), [json!({"a": 1}), json!({"b": 2})]);
+        assert_eq!(values("{a: 1}"), [json!({"a": 1})]);
+        assert_eq!(values("{\"a\": 1}\n---\n{\"b\": 2}\n"), [json!({"a": 1}), json!({"b": 2})]);
+    }
+
+    #[test]
+    fn a_text_may_begin_with_a_mark_or_a_directive_and_end_its_lines_with_two_characters() {
+        let values = |input| read_text(input).0.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        assert_eq!(values("\u{feff}a: 1\r\n---\r\nb: 2\r\n"), [json!({"a": 1}), json!({"b": 2})]);
+        assert_eq!(values("%YAML 1.1\n---\na: 1\n"), [json!({"a": 1})]);
+    }
+
+    #[test]
+    fn emptiness_is_told() {
+        assert!(!text("f", b"# nothing\n---\n".to_vec(), false, &mut Vec::new(), &mut Vec::new()));
+    }
+
+    #[test]
+    fn a_key_given_twice_is_a_problem_with_its_line() {
+        let (loaded, problems) = read_text("x: 1\n---\na: 1\na: 2\n");
+        assert_eq!(loaded.len(), 2);
+        assert_eq!(
+            problems,
+            ["f: document 2: `a`: line 4: the key is given twice; kubectl takes the last one silently"]
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! The report for a person.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::{CheckReport, Summary};
+use crate::ecr::advice::{Fix, FixKind};
+use crate::ecr::judge::note;
+use crate::forecast::{Admission, ImageReport, Report, Verdict};
+
+/// The report as text. `objects` is how many objects of known kinds the input had.
+///
+/// What can be pulled takes one line; what cannot, or may not, has the message that the webhook would send, every fix
+/// whole, and what is missing. Notes are explained once, at the end.
+pub fn render(report: &CheckReport, objects: usize, colour: bool) -> String {
+    let mut text = String::new();
+    for result in &report.results {
+        subject(&mut text, result, colour);
+    }
+    if !report.results.is_empty() {
+        text.push('\n');
+    }
+    legend(&mut text, report);
+    hint(&mut text, report);
+    summary(&mut text, report, objects);
+    text
+}
+
+/// The width of the longest verdict and the space after it.
+const COLUMN: usize = 13;
+
+fn subject(text: &mut String, report: &Report, colour: bool) {
+    let Report { kind, namespace, name, .. } = report;
+    let by = match (&report.policy, report.verdict) {
+        (Some(policy), _) => format!(", {policy}"),
+        (None, Verdict::NotSelected) => ", no policy is in force".to_owned(),
+        (None, _) => String::new(),
+    };
+    let admission = match report.admission {
+        Admission::Admitted => "admitted",
+        Admission::Warned => "admitted with a warning",
+        Admission::Rejected => "rejected",
+    };
+    let word = column(report.verdict, colour);
+    line(text, &word, &format!("{kind} {namespace}/{name}: {admission}{by}"));
+    let width = report.images.iter().map(|image| image.container.chars().count()).max().unwrap_or(0);
+    for image in &report.images {
+        image_lines(text, report, image, width, colour);
+    }
+    if !report.notes.is_empty() {
+        indented(text, &format!("notes: {}", report.notes.join(", ")));
+    }
+}
+
+fn image_lines(text: &mut String, subject: &Report, report: &ImageReport, width: usize, colour: bool) {
+    let word = format!("  {}", column(report.verdict, colour));
+    let mut content = format!("{:width$}  {}", report.container, report.image);
+    let told = matches!(report.verdict, Verdict::Deny | Verdict::Unknown);
+    // Of an image that nobody has to pull, the message says why that is.
+    if !told && !report.message.is_empty() && report.candidates.is_empty() {
+        let _ = write!(content, "  ({})", report.message);
+    }
+    line(text, &word, &content);
+    if !told {
+        return;
+    }
+    // The line above has said which pod and which container.
+    let place = format!("{} {}/{}, ", subject.kind, subject.namespace, subject.name);
+    let message = match report.message.strip_prefix(&place).and_then(|rest| rest.split_once(": ")) {
+        Some((_, rest)) => rest,
+        None => &report.message,
+    };
+    // The fixes follow whole; in a message a long one gives way to the command that prints it.
+    for part in message.lines().filter(|part| report.fix.is_empty() || !part.starts_with("fix: ")) {
+        indented(text, part);
+    }
+    if !report.missing.is_empty() && !message.contains("missing: ") {
+        indented(text, &format!("missing: {}", report.missing.join(", ")));
+    }
+    for fix in &report.fix {
+        fix_line(text, subject.policy.as_deref(), fix);
+    }
+}
+
+fn fix_line(text: &mut String, object: Option<&str>, fix: &Fix) {
+    let statement = fix.document.as_ref().and_then(|statement| serde_json::to_string(statement).ok());
+    let content = match (&fix.kind, statement) {
+        (FixKind::AddStatement, Some(statement)) => match (&fix.policy, object) {
+            (Some(policy), Some(object)) => format!("fix: add to policy {policy} in {object}: {statement}"),
+            (Some(policy), None) => format!("fix: add to policy {policy}: {statement}"),
+            (None, _) => format!("fix: add to a policy of the puller: {statement}"),
+        },
+        (_, Some(statement)) => format!("fix: {}: {statement}", fix.why),
+        (_, None) => format!("fix: {}", fix.why),
+    };
+    indented(text, &content);
+}
+
+/// What the notes in the report mean, each once.
+fn legend(text: &mut String, report: &CheckReport) {
+    let used: BTreeSet<&str> = report.results.iter().flat_map(|result| &result.notes).map(String::as_str).collect();
+    let explained: Vec<(&str, &str)> = used.into_iter().filter_map(|name| Some((name, meaning(name)?))).collect();
+    let width = explained.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, meaning) in &explained {
+        line(text, "", &format!("{name:width$}  {meaning}"));
+    }
+    if !explained.is_empty() {
+        text.push('\n');
+    }
+}
+
+fn meaning(name: &str) -> Option<&'static str> {
+    Some(match name {
+        note::SAME_ACCOUNT_ASSUMED => "no role ARN is known; the puller is taken to be of the registry's account",
+        note::NO_REPOSITORY_POLICY_DECLARED => "no repository policy is declared, so none is taken to grant or deny",
+        note::SERVICE_ACCOUNT_PULL_ASSUMED => {
+            "holds where kubelets pull with service-account tokens; elsewhere the node's role pulls"
+        }
+        note::NO_BATCH_CHECK => "ecr:BatchCheckLayerAvailability is not allowed, which no pull needs",
+        note::MANAGED_POLICY_OF_OTHER_PARTITION => {
+            "a managed policy is named in another partition; its text is the same"
+        }
+        note::PORT_IN_HOST => "the image's host has a port; it was judged without",
+        note::UPPER_CASE_HOST => {
+            "the image's host has upper-case letters, which the kubelet's matchImages may not match"
+        }
+        "ServiceAccountNotSeen" => "the service account is not in the input; its image pull secrets are not known",
+        _ => return None,
+    })
+}
+
+/// Objects that a cluster would have and the input has not are the usual reason for an Unknown offline.
+fn hint(text: &mut String, report: &CheckReport) {
+    let images = report.results.iter().flat_map(|result| &result.images);
+    if images
+        .flat_map(|image| &image.missing)
+        .any(|fact| fact.starts_with("serviceAccount:") || fact.starts_with("namespace:"))
+    {
+        let command = "kubectl get serviceaccounts,namespaces -A -o yaml | ecr-access check -f - -f …";
+        line(text, "", &format!("ServiceAccounts or Namespaces are missing in the input. Of a cluster: {command}"));
+        text.push('\n');
+    }
+}
+
+fn summary(text: &mut String, report: &CheckReport, objects: usize) {
+    let Summary { allow, deny, unknown, not_selected } = report.summary;
+    let problems = match report.problems.len() {
+        0 => String::new(),
+        1 => "; 1 problem in the input".to_owned(),
+        many => format!("; {many} problems in the input"),
+    };
+    if report.results.is_empty() {
+        let objects = match objects {
+            0 => "no object of a known kind".to_owned(),
+            1 => "1 object, and no pod or workload among them".to_owned(),
+            many => format!("{many} objects, and no pod or workload among them"),
+        };
+        line(text, "", &format!("Nothing to judge: {objects}{problems}"));
+        return;
+    }
+    let judged = report.results.len();
+    let counts = format!("{allow} allow, {deny} deny, {unknown} unknown, {not_selected} not selected");
+    line(text, "", &format!("{judged} judged: {counts}{problems}"));
+}
+
+/// The verdict's word, padded before it is coloured: escape sequences have no width.
+fn column(verdict: Verdict, colour: bool) -> String {
+    let word = format!("{:COLUMN$}", verdict.to_string());
+    let code = match verdict {
+        Verdict::Allow => "32",
+        Verdict::Deny => "31",
+        Verdict::Unknown => "33",
+        _ => "2",
+    };
+    if colour { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word }
+}
+
+fn indented(text: &mut String, content: &str) {
+    line(text, &" ".repeat(COLUMN + 2), content);
+}
+
+/// One line: `before` as it is, then `content` without what a terminal would obey, since names and images are the
+/// input's.
+fn line(text: &mut String, before: &str, content: &str) {
+    text.push_str(before);
+    for character in content.trim_end().chars() {
+        if character.is_control() {
+            let _ = write!(text, "{}", character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text.push('\n');
+}

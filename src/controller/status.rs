@@ -1,0 +1,452 @@
+//! What the status of a policy should say. Pure: the same policy, the same pods, the same words.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::survey::{Tally, Tie};
+use crate::api::conditions::{
+    CONFLICTED, POLICIES_RESOLVED, READY, REASON_INVALID_DOCUMENT, REASON_NO_CONFLICT, REASON_POLICY_NOT_FOUND,
+    REASON_READY, REASON_RESOLVED, REASON_SAME_RANK, REASON_UNSUPPORTED_SPEC,
+};
+use crate::api::{Action, PolicyStatus};
+use crate::inventory::{CompiledPuller, CompiledSpec, PolicyObject, Problem};
+
+/// Problems that a message spells out; more are counted. A message is read by people, and in a terminal.
+const MAX_PROBLEMS: usize = 3;
+
+/// Bytes of a message at most; the API server accepts 32,768 ("Condition", meta/v1).
+const MAX_MESSAGE: usize = 4096;
+
+/// The status of `policy`, given what `tally` found in the cluster.
+///
+/// `before` is the present status: a condition that keeps its status keeps its `lastTransitionTime`, and as long as the
+/// pods are not known (`tally.pods_known`) their counts stay as they are. `at` is now.
+pub fn desired_status(
+    policy: &PolicyObject,
+    tally: &Tally,
+    before: Option<&PolicyStatus>,
+    at: jiff::Timestamp,
+) -> PolicyStatus {
+    let condition = |kind: &str, found: Finding| {
+        let since = before
+            .and_then(|before| before.conditions.iter().find(|condition| condition.type_ == kind))
+            .filter(|condition| condition.status == found.status)
+            .map_or_else(|| Time(whole_seconds(at)), |condition| condition.last_transition_time.clone());
+        Condition {
+            type_: kind.to_owned(),
+            status: found.status.to_owned(),
+            reason: found.reason.to_owned(),
+            message: cut(found.message),
+            observed_generation: policy.generation,
+            last_transition_time: since,
+        }
+    };
+    let mut status = PolicyStatus {
+        observed_generation: policy.generation,
+        conditions: vec![
+            condition(READY, ready(policy, tally)),
+            condition(POLICIES_RESOLVED, resolved(policy)),
+            condition(CONFLICTED, conflicted(&tally.ties)),
+        ],
+        service_accounts: tally.service_accounts,
+        ..PolicyStatus::default()
+    };
+    if tally.pods_known {
+        status.pods = tally.pods;
+        status.denials = tally.denials.iter().cloned().collect();
+        status.denials_omitted = tally.denials_omitted;
+    } else if let Some(before) = before {
+        status.pods = before.pods;
+        status.denials.clone_from(&before.denials);
+        status.denials_omitted = before.denials_omitted;
+    }
+    status
+}
+
+/// Is the condition `Ready` of this status `True`?
+pub fn is_ready(status: &PolicyStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True")
+}
+
+/// What a condition says.
+struct Finding {
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+fn ready(policy: &PolicyObject, tally: &Tally) -> Finding {
+    match &policy.body {
+        Err(error) => {
+            let problems = if policy.problems.is_empty() { error.clone() } else { list(&policy.problems) };
+            Finding { status: "False", reason: REASON_UNSUPPORTED_SPEC, message: problems }
+        }
+        Ok(_) if !policy.problems.is_empty() => {
+            Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&policy.problems) }
+        }
+        Ok(spec) => Finding { status: "True", reason: REASON_READY, message: in_force(policy, spec, tally) },
+    }
+}
+
+fn in_force(policy: &PolicyObject, spec: &CompiledSpec, tally: &Tally) -> String {
+    let declared = declared_policies(spec);
+    let policies = match declared.saturating_sub(policy.unresolved.len()) {
+        _ if declared == 0 => "no IAM policy is declared, so verdicts are Unknown".to_owned(),
+        count if count == declared => format!("{} resolved", plural(count, "IAM policy", "IAM policies")),
+        count => format!("{count} of {} resolved", plural(declared, "IAM policy", "IAM policies")),
+    };
+    let accounts = match usize::try_from(tally.service_accounts).unwrap_or_default() {
+        0 => "no service account selected".to_owned(),
+        count => format!("{} selected", plural(count, "service account", "service accounts")),
+    };
+    // An auditing policy is tried beside the one that is in force: it selects, but it does not decide.
+    let audit = if policy.on_deny == Action::Audit { "; audit only" } else { "" };
+    format!("{policies}; {accounts}{}{audit}", absent(&tally.absent_names))
+}
+
+fn absent(names: &[String]) -> String {
+    let mut shown: Vec<&str> = names.iter().take(MAX_PROBLEMS).map(String::as_str).collect();
+    let more = match names.len().saturating_sub(MAX_PROBLEMS) {
+        0 => String::new(),
+        more => format!("{more} more"),
+    };
+    if shown.is_empty() {
+        return String::new();
+    }
+    if !more.is_empty() {
+        shown.push(&more);
+    }
+    format!("; not there yet: {}", shown.join(", "))
+}
+
+fn declared_policies(spec: &CompiledSpec) -> usize {
+    let count = |identity: &Option<_>| -> usize {
+        identity
+            .as_ref()
+            .map_or(0, |identity: &std::sync::Arc<crate::ecr::judge::IdentityPolicies>| identity.policies().len())
+    };
+    match &spec.puller {
+        CompiledPuller::ServiceAccount { identity, roles, .. } => {
+            count(identity) + roles.iter().map(|role| count(&role.identity)).sum::<usize>()
+        }
+        CompiledPuller::Role(role) => count(&role.identity),
+    }
+}
+
+fn resolved(policy: &PolicyObject) -> Finding {
+    match &policy.body {
+        Err(_) => Finding {
+            status: "False",
+            reason: REASON_UNSUPPORTED_SPEC,
+            message: "the spec cannot be read, see the condition Ready".to_owned(),
+        },
+        Ok(_) if !policy.problems.is_empty() => {
+            Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&policy.problems) }
+        }
+        Ok(_) if !policy.unresolved.is_empty() => {
+            Finding { status: "False", reason: REASON_POLICY_NOT_FOUND, message: list(&policy.unresolved) }
+        }
+        Ok(_) => Finding {
+            status: "True",
+            reason: REASON_RESOLVED,
+            message: "every IAM policy that the spec names was read".to_owned(),
+        },
+    }
+}
+
+fn conflicted(ties: &[Tie]) -> Finding {
+    let Some(first) = ties.first() else {
+        return Finding {
+            status: "False",
+            reason: REASON_NO_CONFLICT,
+            message: "no other policy of the same rank selects the same service accounts".to_owned(),
+        };
+    };
+    let accounts: std::collections::BTreeSet<_> = ties.iter().map(|tie| &tie.account).collect();
+    let others: std::collections::BTreeSet<_> = ties.iter().map(|tie| &tie.other).collect();
+    let more_accounts = match accounts.len().saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let more_others = match others.len().saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" and {} as well", plural(more, "other policy", "other policies")),
+    };
+    let winner = if first.won { "this policy" } else { "that one" };
+    Finding {
+        status: "True",
+        reason: REASON_SAME_RANK,
+        message: format!(
+            "{} selects service account {}{more_accounts} with the same rank{more_others}; {winner} is older and in \
+             force there; select accounts by name, or by selectors that do not overlap",
+            first.other, first.account
+        ),
+    }
+}
+
+/// Problems as one line, each with its path.
+fn list(problems: &[Problem]) -> String {
+    let mut parts: Vec<String> = problems.iter().take(MAX_PROBLEMS).map(said).collect();
+    let more = problems.len().saturating_sub(MAX_PROBLEMS);
+    if more > 0 {
+        parts.push(format!("{more} more"));
+    }
+    parts.join("; ")
+}
+
+/// Paths without `$.`: the field as `kubectl explain` names it.
+fn said(problem: &Problem) -> String {
+    format!("{}: {}", problem.path.strip_prefix("$.").unwrap_or(&problem.path), problem.message)
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn cut(message: String) -> String {
+    if message.len() <= MAX_MESSAGE {
+        return message;
+    }
+    let mut short: String = message.chars().take(MAX_MESSAGE / 4).collect();
+    short.push('…');
+    short
+}
+
+/// `metav1.Time` has no fractions of a second.
+fn whole_seconds(at: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::{Denial, PolicyKind, VerdictCounts};
+    use crate::inventory::PolicyKey;
+
+    fn policy(spec: Value) -> PolicyObject {
+        PolicyObject::from_json(json!({
+            "apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy",
+            "metadata": {"name": "pull", "namespace": "payments", "generation": 3},
+            "spec": spec
+        }))
+        .unwrap()
+    }
+
+    fn document(effect: &str) -> Value {
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": "ecr:*", "Resource": "*"}]})
+    }
+
+    /// A policy with these entries as the service account's identity.
+    fn with(policies: Value) -> PolicyObject {
+        policy(json!({"puller": {"serviceAccount": {"identity": {"policies": policies}}}}))
+    }
+
+    fn at(text: &str) -> jiff::Timestamp {
+        text.parse().unwrap()
+    }
+
+    const NOW: &str = "2026-11-23T12:00:00.75Z";
+
+    fn desired(policy: &PolicyObject, tally: &Tally) -> PolicyStatus {
+        desired_status(policy, tally, None, at(NOW))
+    }
+
+    fn found<'a>(status: &'a PolicyStatus, kind: &str) -> (&'a str, &'a str, &'a str) {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
+        assert_eq!(condition.observed_generation, Some(3));
+        (&condition.status, &condition.reason, &condition.message)
+    }
+
+    const PULL_ONLY: &str = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly";
+    const NO_SUCH: &str = "arn:aws:iam::aws:policy/NoSuchPolicy";
+
+    #[test]
+    fn a_policy_in_force_tells_what_was_read_and_whom_it_selects() {
+        let two = json!([{"name": "a", "document": document("Allow")}, {"name": "b", "managedPolicyArn": PULL_ONLY}]);
+        let role = json!({"puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app"}}});
+        let audit = json!({"onDeny": "Audit", "puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app", "identity": {"policies": [{"name": "a", "document": document("Allow")}]}}}});
+        let unresolved =
+            json!([{"name": "a", "document": document("Allow")}, {"name": "b", "managedPolicyArn": NO_SUCH}]);
+        let absent = || ["a", "b", "c", "d", "e"].map(str::to_owned);
+        let table = [
+            (with(two.clone()), 3, vec![], "2 IAM policies resolved; 3 service accounts selected"),
+            (
+                with(json!([{"name": "a", "document": document("Deny")}])),
+                1,
+                vec![],
+                "1 IAM policy resolved; 1 service account selected",
+            ),
+            (with(two.clone()), 0, vec![], "2 IAM policies resolved; no service account selected"),
+            (
+                with(two.clone()),
+                1,
+                absent()[..1].to_vec(),
+                "2 IAM policies resolved; 1 service account selected; not there yet: a",
+            ),
+            (
+                with(two),
+                1,
+                absent().to_vec(),
+                "2 IAM policies resolved; 1 service account selected; not there yet: a, b, c, 2 more",
+            ),
+            (with(unresolved), 1, vec![], "1 of 2 IAM policies resolved; 1 service account selected"),
+            (
+                policy(role),
+                2,
+                vec![],
+                "no IAM policy is declared, so verdicts are Unknown; 2 service accounts selected",
+            ),
+            (policy(audit), 2, vec![], "1 IAM policy resolved; 2 service accounts selected; audit only"),
+        ];
+        for (policy, service_accounts, absent_names, message) in table {
+            let status = desired(&policy, &Tally { service_accounts, absent_names, ..Tally::default() });
+            assert_eq!(found(&status, READY), ("True", "Ready", message));
+            assert!(is_ready(&status));
+            assert_eq!(status.service_accounts, service_accounts);
+            assert_eq!(status.observed_generation, Some(3));
+        }
+    }
+
+    #[test]
+    fn a_malformed_document_is_named_by_its_path() {
+        let status = desired(&with(json!([{"name": "a", "document": document("Permit")}])), &Tally::default());
+        let (ready, reason, message) = found(&status, READY);
+        assert_eq!((ready, reason), ("False", "InvalidDocument"));
+        let path = "spec.puller.serviceAccount.identity.policies[0].document.Statement[0].Effect: ";
+        assert!(message.starts_with(path), "{message}");
+        assert!(message.contains("Allow"), "{message}");
+        assert_eq!(found(&status, POLICIES_RESOLVED), ("False", "InvalidDocument", message));
+        assert!(!is_ready(&status));
+    }
+
+    #[test]
+    fn only_the_first_problems_are_spelt_out() {
+        let entries: Vec<_> =
+            (0..6).map(|index| json!({"name": format!("p{index}"), "document": document("Permit")})).collect();
+        let status = desired(&with(json!(entries)), &Tally::default());
+        let (.., message) = found(&status, READY);
+        assert!(message.contains("policies[2]") && !message.contains("policies[3]"), "{message}");
+        assert!(message.ends_with("; 3 more"), "{message}");
+    }
+
+    #[test]
+    fn a_spec_that_this_version_does_not_know_says_where() {
+        let table = [
+            (json!({"puller": {"nodes": []}}), "spec.puller.nodes: "),
+            (json!({"puller": {"role": {"arn": 7}}}), "spec.puller.role.arn: "),
+            (
+                json!({"puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app"}}, "colour": "red"}),
+                "spec.colour: ",
+            ),
+        ];
+        for (spec, path) in table {
+            let status = desired(&policy(spec), &Tally::default());
+            let (ready, reason, message) = found(&status, READY);
+            assert_eq!((ready, reason), ("False", "UnsupportedSpec"));
+            assert!(message.starts_with(path), "{message}");
+            assert_eq!(found(&status, POLICIES_RESOLVED).0, "False");
+        }
+    }
+
+    #[test]
+    fn a_managed_policy_that_is_not_built_in_leaves_the_policy_in_force() {
+        let status = desired(&with(json!([{"name": "a", "managedPolicyArn": NO_SUCH}])), &Tally::default());
+        let (resolved, reason, message) = found(&status, POLICIES_RESOLVED);
+        assert_eq!((resolved, reason), ("False", "PolicyNotFound"));
+        assert!(message.contains(NO_SUCH) && message.starts_with("spec.puller."), "{message}");
+        assert!(is_ready(&status));
+    }
+
+    fn tie(account: &str, other: &str, won: bool) -> Tie {
+        let other = PolicyKey {
+            kind: PolicyKind::EcrAccessPolicy,
+            namespace: Some("payments".to_owned()),
+            name: other.to_owned(),
+        };
+        Tie { account: format!("payments/{account}"), other, won }
+    }
+
+    #[test]
+    fn a_tie_is_told_to_both_sides() {
+        let subject = with(json!([{"name": "a", "document": document("Allow")}]));
+        let conflict = |ties| {
+            let status = desired(&subject, &Tally { ties, ..Tally::default() });
+            let (status, reason, message) = found(&status, CONFLICTED);
+            (status.to_owned(), reason.to_owned(), message.to_owned())
+        };
+        let (status, reason, _) = conflict(vec![]);
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "NoConflict"));
+        let (status, reason, message) = conflict(vec![tie("api", "other", true)]);
+        assert_eq!((status.as_str(), reason.as_str()), ("True", "SameRank"));
+        assert_eq!(
+            message,
+            "EcrAccessPolicy/payments/other selects service account payments/api with the same rank; this policy is older \
+             and in force there; select accounts by name, or by selectors that do not overlap"
+        );
+        let (_, _, message) = conflict(vec![tie("api", "other", false)]);
+        assert!(message.contains("; that one is older and in force there; "), "{message}");
+        let (_, _, message) =
+            conflict(vec![tie("api", "other", false), tie("api", "third", false), tie("worker", "other", false)]);
+        assert!(
+            message.contains("payments/api and 1 more with the same rank and 1 other policy as well; "),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_condition_keeps_its_time_until_its_status_changes() {
+        let fine = with(json!([{"name": "a", "document": document("Allow")}]));
+        let broken = with(json!([{"name": "a", "document": document("Permit")}]));
+        let time = |status: &PolicyStatus, kind: &str| {
+            status.conditions.iter().find(|condition| condition.type_ == kind).unwrap().last_transition_time.0
+        };
+        let first = desired_status(&fine, &Tally::default(), None, at(NOW));
+        assert_eq!(time(&first, READY), at("2026-11-23T12:00:00Z"), "whole seconds");
+        let later = at("2026-11-23T13:00:00Z");
+        let more = Tally { service_accounts: 5, ..Tally::default() };
+        let second = desired_status(&fine, &more, Some(&first), later);
+        assert_ne!(found(&second, READY).2, found(&first, READY).2);
+        assert_eq!(time(&second, READY), time(&first, READY), "another message, the same status");
+        let third = desired_status(&broken, &more, Some(&second), later);
+        assert_eq!(time(&third, READY), later);
+        assert_eq!(time(&third, CONFLICTED), time(&first, CONFLICTED));
+    }
+
+    #[test]
+    fn counts_stay_as_they_are_until_the_pods_are_known() {
+        let fine = with(json!([{"name": "a", "document": document("Allow")}]));
+        let denial = Denial { pod: "api-0".to_owned(), ..Denial::default() };
+        let before = PolicyStatus {
+            pods: VerdictCounts { allowed: 41, denied: 1, unknown: 2 },
+            denials: vec![denial.clone()],
+            denials_omitted: 7,
+            ..PolicyStatus::default()
+        };
+        let unknown = desired_status(&fine, &Tally::default(), Some(&before), at(NOW));
+        assert_eq!((unknown.pods, unknown.denials_omitted), (before.pods, 7));
+        assert_eq!(unknown.denials, before.denials);
+        let none = Tally { pods_known: true, ..Tally::default() };
+        let known = desired_status(&fine, &none, Some(&before), at(NOW));
+        assert_eq!((known.pods, known.denials_omitted), (VerdictCounts::default(), 0));
+        assert!(known.denials.is_empty());
+        let counted = Tally {
+            pods_known: true,
+            pods: VerdictCounts { denied: 1, ..VerdictCounts::default() },
+            denials: BTreeSet::from([denial.clone()]),
+            denials_omitted: 2,
+            ..Tally::default()
+        };
+        let known = desired_status(&fine, &counted, None, at(NOW));
+        assert_eq!((known.pods.denied, known.denials, known.denials_omitted), (1, vec![denial], 2));
+    }
+
+    #[test]
+    fn messages_stay_within_what_the_api_server_accepts() {
+        let long = "ü".repeat(40_000);
+        assert!(cut(long).len() <= MAX_MESSAGE);
+        assert_eq!(cut("short".to_owned()), "short");
+    }
+}

@@ -1,0 +1,269 @@
+//! What is said about an image, and how it is put together.
+
+use iam_verdict::Decision;
+
+use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, head, line, middle};
+use super::{ImageReport, ImageUse, Subject, Texts, statements};
+use crate::ecr::advice::{Fix, FixKind, close, first_denied};
+use crate::ecr::judge::{Judgement, Puller};
+
+/// A detail is worth this many bytes at most.
+const MAX_DETAIL: usize = 240;
+/// The names of further containers are worth this many bytes at most.
+const MAX_FURTHER: usize = 160;
+
+/// The candidate that speaks for all.
+pub(super) struct Speaker<'a> {
+    pub(super) judgement: &'a Judgement,
+    pub(super) puller: &'a Puller,
+}
+
+/// An image that cannot be pulled.
+///
+/// `object` is the policy object that declares the puller's policies.
+pub(super) fn denied(
+    subject: &Subject,
+    used: &ImageUse,
+    speaker: &Speaker<'_>,
+    fixes: &[Fix],
+    object: &str,
+) -> Texts {
+    let mut pieces = place(subject, used);
+    pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": ")]);
+    pieces.extend(refusal(speaker));
+    Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: Some(fix(fixes, object)) }
+}
+
+/// An image whose puller is denied, with a pull secret that may help.
+pub(super) fn pull_secret(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>) -> Texts {
+    let mut pieces = place(subject, used);
+    pieces.extend([
+        Piece::words("only an image pull secret can pull "),
+        Piece::long(&used.image),
+        Piece::words(", and none is read here: "),
+    ]);
+    pieces.extend(refusal(speaker));
+    Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
+}
+
+/// An image of which it is not known whether it can be pulled.
+pub(super) fn open(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>, missing: &[String]) -> Texts {
+    let mut pieces = place(subject, used);
+    pieces.extend([Piece::words("not known whether "), Piece::long(&used.image), Piece::words(" can be pulled by ")]);
+    pieces.extend(puller(speaker.puller));
+    let missing: Vec<String> = missing.iter().map(|fact| in_words(fact, speaker.puller)).collect();
+    pieces.push(Piece::words(": "));
+    pieces.push(Piece::long(&missing.join("; ")));
+    Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
+}
+
+/// An image whose puller is not known.
+pub(super) fn not_known(subject: &Subject, used: &ImageUse, why: &str) -> Texts {
+    let mut pieces = place(subject, used);
+    pieces.extend([
+        Piece::words("not known whether "),
+        Piece::long(&used.image),
+        Piece::words(" can be pulled: "),
+        Piece::long(why),
+    ]);
+    Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
+}
+
+/// A text of an ECR host that is no image reference.
+pub(super) fn invalid(subject: &Subject, used: &ImageUse, error: &str) -> Texts {
+    let mut pieces = place(subject, used);
+    pieces.extend([
+        Piece::words("cannot pull "),
+        Piece::long(&used.image),
+        Piece::words(": not an image reference, the kubelet answers InvalidImageName: "),
+        Piece::words(error),
+    ]);
+    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: Some("fix: correct the image reference".to_owned()) }
+}
+
+/// An image that can be pulled.
+pub(super) fn allowed(used: &ImageUse, speaker: &Speaker<'_>) -> Texts {
+    let mut pieces = vec![Piece::long(&used.image), Piece::words(" can be pulled by ")];
+    pieces.extend(puller(speaker.puller));
+    Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
+}
+
+/// Puts a message together in at most [`MAX_MESSAGE`] bytes. The line and the fix always fit; further containers give
+/// way before the detail.
+pub(super) fn compose(texts: &Texts, others: &[&ImageReport], namespace: &str) -> String {
+    let mut fix = texts.fix.clone();
+    // A line break before each further part.
+    let room = |used: &[&str]| MAX_MESSAGE.saturating_sub(texts.line.len() + used.iter().map(|t| t.len() + 1).sum::<usize>());
+    let least = if others.is_empty() { String::new() } else { format!("+{} more", others.len()) };
+    if let Some(whole) = &fix
+        && whole.len() + least.len() + 2 > room(&[])
+    {
+        fix = Some(command(namespace));
+    }
+    let fix_text = fix.as_deref().unwrap_or_default();
+    let detail = texts.detail.as_deref().unwrap_or_default();
+    let listed = further(others);
+    let fits = |parts: &[&str]| parts.iter().map(|part| part.len() + 1).sum::<usize>() <= room(&[fix_text]);
+    let (detail, further) = if fits(&[detail, &listed]) {
+        (detail.to_owned(), listed)
+    } else if fits(&[detail, &least]) {
+        (detail.to_owned(), least)
+    } else {
+        // What is left of the detail, where that is still worth reading.
+        let left = room(&[fix_text, &least]).saturating_sub(1);
+        (if left >= 40 { middle(detail, left) } else { String::new() }, least)
+    };
+    let mut text = texts.line.clone();
+    for part in [detail.as_str(), further.as_str(), fix_text] {
+        if !part.is_empty() {
+            text.push('\n');
+            text.push_str(part);
+        }
+    }
+    text
+}
+
+/// `Pod payments/api-0, container app: `
+fn place(subject: &Subject, used: &ImageUse) -> Vec<Piece> {
+    let field = used.field.as_str();
+    let what = if field.contains("volumes[") {
+        ", volume "
+    } else if field.contains("initContainers[") {
+        ", init container "
+    } else if field.contains("ephemeralContainers[") {
+        ", ephemeral container "
+    } else {
+        ", container "
+    };
+    vec![
+        Piece::name(&subject.kind),
+        Piece::words(" "),
+        Piece::name(&subject.namespace),
+        Piece::words("/"),
+        Piece::name(&subject.name),
+        Piece::words(what),
+        Piece::name(&used.container),
+        Piece::words(": "),
+    ]
+}
+
+/// `arn:… (annotation eks.amazonaws.com/ecr-role-arn)`
+fn puller(puller: &Puller) -> [Piece; 4] {
+    [
+        Piece::long(&puller.who.to_string()),
+        Piece::words(" ("),
+        Piece::name(&puller.found_by),
+        Piece::words(")"),
+    ]
+}
+
+/// A missing fact as a sentence.
+fn in_words(fact: &str, puller: &Puller) -> String {
+    match fact.split_once(':') {
+        Some(("role", arn)) => format!("IAM role {arn} is not in the inventory"),
+        Some(("document", name)) => {
+            match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
+                Some(problem) => format!("policy {name} is malformed: {problem}"),
+                None => format!("policy {name} is malformed"),
+            }
+        }
+        Some(("policy", arn)) => format!("managed policy {arn} is not built in"),
+        Some(("repositoryPolicy", arn)) => format!("the repository policy of {arn} is not known"),
+        _ => format!("{fact} is not known at admission"),
+    }
+}
+
+/// Who lacks what, and what decided it.
+fn refusal(speaker: &Speaker<'_>) -> Vec<Piece> {
+    let mut pieces = puller(speaker.puller).to_vec();
+    let Some(answer) = first_denied(speaker.judgement) else { return pieces };
+    let explicit = answer.outcome.decision == Decision::ExplicitlyDenied;
+    let layer = answer.outcome.layer.map_or("identity", iam_verdict::Layer::as_str);
+    pieces.push(Piece::words(if explicit { " is denied " } else { " is not allowed " }));
+    pieces.push(Piece::words(answer.ask.action));
+    pieces.push(Piece::words(" on "));
+    pieces.push(Piece::long(&answer.ask.resource));
+    let closest = close(answer).map(|miss| (miss.statement.as_str(), miss.policy.as_str()));
+    let decided = match (answer.outcome.statement.as_deref(), answer.outcome.policy.as_deref()) {
+        (Some(statement), Some(policy)) => Some((statement, policy)),
+        _ => closest,
+    };
+    match decided {
+        Some((statement, policy)) => pieces.extend([
+            Piece::words(if explicit { " by the " } else { ": " }),
+            Piece::words(layer),
+            Piece::words(if explicit { " policy " } else { ": closest is policy " }),
+            Piece::name(policy),
+            Piece::words(" statement "),
+            Piece::name(statement),
+        ]),
+        None => pieces.push(Piece::Words(format!(": {layer}: no statement allows it"))),
+    }
+    pieces
+}
+
+/// What the closest statement lacks, and which further actions are denied.
+fn detail(speaker: &Speaker<'_>) -> Option<String> {
+    let first = first_denied(speaker.judgement)?;
+    let mut parts = Vec::new();
+    if let Some(miss) = close(first) {
+        parts.push(format!("{} {}: {}", clean(&miss.policy), clean(&miss.statement), clean(&miss.what)));
+    }
+    let also: Vec<&str> = speaker
+        .judgement
+        .answers
+        .iter()
+        .filter(|answer| answer.is_denied() && answer.ask != first.ask)
+        .map(|answer| answer.ask.action)
+        .collect();
+    if !also.is_empty() {
+        parts.push(format!("also denied: {}", also.join(", ")));
+    }
+    (!parts.is_empty()).then(|| {
+        let budget = |count: usize| MAX_DETAIL / count.max(1);
+        let count = parts.len();
+        parts.iter().map(|part| middle(part, budget(count).max(MAX_DETAIL - 110 * (count - 1)))).collect::<Vec<_>>().join("; ")
+    })
+}
+
+/// `further containers: side, init, +3 more`
+fn further(others: &[&ImageReport]) -> String {
+    if others.is_empty() {
+        return String::new();
+    }
+    let mut text = "further containers: ".to_owned();
+    for (index, image) in others.iter().enumerate() {
+        let name = middle(&clean(&image.container), 63);
+        let after = others.len() - index - 1;
+        let tail = if after > 0 { format!(", +{after} more") } else { String::new() };
+        let comma = if index > 0 { ", " } else { "" };
+        if text.len() + comma.len() + name.len() + tail.len() > MAX_FURTHER {
+            return format!("{text}{comma}+{} more", after + 1);
+        }
+        text.push_str(comma);
+        text.push_str(&name);
+    }
+    text
+}
+
+/// The fixes as one line, ready to paste.
+fn fix(fixes: &[Fix], object: &str) -> String {
+    let mut parts: Vec<String> =
+        fixes.iter().filter(|fix| fix.kind == FixKind::NarrowDeny).map(|fix| clean(&fix.why)).collect();
+    let json: Vec<String> =
+        statements(fixes).filter_map(|(_, statement)| serde_json::to_string(statement).ok()).collect();
+    if !json.is_empty() {
+        let policy = statements(fixes).find_map(|(fix, _)| fix.policy.as_deref());
+        let to = policy.map_or_else(|| "a policy".to_owned(), |name| format!("policy {}", clean(name)));
+        parts.push(format!("add to {to} in {object}: {}", json.join(", ")));
+    }
+    format!("fix: {}", parts.join("; then "))
+}
+
+/// The command that prints the fix, for when it is too long to be shown.
+fn command(namespace: &str) -> String {
+    let namespace = head(&clean(namespace), 63);
+    format!(
+        "fix: run kubectl get ceap,eap,ns,sa -n {namespace} -o yaml | ecr-access check -f - -f YOUR-MANIFEST.yaml -o json"
+    )
+}

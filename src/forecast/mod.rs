@@ -1,0 +1,637 @@
+//! The one function that judges: webhook, controller and command line all call [`forecast`].
+//!
+//! Its answer depends on the inventory, the subject, the time and the options, and on nothing else.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::api::Action;
+use crate::ecr::advice::{self, CauseCode, Fix, FixKind, Reason, Statement};
+use crate::ecr::image::{EcrImage, ImageKind};
+use crate::ecr::judge::{self, Judgement, Puller, note};
+use crate::inventory::{Inventory, PolicyObject};
+use crate::puller::{NotKnown, Pullers, Selection, pullers, select};
+
+mod explain;
+mod message;
+mod subject;
+
+pub use crate::ecr::judge::Verdict;
+pub use message::{MAX_LINE, MAX_MESSAGE};
+pub use subject::{ImageUse, Subject, SubjectError};
+
+/// A pod's service account was not seen; for this verdict that made no difference, but its image pull secrets might.
+const SERVICE_ACCOUNT_NOT_SEEN: &str = "ServiceAccountNotSeen";
+
+/// At most so many warnings leave with one review; further images are counted in the last one. The API server cuts
+/// warnings that are longer than 4096 characters together.
+const MAX_WARNINGS: usize = 8;
+
+/// What the one who asks decides about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// No policy does more than this.
+    pub max_action: Action,
+    /// The operator's own namespace, whose pods are never judged.
+    pub operator_namespace: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_action: Action::Reject, operator_namespace: None }
+    }
+}
+
+/// What happens to the object at admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Admission {
+    /// It is admitted without a word.
+    Admitted,
+    /// It is admitted, and its author is warned.
+    Warned,
+    /// It is refused.
+    Rejected,
+}
+
+impl Admission {
+    /// The word as reports have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "Admitted",
+            Self::Warned => "Warned",
+            Self::Rejected => "Rejected",
+        }
+    }
+}
+
+impl fmt::Display for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The outcome for one subject.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// `Pod`, `Deployment`, …
+    pub kind: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The policy in force: `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
+    pub policy: Option<String>,
+    /// The verdict over all images.
+    pub verdict: Verdict,
+    /// What admission does about it.
+    pub admission: Admission,
+    /// Assumptions and observations, see [`note`].
+    pub notes: Vec<String>,
+    /// The images, in the order of the subject's.
+    pub images: Vec<ImageReport>,
+    /// What an Unknown image does, to tell which images a warning speaks of.
+    #[serde(skip)]
+    on_unknown: Action,
+    /// The subject is the pod template of a workload.
+    #[serde(skip)]
+    template: bool,
+}
+
+/// The outcome for one image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageReport {
+    /// The field that holds the image.
+    pub field: String,
+    /// The container or volume.
+    pub container: String,
+    /// The image as written.
+    pub image: String,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Why, coarsely.
+    pub reason: Reason,
+    /// The facts that would settle an Unknown.
+    pub missing: Vec<String>,
+    /// What a user sees, for this image alone.
+    pub message: String,
+    /// Everybody who may pull it, with the requests that were judged.
+    pub candidates: Vec<Candidate>,
+    /// Why, finely.
+    pub cause: Option<CauseCode>,
+    /// What would help.
+    pub fix: Vec<Fix>,
+    /// The parts that messages are put together from.
+    #[serde(skip)]
+    texts: Texts,
+}
+
+/// What there is to say about an image.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Texts {
+    /// Complete in itself, at most [`MAX_LINE`] bytes.
+    line: String,
+    /// What the closest statement lacks.
+    detail: Option<String>,
+    /// The fix in words; may be too long for a message.
+    fix: Option<String>,
+}
+
+/// Somebody who may pull an image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// The role ARN, or `service account NAMESPACE/NAME`.
+    pub principal: String,
+    /// How it was found.
+    pub found_by: String,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// The requests of the pull.
+    pub decisions: Vec<DecisionReport>,
+}
+
+/// One IAM request and its decision.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionReport {
+    /// The action.
+    pub action: &'static str,
+    /// The resource ARN or `*`.
+    pub resource: String,
+    /// `Allowed`, `ExplicitlyDenied`, `ImplicitlyDenied` or `Unknown`.
+    pub decision: &'static str,
+    /// The deciding layer.
+    pub layer: Option<&'static str>,
+    /// The deciding policy.
+    pub policy: Option<String>,
+    /// The deciding statement: its Sid, or `#index`.
+    pub statement: Option<String>,
+}
+
+/// Why a container keeps its pod from being admitted (a cause of a Kubernetes `Status`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The field of the image.
+    pub field: String,
+    /// What is wrong, in one line.
+    pub message: String,
+}
+
+/// Judges a subject at the time `at`.
+#[must_use]
+pub fn forecast(inventory: &Inventory, subject: &Subject, at: Timestamp, options: &Options) -> Report {
+    let own = options.operator_namespace.as_deref() == Some(subject.namespace.as_str());
+    if subject.mirror || own || subject.namespace == "kube-system" {
+        return Case::new(inventory, subject, at).not_selected();
+    }
+    let case = Case::new(inventory, subject, at);
+    match select(inventory, &subject.namespace, &subject.service_account) {
+        Selection::None => case.not_selected(),
+        Selection::Policy { policy, .. } => case.under(&policy, options),
+        Selection::Unclear { possible, maybe_none, missing } => case.unclear(&possible, maybe_none, missing, options),
+    }
+}
+
+/// Judges a subject as if `policy` were in force for it: for policies that are tried out with `onDeny: Audit`, and
+/// take no part in selection.
+#[must_use]
+pub fn forecast_under(
+    policy: &PolicyObject,
+    inventory: &Inventory,
+    subject: &Subject,
+    at: Timestamp,
+    options: &Options,
+) -> Report {
+    Case::new(inventory, subject, at).under(policy, options)
+}
+
+/// What happens on a Deny and on an Unknown.
+#[derive(Clone, Copy)]
+struct Actions {
+    on_deny: Action,
+    on_unknown: Action,
+}
+
+impl Actions {
+    fn new(on_deny: Action, on_unknown: Action, options: &Options) -> Self {
+        let on_deny = on_deny.min(options.max_action);
+        Self { on_deny, on_unknown: on_unknown.min(on_deny) }
+    }
+
+    fn on(self, verdict: Verdict) -> Option<Action> {
+        match verdict {
+            Verdict::Deny => Some(self.on_deny),
+            Verdict::Unknown => Some(self.on_unknown),
+            _ => None,
+        }
+    }
+}
+
+/// One subject on its way to a report.
+struct Case<'a> {
+    inventory: &'a Inventory,
+    subject: &'a Subject,
+    at: Timestamp,
+}
+
+/// Who pulls for the subject, once it is known what is in force.
+enum Bench<'a> {
+    /// These candidates.
+    Candidates(Vec<Puller>),
+    /// Nobody can say.
+    NotKnown(&'a NotKnown),
+}
+
+/// What was found out about one repository, shared by all images of it.
+struct Finding {
+    verdict: Verdict,
+    reason: Reason,
+    missing: Vec<String>,
+    cause: Option<CauseCode>,
+    fix: Vec<Fix>,
+    candidates: Vec<Candidate>,
+    notes: Vec<&'static str>,
+    /// The candidate that messages speak of.
+    spokesman: Option<(usize, Judgement)>,
+}
+
+impl<'a> Case<'a> {
+    fn new(inventory: &'a Inventory, subject: &'a Subject, at: Timestamp) -> Self {
+        Self { inventory, subject, at }
+    }
+
+    fn not_selected(&self) -> Report {
+        self.report(None, Verdict::NotSelected, Admission::Admitted, Vec::new(), Vec::new(), Action::Audit)
+    }
+
+    fn unclear(
+        &self,
+        possible: &[Arc<PolicyObject>],
+        maybe_none: bool,
+        missing: Vec<String>,
+        options: &Options,
+    ) -> Report {
+        let names: Vec<String> = possible.iter().map(|policy| policy.key.to_string()).collect();
+        let not_known = NotKnown {
+            reason: Reason::FactsMissing,
+            cause: CauseCode::SelectionNotKnown,
+            why: format!("whether {} applies depends on labels that were not found", names.join(" or ")),
+            missing: missing.first().cloned().unwrap_or_default(),
+            fix: Vec::new(),
+        };
+        // The mildest policy that may be in force; with none of them, nothing would happen at all.
+        let mildest = |actions: &dyn Fn(&PolicyObject) -> Action| {
+            possible.iter().map(|policy| actions(policy)).min().unwrap_or(Action::Audit)
+        };
+        let on_deny = mildest(&|policy| policy.on_deny);
+        let on_unknown = mildest(&|policy| policy.on_unknown);
+        let cap = if maybe_none { Action::Warn } else { Action::Reject };
+        let actions = Actions::new(on_deny.min(cap), on_unknown, options);
+        self.judge(None, &Bench::NotKnown(&not_known), &missing, actions)
+    }
+
+    fn under(&self, policy: &PolicyObject, options: &Options) -> Report {
+        let actions = Actions::new(policy.on_deny, policy.on_unknown, options);
+        let key = policy.key.to_string();
+        let spec = match &policy.body {
+            Ok(spec) => spec,
+            Err(error) => {
+                let not_known = NotKnown {
+                    reason: Reason::FactsMissing,
+                    cause: CauseCode::UnsupportedSpec,
+                    missing: format!("spec:{key}"),
+                    why: format!("{key} cannot be read: {error}"),
+                    fix: Vec::new(),
+                };
+                let missing = vec![not_known.missing.clone()];
+                return self.judge(Some(key), &Bench::NotKnown(&not_known), &missing, actions);
+            }
+        };
+        let Subject { namespace, service_account, .. } = self.subject;
+        let account = self.inventory.service_account(namespace, service_account);
+        match pullers(spec, namespace, service_account, account.map(Arc::as_ref)) {
+            Pullers::Candidates(candidates) => {
+                self.judge(Some(key), &Bench::Candidates(candidates), &[], actions)
+            }
+            Pullers::NotKnown(not_known) => {
+                let missing = vec![not_known.missing.clone()];
+                self.judge(Some(key), &Bench::NotKnown(&not_known), &missing, actions)
+            }
+        }
+    }
+
+    fn judge(&self, policy: Option<String>, bench: &Bench<'_>, missing: &[String], actions: Actions) -> Report {
+        let mut findings: BTreeMap<String, Finding> = BTreeMap::new();
+        let mut notes: Vec<&'static str> = Vec::new();
+        let mut images = Vec::with_capacity(self.subject.images.len());
+        for used in &self.subject.images {
+            let report = match (ImageKind::of(&used.image), bench) {
+                _ if used.never => self.settled(used, Verdict::Allow, Reason::NoPull),
+                (ImageKind::Public, _) => self.settled(used, Verdict::Allow, Reason::PublicRegistry),
+                (ImageKind::Other, _) => self.settled(used, Verdict::OutOfScope, Reason::NotEcr),
+                (ImageKind::Invalid { ecr: false, .. }, _) => {
+                    self.settled(used, Verdict::OutOfScope, Reason::InvalidImage)
+                }
+                (ImageKind::Invalid { ecr: true, .. } | ImageKind::Private(_), Bench::NotKnown(not_known)) => {
+                    self.not_known(used, not_known, missing)
+                }
+                (ImageKind::Invalid { ecr: true, error }, Bench::Candidates(_)) => {
+                    self.invalid(used, &error.to_string())
+                }
+                (ImageKind::Private(image), Bench::Candidates(candidates)) => {
+                    if image.port {
+                        notes.push(note::PORT_IN_HOST);
+                    }
+                    if image.upper_case_host {
+                        notes.push(note::UPPER_CASE_HOST);
+                    }
+                    let finding = findings
+                        .entry(image.arn().to_string())
+                        .or_insert_with(|| self.find(&image, candidates));
+                    notes.extend(&finding.notes);
+                    self.found(used, finding, candidates, policy.as_deref().unwrap_or_default())
+                }
+            };
+            images.push(report);
+        }
+        let verdict = Verdict::all(images.iter().map(|image| image.verdict));
+        if verdict == Verdict::Deny && self.account().is_none() {
+            notes.push(SERVICE_ACCOUNT_NOT_SEEN);
+        }
+        let admission = match actions.on(verdict) {
+            None | Some(Action::Audit) => Admission::Admitted,
+            Some(Action::Reject) if !self.subject.template => Admission::Rejected,
+            // A service account often comes after the workload that names it.
+            Some(_) if self.subject.template && !images.iter().any(speaks_up) => Admission::Admitted,
+            Some(_) => Admission::Warned,
+        };
+        self.report(policy, verdict, admission, notes, images, actions.on_unknown)
+    }
+
+    fn report(
+        &self,
+        policy: Option<String>,
+        verdict: Verdict,
+        admission: Admission,
+        notes: Vec<&'static str>,
+        images: Vec<ImageReport>,
+        on_unknown: Action,
+    ) -> Report {
+        let mut once: Vec<String> = Vec::new();
+        for note in notes {
+            if !once.iter().any(|known| known == note) {
+                once.push(note.to_owned());
+            }
+        }
+        Report {
+            kind: self.subject.kind.clone(),
+            namespace: self.subject.namespace.clone(),
+            name: self.subject.name.clone(),
+            policy,
+            verdict,
+            admission,
+            notes: once,
+            images,
+            on_unknown,
+            template: self.subject.template,
+        }
+    }
+
+    fn account(&self) -> Option<&Arc<crate::inventory::ServiceAccountFacts>> {
+        self.inventory.service_account(&self.subject.namespace, &self.subject.service_account)
+    }
+
+    /// A secret of the pod, or one that its service account lends it, is tried before any credential provider.
+    fn has_pull_secret(&self) -> bool {
+        self.subject.pull_secrets || self.account().is_some_and(|account| !account.image_pull_secrets.is_empty())
+    }
+
+    /// Asks every candidate and folds their verdicts: they must agree.
+    fn find(&self, image: &EcrImage, candidates: &[Puller]) -> Finding {
+        let judgements: Vec<Judgement> =
+            candidates.iter().map(|puller| judge::judge(image, puller, self.at)).collect();
+        let agree = |verdict| judgements.iter().all(|judgement| judgement.verdict == verdict);
+        let verdict = match (agree(Verdict::Allow), agree(Verdict::Deny)) {
+            (true, _) => Verdict::Allow,
+            (_, true) => Verdict::Deny,
+            _ => Verdict::Unknown,
+        };
+        // Whoever has the verdict of all, else whoever is denied, speaks for all.
+        let spokesman = judgements
+            .iter()
+            .position(|judgement| judgement.verdict == verdict)
+            .or_else(|| judgements.iter().position(|judgement| judgement.verdict == Verdict::Deny));
+        let spoken = spokesman.and_then(|index| Some((judgements.get(index)?, candidates.get(index)?)));
+        let differ = verdict == Verdict::Unknown && !judgements.iter().any(|j| j.verdict == Verdict::Unknown);
+        let mut finding = Finding {
+            verdict,
+            reason: match verdict {
+                Verdict::Allow => Reason::Allowed,
+                Verdict::Deny => Reason::ActionDenied,
+                _ if differ => Reason::DependsOnNode,
+                _ => Reason::FactsMissing,
+            },
+            missing: Vec::new(),
+            cause: if differ {
+                Some(CauseCode::CandidatesDiffer)
+            } else {
+                spoken.and_then(|(judgement, _)| advice::cause(judgement))
+            },
+            fix: spoken.map(|(judgement, puller)| advice::fixes(judgement, puller)).unwrap_or_default(),
+            candidates: judgements.iter().zip(candidates).map(|(judgement, puller)| candidate(judgement, puller)).collect(),
+            notes: judgements.iter().flat_map(|judgement| judgement.notes.iter().copied()).collect(),
+            spokesman: spokesman.and_then(|index| Some((index, judgements.get(index)?.clone()))),
+        };
+        if differ {
+            finding.missing.push("node".to_owned());
+        }
+        if verdict == Verdict::Unknown {
+            for fact in judgements.iter().flat_map(|judgement| &judgement.missing) {
+                if !finding.missing.contains(fact) {
+                    finding.missing.push(fact.clone());
+                }
+            }
+        }
+        if verdict == Verdict::Deny && self.has_pull_secret() {
+            finding.verdict = Verdict::Unknown;
+            finding.reason = Reason::PullSecret;
+            finding.missing = vec!["imagePullSecret".to_owned()];
+        }
+        finding
+    }
+
+    fn found(&self, used: &ImageUse, finding: &Finding, candidates: &[Puller], object: &str) -> ImageReport {
+        let speaker = finding
+            .spokesman
+            .as_ref()
+            .and_then(|(index, judgement)| Some(explain::Speaker { judgement, puller: candidates.get(*index)? }));
+        let texts = match (finding.verdict, &speaker) {
+            (Verdict::Deny, Some(speaker)) => explain::denied(self.subject, used, speaker, &finding.fix, object),
+            (Verdict::Unknown, Some(speaker)) if finding.reason == Reason::PullSecret => {
+                explain::pull_secret(self.subject, used, speaker)
+            }
+            (Verdict::Unknown, Some(speaker)) => explain::open(self.subject, used, speaker, &finding.missing),
+            (_, Some(speaker)) => explain::allowed(used, speaker),
+            (_, None) => Texts::default(),
+        };
+        self.image(used, finding.verdict, finding.reason, texts, |report| {
+            report.missing.clone_from(&finding.missing);
+            report.cause = finding.cause;
+            report.fix.clone_from(&finding.fix);
+            report.candidates.clone_from(&finding.candidates);
+        })
+    }
+
+    fn settled(&self, used: &ImageUse, verdict: Verdict, reason: Reason) -> ImageReport {
+        let line = match reason {
+            Reason::NoPull => "imagePullPolicy is Never: nothing is pulled",
+            Reason::PublicRegistry => "ECR Public: anonymous pulls work",
+            Reason::InvalidImage => "not an image reference, and not of Amazon ECR: not judged",
+            _ => "not an image of Amazon ECR: not judged",
+        };
+        self.image(used, verdict, reason, Texts { line: line.to_owned(), ..Texts::default() }, |_| {})
+    }
+
+    fn invalid(&self, used: &ImageUse, error: &str) -> ImageReport {
+        let texts = explain::invalid(self.subject, used, error);
+        self.image(used, Verdict::Deny, Reason::InvalidImage, texts, |report| {
+            report.cause = Some(CauseCode::InvalidImage);
+            report.fix = vec![Fix {
+                kind: FixKind::None,
+                attach_to: None,
+                policy: None,
+                document: None,
+                why: format!("{error}; the kubelet answers InvalidImageName, whatever IAM says"),
+            }];
+        })
+    }
+
+    fn not_known(&self, used: &ImageUse, not_known: &NotKnown, missing: &[String]) -> ImageReport {
+        let texts = explain::not_known(self.subject, used, &not_known.why);
+        self.image(used, Verdict::Unknown, not_known.reason, texts, |report| {
+            report.missing = missing.to_vec();
+            report.cause = Some(not_known.cause);
+            report.fix.clone_from(&not_known.fix);
+        })
+    }
+
+    fn image(
+        &self,
+        used: &ImageUse,
+        verdict: Verdict,
+        reason: Reason,
+        texts: Texts,
+        fill: impl FnOnce(&mut ImageReport),
+    ) -> ImageReport {
+        let mut report = ImageReport {
+            field: used.field.clone(),
+            container: used.container.clone(),
+            image: used.image.clone(),
+            verdict,
+            reason,
+            missing: Vec::new(),
+            message: explain::compose(&texts, &[], &self.subject.namespace),
+            candidates: Vec::new(),
+            cause: None,
+            fix: Vec::new(),
+            texts,
+        };
+        fill(&mut report);
+        report
+    }
+}
+
+fn candidate(judgement: &Judgement, puller: &Puller) -> Candidate {
+    let decision = |answer: &judge::Answer| DecisionReport {
+        action: answer.ask.action,
+        resource: answer.ask.resource.clone(),
+        decision: answer.outcome.decision.as_str(),
+        layer: answer.outcome.layer.map(iam_verdict::Layer::as_str),
+        policy: answer.outcome.policy.clone(),
+        statement: answer.outcome.statement.clone(),
+    };
+    Candidate {
+        principal: puller.who.to_string(),
+        found_by: puller.found_by.clone(),
+        verdict: judgement.verdict,
+        decisions: judgement.answers.iter().map(decision).collect(),
+    }
+}
+
+/// Whether an image of a template is worth a warning: not when only its service account is still to come.
+fn speaks_up(image: &ImageReport) -> bool {
+    match image.verdict {
+        Verdict::Deny => true,
+        Verdict::Unknown => !image.missing.iter().any(|fact| fact.starts_with("serviceAccount:")),
+        _ => false,
+    }
+}
+
+impl Report {
+    /// The message of a refusal: the first line complete in itself and at most [`MAX_LINE`] bytes, the whole at most
+    /// [`MAX_MESSAGE`]. Empty where nothing is refused or in doubt.
+    #[must_use]
+    pub fn denial_message(&self) -> String {
+        let blamed: Vec<&ImageReport> = self.blamed().collect();
+        let Some((first, others)) = blamed.split_first() else { return String::new() };
+        explain::compose(&first.texts, others, &self.namespace)
+    }
+
+    /// The warnings for the author of the object: one line each, without control characters.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        if self.admission != Admission::Warned {
+            return Vec::new();
+        }
+        let mut lines: Vec<String> = Vec::new();
+        let mut more = 0usize;
+        for image in &self.images {
+            let speaks = match image.verdict {
+                Verdict::Deny => true,
+                Verdict::Unknown => self.on_unknown >= Action::Warn && (!self.template || speaks_up(image)),
+                _ => false,
+            };
+            if !speaks {
+                continue;
+            }
+            if lines.len() < MAX_WARNINGS {
+                lines.push(image.texts.line.clone());
+            } else {
+                more += 1;
+            }
+        }
+        if more > 0 {
+            lines.push(format!("and {more} more images of {} {}/{}", self.kind, self.namespace, self.name));
+        }
+        lines
+    }
+
+    /// The causes of a refusal, one per image.
+    #[must_use]
+    pub fn causes(&self) -> Vec<Cause> {
+        let cause = |image: &ImageReport| Cause { field: image.field.clone(), message: image.texts.line.clone() };
+        self.blamed().map(cause).collect()
+    }
+
+    /// The images that the verdict goes back to.
+    fn blamed(&self) -> impl Iterator<Item = &ImageReport> {
+        let verdict = self.verdict;
+        let blames = matches!(verdict, Verdict::Deny | Verdict::Unknown);
+        self.images.iter().filter(move |image| blames && image.verdict == verdict)
+    }
+}
+
+/// The statements of the fixes, for [`explain`].
+fn statements(fixes: &[Fix]) -> impl Iterator<Item = (&Fix, &Statement)> {
+    fixes.iter().filter_map(|fix| Some((fix, fix.document.as_ref()?)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! An API server for tests, of the few requests that this program makes: lists in pages, watches, gets, and apply of a
+//! status.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::{Request, Response};
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use futures::{StreamExt, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame};
+use kube::Client;
+use serde_json::{Value, json};
+
+/// The API server: what it stores, and who watches.
+#[derive(Default)]
+pub struct FakeApi {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    version: u64,
+    /// By resource, namespace and name.
+    objects: BTreeMap<(String, String, String), Value>,
+    watches: Vec<(String, UnboundedSender<String>)>,
+    /// Resources that answer with this code.
+    codes: BTreeMap<String, u16>,
+    applied: Vec<(String, Value)>,
+}
+
+impl FakeApi {
+    pub fn new() -> Arc<FakeApi> {
+        Arc::default()
+    }
+
+    /// A client that talks to this.
+    pub fn client(self: &Arc<FakeApi>) -> Client {
+        let api = Arc::clone(self);
+        let service = tower::service_fn(move |request| {
+            let api = Arc::clone(&api);
+            async move { Ok::<_, std::convert::Infallible>(api.answer_to(request).await) }
+        });
+        Client::new(service, "default")
+    }
+
+    /// Stores an object and tells the watches.
+    pub fn put(&self, resource: &str, mut object: Value) {
+        let mut inner = self.lock();
+        inner.version += 1;
+        object["metadata"]["resourceVersion"] = inner.version.to_string().into();
+        let key = key(resource, &object);
+        let known = inner.objects.insert(key, object.clone()).is_some();
+        inner.tell(resource, if known { "MODIFIED" } else { "ADDED" }, object);
+    }
+
+    /// Deletes an object and tells the watches.
+    pub fn delete(&self, resource: &str, namespace: &str, name: &str) {
+        let mut inner = self.lock();
+        inner.version += 1;
+        let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
+        let mut object = inner.objects.remove(&key).expect("deletes what is there");
+        object["metadata"]["resourceVersion"] = inner.version.to_string().into();
+        inner.tell(resource, "DELETED", object);
+    }
+
+    /// From now on, requests for this resource are answered with this code; 200 is the normal life.
+    pub fn answer(&self, resource: &str, code: u16) {
+        self.lock().codes.insert(resource.to_owned(), code);
+    }
+
+    /// Ends the watches of this resource as an API server does that forgot the past.
+    pub fn forget(&self, resource: &str) {
+        let mut inner = self.lock();
+        inner.tell(resource, "ERROR", status(410));
+        inner.watches.retain(|(other, _)| other != resource);
+    }
+
+    /// What was applied to statuses, in order: path and body.
+    pub fn applied(&self) -> Vec<(String, Value)> {
+        self.lock().applied.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer_to(
+        &self,
+        request: Request<kube::client::Body>,
+    ) -> Response<http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>> {
+        let (parts, body) = request.into_parts();
+        let path: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
+        let rest = if path[0] == "api" { &path[2..] } else { &path[3..] };
+        let (namespace, rest) = match rest {
+            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+            rest => ("", rest),
+        };
+        let query: BTreeMap<&str, &str> =
+            parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let body = body.collect().await.unwrap().to_bytes();
+        let mut inner = self.lock();
+        let code = inner.codes.get(rest[0]).copied().unwrap_or(200);
+        if code != 200 {
+            return full(code, status(code));
+        }
+        match rest {
+            [resource] if query.get("watch") == Some(&"true") => {
+                let (sender, receiver) = unbounded();
+                // What happened between the list and this watch.
+                let since: u64 = query["resourceVersion"].parse().unwrap();
+                for object in inner.of(resource) {
+                    if object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap() > since {
+                        sender.unbounded_send(line("ADDED", &object)).unwrap();
+                    }
+                }
+                inner.watches.push(((*resource).to_owned(), sender));
+                let frames = receiver.map(|line| Ok(Frame::data(Bytes::from(line))));
+                Response::new(BodyExt::boxed(StreamBody::new(frames)))
+            }
+            [resource] => {
+                let objects = inner.of(resource);
+                let begin: usize = query.get("continue").map_or(0, |token| token.parse().unwrap());
+                let end = objects.len().min(begin + query["limit"].parse::<usize>().unwrap());
+                let next = if end < objects.len() { end.to_string() } else { String::new() };
+                // As the real one does, the items of a list have no kind.
+                let metadata = json!({"resourceVersion": inner.version.to_string(), "continue": next});
+                full(
+                    200,
+                    json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": objects[begin..end]}),
+                )
+            }
+            [resource, name, rest @ ..] => {
+                let key = ((*resource).to_owned(), namespace.to_owned(), (*name).to_owned());
+                let Some(mut object) = inner.objects.get(&key).cloned() else { return full(404, status(404)) };
+                if parts.method == "PATCH" {
+                    assert_eq!(rest, ["status"], "nothing but the status is written");
+                    assert_eq!(parts.headers["content-type"], "application/apply-patch+yaml");
+                    assert_eq!((query["fieldManager"], query["force"]), ("ecr-access-controller", "true"));
+                    let body: Value = serde_json::from_slice(&body).unwrap();
+                    inner.applied.push((parts.uri.path().to_owned(), body.clone()));
+                    object["status"] = body["status"].clone();
+                    inner.version += 1;
+                    object["metadata"]["resourceVersion"] = inner.version.to_string().into();
+                    inner.objects.insert(key, object.clone());
+                    inner.tell(resource, "MODIFIED", object.clone());
+                }
+                full(200, object)
+            }
+            [] => full(404, status(404)),
+        }
+    }
+}
+
+impl Inner {
+    fn of(&self, resource: &str) -> Vec<Value> {
+        self.objects.iter().filter(|((of, ..), _)| of == resource).map(|(_, object)| object.clone()).collect()
+    }
+
+    fn tell(&mut self, resource: &str, event: &str, object: Value) {
+        let line = line(event, &object);
+        self.watches.retain(|(of, watch)| of != resource || watch.unbounded_send(line.clone()).is_ok());
+    }
+}
+
+/// A policy that decodes.
+pub fn policy(namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy",
+        "metadata": {
+            "name": name, "namespace": namespace, "uid": format!("uid-{name}"), "generation": 1,
+            "creationTimestamp": "2026-11-23T00:00:00Z"
+        },
+        "spec": {"puller": {"serviceAccount": {"identity": {"policies": [{"name": "pull", "document": {
+            "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}]
+        }}]}}}}
+    })
+}
+
+fn key(resource: &str, object: &Value) -> (String, String, String) {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    (resource.to_owned(), text("namespace"), text("name"))
+}
+
+fn line(event: &str, object: &Value) -> String {
+    format!("{}\n", json!({"type": event, "object": object}))
+}
+
+fn status(code: u16) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "message": "no", "reason": "No"})
+}
+
+fn full(code: u16, value: Value) -> Response<http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>> {
+    let frame = Ok(Frame::data(Bytes::from(value.to_string())));
+    let body = BodyExt::boxed(StreamBody::new(stream::iter([frame])));
+    Response::builder().status(code).body(body).unwrap()
+}

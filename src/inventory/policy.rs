@@ -1,0 +1,503 @@
+//! A policy object as verdicts need it: read through a guard that never fails on a bad spec, compiled once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use iam_verdict::{DocumentError, NamedPolicy, Policy};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::selector::Selector;
+use crate::api::{self, Action, AnyPolicy, Identity, PolicyKind, ServiceAccountSelection};
+use crate::ecr::arn::RoleArn;
+use crate::ecr::judge::{IdentityPolicies, PolicySource};
+use crate::ecr::managed;
+
+/// Names one policy object. Displayed as `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyKey {
+    /// Its kind.
+    pub kind: PolicyKind,
+    /// Its namespace; none for the cluster kind.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for PolicyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{}/{namespace}/{}", self.kind, self.name),
+            None => write!(f, "{}/{}", self.kind, self.name),
+        }
+    }
+}
+
+/// A place in a policy object that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as a JSON path from the object: `$.spec.puller.role.arn`.
+    pub path: String,
+    /// What is wrong, for a person.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem at a path relative to the object.
+    fn at(path: &str, message: impl Into<String>) -> Self {
+        let path = if path.is_empty() { "$".to_owned() } else { format!("$.{path}") };
+        Self { path, message: message.into() }
+    }
+}
+
+impl From<api::DecodeError> for Problem {
+    fn from(error: api::DecodeError) -> Self {
+        Self::at(&error.path, error.message)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.path, self.message)
+    }
+}
+
+/// Why a value is no policy object (or service account) at all. A bad *spec* is never an error, see
+/// [`PolicyObject::body`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InventoryError {
+    /// The value is not a JSON object.
+    #[error("not an object")]
+    NotAnObject,
+    /// `kind` is another one.
+    #[error("kind `{0}` is neither EcrAccessPolicy nor ClusterEcrAccessPolicy")]
+    OtherKind(String),
+    /// `metadata.name` is missing or empty.
+    #[error("`metadata.name` is missing")]
+    NoName,
+}
+
+/// Whom a policy selects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// `serviceAccounts.names`.
+    pub names: Vec<String>,
+    /// `serviceAccounts.selector`.
+    pub selector: Option<Selector>,
+    /// `namespaceSelector` of the cluster kind; none selects every namespace.
+    pub namespaces: Option<Selector>,
+    /// The selection could not be read: the policy may select anything in its reach, so it is considered after every
+    /// policy whose selection is known.
+    pub unreadable: bool,
+}
+
+impl Scope {
+    /// Whether the policy selects service accounts by neither name nor selector, which means all of them.
+    #[must_use]
+    pub fn is_everyone(&self) -> bool {
+        self.names.is_empty() && self.selector.is_none()
+    }
+}
+
+/// One policy, compiled. Its selection and actions are read apart from the rest, so that a spec this version cannot
+/// read makes the verdicts of *its* service accounts Unknown and nobody else's.
+#[derive(Clone, Debug)]
+pub struct PolicyObject {
+    /// Which object this is.
+    pub key: PolicyKey,
+    /// `metadata.resourceVersion`.
+    pub resource_version: Option<String>,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    /// `metadata.creationTimestamp`; an object without one counts as the youngest.
+    pub creation: Option<jiff::Timestamp>,
+    /// `metadata.uid`.
+    pub uid: Option<String>,
+    /// Whom it selects.
+    pub scope: Scope,
+    /// What happens on a Deny.
+    pub on_deny: Action,
+    /// What happens on an Unknown; never more than `on_deny`.
+    pub on_unknown: Action,
+    /// Who pulls, or why that could not be read (`UnsupportedSpec`: the verdicts are Unknown).
+    pub body: Result<CompiledSpec, String>,
+    /// What is wrong with the object: why the body could not be read, and every malformed document.
+    pub problems: Vec<Problem>,
+    /// Managed policies that are not built in, so what they allow is not known.
+    pub unresolved: Vec<Problem>,
+}
+
+/// The part of a spec that says who pulls.
+#[derive(Clone, Debug)]
+pub struct CompiledSpec {
+    /// The puller.
+    pub puller: CompiledPuller,
+}
+
+/// `spec.puller`.
+#[derive(Clone, Debug)]
+pub enum CompiledPuller {
+    /// The kubelet exchanges the service account's token for a role.
+    ServiceAccount {
+        /// The annotation that names the role.
+        annotation: String,
+        /// The policies of the service account's role, whichever it is.
+        identity: Option<Arc<IdentityPolicies>>,
+        /// Policies of particular roles; they come before `identity`.
+        roles: Vec<CompiledRole>,
+        /// The role of service accounts without the annotation.
+        default_role: Option<RoleArn>,
+    },
+    /// One fixed role.
+    Role(CompiledRole),
+}
+
+/// A role and its policies.
+#[derive(Clone, Debug)]
+pub struct CompiledRole {
+    /// The role.
+    pub arn: RoleArn,
+    /// Its identity-based policies, where they are declared.
+    pub identity: Option<Arc<IdentityPolicies>>,
+}
+
+impl PolicyObject {
+    /// Reads a policy object as the API server or a file has it.
+    ///
+    /// Items of a list may lack `kind`; then the one with a namespace is an EcrAccessPolicy.
+    ///
+    /// # Errors
+    /// When the value is not a policy object with a name. Whatever is wrong inside `spec` is no error: it is in
+    /// [`body`](Self::body) and [`problems`](Self::problems).
+    pub fn from_json(value: Value) -> Result<Self, InventoryError> {
+        let object = value.as_object().ok_or(InventoryError::NotAnObject)?;
+        let metadata = object.get("metadata");
+        let text = |field: &str| {
+            metadata.and_then(|m| m.get(field)).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned)
+        };
+        let kind = match object.get("kind").and_then(Value::as_str) {
+            Some(name) => PolicyKind::from_name(name).ok_or_else(|| InventoryError::OtherKind(name.to_owned()))?,
+            None if text("namespace").is_some() => PolicyKind::EcrAccessPolicy,
+            None => PolicyKind::ClusterEcrAccessPolicy,
+        };
+        let key = PolicyKey {
+            kind,
+            namespace: match kind {
+                PolicyKind::EcrAccessPolicy => Some(text("namespace").unwrap_or_else(|| "default".to_owned())),
+                PolicyKind::ClusterEcrAccessPolicy => None,
+            },
+            name: text("name").ok_or(InventoryError::NoName)?,
+        };
+
+        let mut compiler = Compiler::default();
+        let compiled = api::decode(kind, &value).map_err(Problem::from).and_then(|policy| {
+            let scope = Scope::of(&policy).ok_or_else(|| Problem::at("spec", "a selector is not valid"))?;
+            let spec = policy.spec();
+            Ok((scope, spec.on_deny(), spec.on_unknown(), compiler.spec(spec)?))
+        });
+        let (scope, on_deny, on_unknown, body) = match compiled {
+            Ok((scope, on_deny, on_unknown, spec)) => (scope, on_deny, on_unknown, Ok(spec)),
+            Err(problem) => {
+                let null = Value::Null;
+                let (scope, on_deny, on_unknown) = salvage(object.get("spec").unwrap_or(&null));
+                let message = problem.to_string();
+                compiler.problems.insert(0, problem);
+                (scope, on_deny, on_unknown, Err(message))
+            }
+        };
+        Ok(Self {
+            resource_version: text("resourceVersion"),
+            generation: metadata.and_then(|m| m.get("generation")).and_then(Value::as_i64),
+            creation: text("creationTimestamp").and_then(|t| t.parse().ok()),
+            uid: text("uid"),
+            key,
+            scope,
+            on_deny,
+            on_unknown,
+            body,
+            problems: compiler.problems,
+            unresolved: compiler.unresolved,
+        })
+    }
+}
+
+/// What can still be read of a spec that does not decode: whom it selects and what it does. Every part that is not as
+/// this version knows it gets the mildest reading.
+fn salvage(spec: &Value) -> (Scope, Action, Action) {
+    fn part<T: DeserializeOwned>(spec: &Value, field: &str) -> Result<Option<T>, serde_json::Error> {
+        spec.get(field).filter(|value| !value.is_null()).map(|value| serde_json::from_value(value.clone())).transpose()
+    }
+    let scope = || {
+        let accounts: Option<ServiceAccountSelection> = part(spec, "serviceAccounts").ok()?;
+        let namespaces: Option<LabelSelector> = part(spec, "namespaceSelector").ok()?;
+        Scope::compile(accounts.as_ref(), namespaces.as_ref())
+    };
+    let on_deny = part(spec, "onDeny").unwrap_or(Some(Action::Warn)).unwrap_or(Action::Reject);
+    let on_unknown = part(spec, "onUnknown").unwrap_or(Some(Action::Warn)).unwrap_or(Action::Warn);
+    (scope().unwrap_or(Scope { unreadable: true, ..Scope::default() }), on_deny, on_unknown.min(on_deny))
+}
+
+impl Scope {
+    fn of(policy: &AnyPolicy) -> Option<Self> {
+        Self::compile(policy.spec().service_accounts.as_ref(), policy.namespace_selector())
+    }
+
+    fn compile(accounts: Option<&ServiceAccountSelection>, namespaces: Option<&LabelSelector>) -> Option<Self> {
+        let mut scope = Self::default();
+        if let Some(namespaces) = namespaces {
+            scope.namespaces = Some(Selector::compile(namespaces)?);
+        }
+        if let Some(accounts) = accounts {
+            scope.names = accounts.names.clone().unwrap_or_default();
+            if let Some(selector) = &accounts.selector {
+                scope.selector = Some(Selector::compile(selector)?);
+            }
+            // Selecting nobody by name must not come to mean everybody.
+            if scope.is_everyone() {
+                return None;
+            }
+        }
+        Some(scope)
+    }
+}
+
+/// Compiles a spec and collects what is wrong with single documents on the way.
+#[derive(Default)]
+struct Compiler {
+    problems: Vec<Problem>,
+    unresolved: Vec<Problem>,
+}
+
+impl Compiler {
+    fn spec(&mut self, spec: &api::EcrAccessPolicySpec) -> Result<CompiledSpec, Problem> {
+        let path = "spec.puller";
+        let puller = match (&spec.puller.service_account, &spec.puller.role) {
+            (Some(account), None) => {
+                let path = format!("{path}.serviceAccount");
+                let mut roles = Vec::new();
+                for (index, role) in account.roles.iter().flatten().enumerate() {
+                    roles.push(self.role(&format!("{path}.roles[{index}]"), &role.arn, role.identity.as_ref())?);
+                }
+                CompiledPuller::ServiceAccount {
+                    annotation: account.role_annotation().to_owned(),
+                    identity: self.identity(&path, account.identity.as_ref())?,
+                    roles,
+                    default_role: match &account.default_role_arn {
+                        Some(arn) => Some(role_arn(&format!("{path}.defaultRoleArn"), arn)?),
+                        None => None,
+                    },
+                }
+            }
+            (None, Some(role)) => {
+                CompiledPuller::Role(self.role(&format!("{path}.role"), &role.arn, role.identity.as_ref())?)
+            }
+            _ => return Err(Problem::at(path, "exactly one of serviceAccount and role must be given")),
+        };
+        Ok(CompiledSpec { puller })
+    }
+
+    fn role(&mut self, path: &str, arn: &str, identity: Option<&Identity>) -> Result<CompiledRole, Problem> {
+        Ok(CompiledRole { arn: role_arn(&format!("{path}.arn"), arn)?, identity: self.identity(path, identity)? })
+    }
+
+    fn identity(&mut self, path: &str, identity: Option<&Identity>) -> Result<Option<Arc<IdentityPolicies>>, Problem> {
+        let Some(identity) = identity else { return Ok(None) };
+        let path = format!("{path}.identity.policies");
+        let mut policies = IdentityPolicies::default();
+        for (index, entry) in identity.policies.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            match (&entry.document, &entry.managed_policy_arn) {
+                (Some(document), None) => {
+                    let (policy, source) = self.document(&format!("{path}.document"), &entry.name, document);
+                    policies.push(policy, source);
+                }
+                (None, Some(arn)) => {
+                    let (policy, source) = self.managed(&format!("{path}.managedPolicyArn"), &entry.name, arn);
+                    policies.push(policy, source);
+                }
+                _ => return Err(Problem::at(&path, "must have exactly one of document and managedPolicyArn")),
+            }
+        }
+        if policies.policies().is_empty() {
+            return Err(Problem::at(&path, "at least one policy must be given"));
+        }
+        Ok(Some(Arc::new(policies)))
+    }
+
+    /// A malformed document is a problem and leaves this one policy unreadable; the rest of the object works on.
+    fn document(&mut self, path: &str, name: &str, document: &Value) -> (NamedPolicy, PolicySource) {
+        let parsed = match document {
+            Value::String(text) => Policy::parse(text),
+            value => Policy::from_value(value),
+        };
+        match parsed {
+            Ok(policy) => (NamedPolicy::known(name, policy), PolicySource::Document { problem: None }),
+            Err(error) => {
+                let problem = document_problem(path, &error);
+                let source = PolicySource::Document { problem: Some(problem.to_string()) };
+                self.problems.push(problem);
+                (NamedPolicy::unreadable(name, format!("document:{name}")), source)
+            }
+        }
+    }
+
+    fn managed(&mut self, path: &str, name: &str, arn: &str) -> (NamedPolicy, PolicySource) {
+        let source = |other_partition| PolicySource::Managed { arn: arn.to_owned(), other_partition };
+        match managed::find(arn) {
+            Some(found) => (NamedPolicy::known(name, Arc::clone(found.policy)), source(found.other_partition)),
+            None => {
+                let message = format!("managed policy `{arn}` is not built into this version; give its document");
+                self.unresolved.push(Problem::at(path, message));
+                (NamedPolicy::unreadable(name, format!("policy:{arn}")), source(false))
+            }
+        }
+    }
+}
+
+/// Joins the path of the document with the path inside it.
+fn document_problem(path: &str, error: &DocumentError) -> Problem {
+    let inner = error.path.strip_prefix('$').unwrap_or(&error.path);
+    let message = match &error.hint {
+        Some(hint) => format!("{} ({hint})", error.message),
+        None => error.message.clone(),
+    };
+    Problem::at(&format!("{path}{inner}"), message)
+}
+
+fn role_arn(path: &str, text: &str) -> Result<RoleArn, Problem> {
+    RoleArn::parse(text).ok_or_else(|| Problem::at(path, format!("`{text}` is not the ARN of an IAM role")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const PULL_ONLY: &str = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly";
+
+    fn object(kind: &str, spec: Value) -> PolicyObject {
+        PolicyObject::from_json(json!({
+            "apiVersion": "ecraccess.dev/v1alpha1", "kind": kind,
+            "metadata": {"name": "pull", "namespace": "payments", "resourceVersion": "7", "generation": 2,
+                "uid": "u-1", "creationTimestamp": "2026-11-23T00:00:00Z"},
+            "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    fn with_policies(policies: Value) -> Value {
+        json!({"puller": {"serviceAccount": {"identity": {"policies": policies}}}})
+    }
+
+    #[test]
+    fn reads_metadata_and_defaults() {
+        let policy = object("EcrAccessPolicy", with_policies(json!([{"name": "p", "managedPolicyArn": PULL_ONLY}])));
+        assert_eq!(policy.key.to_string(), "EcrAccessPolicy/payments/pull");
+        assert_eq!((policy.resource_version.as_deref(), policy.generation), (Some("7"), Some(2)));
+        assert_eq!(policy.uid.as_deref(), Some("u-1"));
+        assert_eq!(policy.creation, Some("2026-11-23T00:00:00Z".parse().unwrap()));
+        assert_eq!((policy.on_deny, policy.on_unknown), (Action::Reject, Action::Warn));
+        assert!(policy.scope.is_everyone() && !policy.scope.unreadable);
+        assert_eq!((policy.problems, policy.unresolved), (vec![], vec![]));
+        let CompiledPuller::ServiceAccount { annotation, identity, .. } = policy.body.unwrap().puller else {
+            panic!("another puller")
+        };
+        assert_eq!(annotation, "eks.amazonaws.com/ecr-role-arn");
+        assert_eq!(identity.unwrap().policies().len(), 1);
+
+        let policy = object("ClusterEcrAccessPolicy", with_policies(json!([{"name": "p", "managedPolicyArn": PULL_ONLY}])));
+        assert_eq!(policy.key.to_string(), "ClusterEcrAccessPolicy/pull");
+    }
+
+    #[test]
+    fn unknown_never_does_more_than_deny() {
+        let spec = json!({"onDeny": "Warn", "puller": {"role": {"arn": "arn:aws:iam::111122223333:role/r"}}});
+        let policy = object("EcrAccessPolicy", spec);
+        assert_eq!((policy.on_deny, policy.on_unknown), (Action::Warn, Action::Warn));
+        let spec = json!({"onDeny": "Audit", "puller": {"role": {"arn": "arn:aws:iam::111122223333:role/r"}}});
+        assert_eq!(object("EcrAccessPolicy", spec).on_unknown, Action::Audit);
+    }
+
+    #[test]
+    fn a_malformed_document_is_a_problem_of_one_layer() {
+        let policy = object(
+            "EcrAccessPolicy",
+            with_policies(json!([
+                {"name": "bad", "document": {"Version": "2012-10-17", "Statement": [{"Effect": "Maybe", "Action": "*", "Resource": "*"}]}},
+                {"name": "text", "document": "{"},
+                {"name": "good", "document": "{\"Version\": \"2012-10-17\", \"Statement\": []}"},
+            ])),
+        );
+        let paths: Vec<&str> = policy.problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths.first(), Some(&"$.spec.puller.serviceAccount.identity.policies[0].document.Statement[0].Effect"));
+        assert!(paths[1].starts_with("$.spec.puller.serviceAccount.identity.policies[1].document"), "{paths:?}");
+        assert_eq!(paths.len(), 2);
+        assert!(policy.body.is_ok());
+    }
+
+    #[test]
+    fn a_managed_policy_that_is_not_built_in_is_unresolved() {
+        let arn = "arn:aws:iam::111122223333:policy/mine";
+        let policy = object("EcrAccessPolicy", with_policies(json!([{"name": "mine", "managedPolicyArn": arn}])));
+        assert_eq!(policy.problems, []);
+        assert_eq!(policy.unresolved.len(), 1);
+        assert_eq!(policy.unresolved[0].path, "$.spec.puller.serviceAccount.identity.policies[0].managedPolicyArn");
+    }
+
+    #[test]
+    fn what_is_not_understood_spoils_the_body_and_nothing_else() {
+        let role = json!({"role": {"arn": "arn:aws:iam::111122223333:role/r"}});
+        let cases = [
+            (json!({"puller": role, "color": "red"}), "$.spec.color"),
+            (json!({}), "$.spec.puller"),
+            (json!({"puller": {}}), "$.spec.puller"),
+            (json!({"puller": {"nodes": []}}), "$.spec.puller.nodes"),
+            (json!({"puller": {"role": {"arn": "nope"}}}), "$.spec.puller.role.arn"),
+            (json!({"puller": role, "namespaceSelector": {}}), "$.spec.namespaceSelector"),
+            (with_policies(json!([{"name": "p"}])), "$.spec.puller.serviceAccount.identity.policies[0]"),
+            (json!({"puller": role, "onDeny": "Explode"}), "$.spec.onDeny"),
+        ];
+        for (spec, path) in cases {
+            let policy = object("EcrAccessPolicy", spec.clone());
+            assert!(policy.body.is_err(), "{spec}");
+            assert_eq!(policy.problems[0].path, path, "{spec}");
+            assert!(policy.body.unwrap_err().contains(path), "{spec}");
+        }
+    }
+
+    #[test]
+    fn selection_and_actions_survive_a_body_that_does_not_decode() {
+        let policy = object(
+            "EcrAccessPolicy",
+            json!({"serviceAccounts": {"names": ["api"], "future": 1}, "onDeny": "Audit", "puller": {"nodes": []}}),
+        );
+        assert!(policy.body.is_err());
+        assert_eq!(policy.scope.names, ["api"]);
+        assert!(!policy.scope.unreadable);
+        assert_eq!((policy.on_deny, policy.on_unknown), (Action::Audit, Action::Audit));
+        for accounts in [json!(7), json!({}), json!({"names": []}), json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}})] {
+            let policy = object("EcrAccessPolicy", json!({"serviceAccounts": accounts, "puller": {"nodes": []}}));
+            assert!(policy.scope.unreadable, "{accounts}");
+        }
+        // An action that is not known does not reject.
+        let policy = object("EcrAccessPolicy", json!({"onDeny": "Explode", "puller": {}}));
+        assert_eq!(policy.on_deny, Action::Warn);
+    }
+
+    #[test]
+    fn refuses_what_is_no_policy() {
+        assert_eq!(PolicyObject::from_json(json!(1)).unwrap_err(), InventoryError::NotAnObject);
+        assert_eq!(
+            PolicyObject::from_json(json!({"kind": "Pod", "metadata": {"name": "a"}})).unwrap_err(),
+            InventoryError::OtherKind("Pod".to_owned())
+        );
+        assert_eq!(
+            PolicyObject::from_json(json!({"kind": "EcrAccessPolicy", "metadata": {"name": ""}})).unwrap_err(),
+            InventoryError::NoName
+        );
+        // Items of a list have no kind.
+        let policy = PolicyObject::from_json(json!({"metadata": {"name": "a", "namespace": "b"}})).unwrap();
+        assert_eq!(policy.key.to_string(), "EcrAccessPolicy/b/a");
+    }
+}

@@ -1,0 +1,429 @@
+//! The review of a pod: from the request to the answer.
+//!
+//! Memory judges. Two things are read fresh from the API server, each at most once in a review: a service account or a
+//! namespace that memory has not seen, and, before a rejection leaves, whatever could turn it.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::cluster::{Cluster, READ_TIMEOUT, ReadError};
+use super::message::{Answer, FieldCause, Outcome, Refusal, Request};
+use crate::forecast::{self, Admission, Report, Subject, Verdict, forecast};
+use crate::inventory::{Inventory, PolicyKey, PolicyKind, PolicyObject, ServiceAccountFacts};
+use crate::runtime::metrics::{Metrics, OutcomeLabels};
+
+/// The namespace of the control plane's own pods, which this webhook never touches.
+const KUBE_SYSTEM: &str = "kube-system";
+
+/// Judges pods against what a [`Cluster`] knows.
+pub struct Reviewer<C> {
+    cluster: C,
+    options: forecast::Options,
+    metrics: Metrics,
+}
+
+/// Where work that takes the processor for long is done, so that it does not hold up other requests.
+#[derive(Clone, Default)]
+pub struct Work {
+    /// `None`: on the spot. Otherwise on a thread of its own, which keeps this alive until it is done, even when nobody
+    /// waits for it any more.
+    held: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Work {
+    /// Work that is small: done on the spot.
+    pub fn here() -> Work {
+        Work::default()
+    }
+
+    /// Work that is big: done on a thread for blocking work. `held` is what must not be given back before it is done,
+    /// such as the share of a memory budget.
+    pub fn elsewhere(held: Arc<dyn Any + Send + Sync>) -> Work {
+        Work { held: Some(held) }
+    }
+
+    /// Does the work. A panic of the work goes on in the caller.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let Some(held) = self.held.clone() else { return work() };
+        let task = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(held);
+            done
+        });
+        match task.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shutting down and will never start it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+impl<C: Cluster> Reviewer<C> {
+    /// Judges with `options`, whose `operator_namespace` is left alone.
+    pub fn new(cluster: C, options: forecast::Options, metrics: Metrics) -> Reviewer<C> {
+        Reviewer { cluster, options, metrics }
+    }
+
+    /// Answers a request about a pod, as of `at`.
+    ///
+    /// It never refuses because of a failure of its own: what it cannot read is admitted with a warning.
+    pub async fn review(self: &Arc<Self>, request: Request, at: Timestamp, work: &Work) -> Answer {
+        let uid = request.uid.clone();
+        let question = {
+            let own = self.options.operator_namespace.clone();
+            work.run(move || Question::of(request, own.as_deref())).await
+        };
+        match question {
+            Question::Nothing(outcome) => Answer::admitted(&uid, outcome),
+            Question::Unreadable(problem) => {
+                tracing::warn!(uid, problem, "a pod was not understood and is admitted");
+                let warning = format!("ecr-access: Unknown: {problem}, so its images were not judged");
+                Answer::unknown(&uid, "Unreadable", warning)
+            }
+            Question::Judge(subject) => self.judge(&uid, Arc::new(subject), at, work).await,
+        }
+    }
+
+    async fn judge(self: &Arc<Self>, uid: &str, subject: Arc<Subject>, at: Timestamp, work: &Work) -> Answer {
+        let Some(snapshot) = self.cluster.snapshot() else {
+            let warning = format!(
+                "ecr-access: Unknown: {} is admitted unjudged, the webhook has just been started and knows no policies yet",
+                describe(&subject)
+            );
+            return Answer::unknown(uid, "NotSynced", warning);
+        };
+        let mut knowledge = Knowledge { inventory: (*snapshot).clone(), fresh: BTreeSet::new() };
+        self.fill_gaps(&mut knowledge, &subject).await;
+        let mut report = self.forecast(&knowledge, &subject, at, work).await;
+        // At most twice: what decides after the first round of reads may be a cluster policy that was not read then.
+        while report.admission == Admission::Rejected {
+            let missing = knowledge.missing_before_reject(&report);
+            if missing.is_empty() {
+                break;
+            }
+            if let Err(error) = self.confirm(&mut knowledge, missing, &subject, work).await {
+                self.count_confirmation("failed");
+                return unconfirmed(uid, &subject, &report, &error);
+            }
+            report = self.forecast(&knowledge, &subject, at, work).await;
+        }
+        if knowledge.fresh.contains(&Fresh::Policies) {
+            let turned = report.admission != Admission::Rejected;
+            self.count_confirmation(if turned { "changed" } else { "confirmed" });
+        }
+        answer(uid, &report)
+    }
+
+    async fn forecast(self: &Arc<Self>, knowledge: &Knowledge, subject: &Arc<Subject>, at: Timestamp, work: &Work) -> Report {
+        let (reviewer, inventory, subject) = (Arc::clone(self), knowledge.inventory.clone(), Arc::clone(subject));
+        work.run(move || forecast(&inventory, &subject, at, &reviewer.options)).await
+    }
+
+    /// Reads the service account and the namespace where memory has not seen them and a policy could ask for them. A
+    /// read that fails leaves the gap, and with it what depends on it Unknown.
+    async fn fill_gaps(&self, knowledge: &mut Knowledge, subject: &Subject) {
+        let missing = knowledge.gaps(subject);
+        if missing.is_empty() {
+            return;
+        }
+        match self.read(&missing, subject).await {
+            Ok(news) => knowledge.apply(news, missing, subject),
+            Err(error) => tracing::warn!(%error, namespace = subject.namespace, "a gap in memory could not be filled"),
+        }
+    }
+
+    /// Reads what could turn a rejection, and puts it over what memory has.
+    async fn confirm(
+        &self,
+        knowledge: &mut Knowledge,
+        missing: BTreeSet<Fresh>,
+        subject: &Arc<Subject>,
+        work: &Work,
+    ) -> Result<(), ReadError> {
+        let news = self.read(&missing, subject).await?;
+        // Compiling policies takes the processor too.
+        let (mut known, subject) = (std::mem::take(knowledge), Arc::clone(subject));
+        *knowledge = work
+            .run(move || {
+                known.apply(news, missing, &subject);
+                known
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn read(&self, what: &BTreeSet<Fresh>, subject: &Subject) -> Result<News, ReadError> {
+        let cluster = &self.cluster;
+        let namespace = subject.namespace.as_str();
+        let account = async {
+            if !what.contains(&Fresh::ServiceAccount) {
+                return Ok(None);
+            }
+            cluster.service_account(namespace, &subject.service_account).await.map(Some)
+        };
+        let labels = async {
+            if !what.contains(&Fresh::Namespace) {
+                return Ok(None);
+            }
+            cluster.namespace(namespace).await.map(Some)
+        };
+        let policies = async {
+            if !what.contains(&Fresh::Policies) {
+                return Ok(None);
+            }
+            cluster.policies(Some(namespace)).await.map(Some)
+        };
+        let cluster_policies = async {
+            if !what.contains(&Fresh::ClusterPolicies) {
+                return Ok(None);
+            }
+            cluster.policies(None).await.map(Some)
+        };
+        let all = async { tokio::try_join!(account, labels, policies, cluster_policies) };
+        let (account, labels, policies, cluster_policies) =
+            tokio::time::timeout(READ_TIMEOUT, all).await.map_err(|_| ReadError::Timeout)??;
+        Ok(News { account, labels, policies, cluster_policies })
+    }
+
+    fn count_confirmation(&self, outcome: &'static str) {
+        self.metrics.confirmations.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+}
+
+/// What a request comes down to.
+enum Question {
+    /// There is nothing to judge.
+    Nothing(Outcome),
+    /// The pod could not be read.
+    Unreadable(String),
+    /// These images of this pod.
+    Judge(Subject),
+}
+
+impl Question {
+    fn of(request: Request, own_namespace: Option<&str>) -> Question {
+        let nothing = |verdict, reason| Question::Nothing(Outcome::new(verdict, "Admitted", reason));
+        let pod = request.kind.group.is_empty() && request.kind.kind == "Pod";
+        let part = matches!(request.sub_resource.as_deref(), None | Some("" | "ephemeralcontainers"));
+        if !pod || !part || !matches!(request.operation.as_str(), "CREATE" | "UPDATE") {
+            return nothing("NotSelected", "NotApplicable");
+        }
+        if request.namespace == KUBE_SYSTEM || own_namespace == Some(request.namespace.as_str()) {
+            return nothing("NotSelected", "Excluded");
+        }
+        // Such a pod pulls nothing any more, and must be able to go.
+        if request.object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null()) {
+            return nothing("NotSelected", "Terminating");
+        }
+        let mut subject = match Subject::from_pod(&request.object) {
+            Ok(subject) => subject,
+            Err(error) => {
+                return Question::Unreadable(format!("pod {}/{} cannot be read: {error}", request.namespace, request.name));
+            }
+        };
+        if subject.mirror {
+            return nothing("NotSelected", "Excluded");
+        }
+        // The request knows better than the object: a pod that is being created may leave out its namespace, and on some
+        // API servers its name too.
+        subject.namespace = request.namespace;
+        if subject.name.is_empty() {
+            subject.name = request.name;
+        }
+        if request.operation != "UPDATE" {
+            return Question::Judge(subject);
+        }
+        match Subject::from_pod(&request.old_object) {
+            Ok(old) => {
+                let subject = subject.without_images_of(&old);
+                if subject.images.is_empty() { nothing("Allow", "Unchanged") } else { Question::Judge(subject) }
+            }
+            Err(error) => {
+                Question::Unreadable(format!("the stored state of {} cannot be read: {error}", describe(&subject)))
+            }
+        }
+    }
+}
+
+/// What can be read fresh.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Fresh {
+    /// The pod's service account.
+    ServiceAccount,
+    /// The labels of the pod's namespace.
+    Namespace,
+    /// The policies of the pod's namespace.
+    Policies,
+    /// The policies of the cluster.
+    ClusterPolicies,
+}
+
+/// What was read; `None` where it was not asked for.
+struct News {
+    account: Option<Option<ServiceAccountFacts>>,
+    labels: Option<Option<BTreeMap<String, String>>>,
+    policies: Option<Vec<Value>>,
+    cluster_policies: Option<Vec<Value>>,
+}
+
+/// What a review knows: memory, with what was read fresh put over it.
+#[derive(Default)]
+struct Knowledge {
+    inventory: Inventory,
+    fresh: BTreeSet<Fresh>,
+}
+
+impl Knowledge {
+    /// What memory has not seen and a policy could ask for.
+    fn gaps(&self, subject: &Subject) -> BTreeSet<Fresh> {
+        let inventory = &self.inventory;
+        let mut kinds = inventory.policies_for(&subject.namespace).map(|policy| policy.key.kind).peekable();
+        let mut gaps = BTreeSet::new();
+        if kinds.peek().is_some() && inventory.service_account(&subject.namespace, &subject.service_account).is_none() {
+            gaps.insert(Fresh::ServiceAccount);
+        }
+        // Only cluster policies look at the labels of a namespace.
+        if inventory.namespace(&subject.namespace).is_none() && kinds.any(|kind| kind == PolicyKind::ClusterEcrAccessPolicy) {
+            gaps.insert(Fresh::Namespace);
+        }
+        gaps
+    }
+
+    /// What has to be read before the rejection in `report` may leave.
+    ///
+    /// A list of the namespace's policies rather than the one that decided: a fix is as often a *new* policy, more
+    /// specific than the one that denies, as a change of the old one, and both may have come with the pod in one
+    /// `kubectl apply`. A list is also one request where reading each known policy would be many, and the only way to
+    /// see one that was deleted or that memory has not seen. Cluster policies and the namespace's labels matter only
+    /// where no policy of the namespace decides, since that one always wins: they are read when the one that denies is a
+    /// cluster policy, whether memory says so or the first round of reads.
+    fn missing_before_reject(&self, report: &Report) -> BTreeSet<Fresh> {
+        let mut needed = BTreeSet::from([Fresh::ServiceAccount, Fresh::Policies]);
+        let namespaced = report.policy.as_deref().is_some_and(|policy| policy.starts_with("EcrAccessPolicy/"));
+        if !namespaced {
+            needed.extend([Fresh::Namespace, Fresh::ClusterPolicies]);
+        }
+        needed.difference(&self.fresh).copied().collect()
+    }
+
+    /// Puts what was read over memory. It was read after memory was looked at, so it is at least as new.
+    fn apply(&mut self, news: News, asked: BTreeSet<Fresh>, subject: &Subject) {
+        self.fresh.extend(asked);
+        match news.account {
+            Some(Some(facts)) => self.inventory.put_service_account(facts),
+            Some(None) => self.inventory.remove_service_account(&subject.namespace, &subject.service_account),
+            None => {}
+        }
+        match news.labels {
+            Some(Some(labels)) => self.inventory.put_namespace(subject.namespace.clone(), labels),
+            Some(None) => self.inventory.remove_namespace(&subject.namespace),
+            None => {}
+        }
+        if let Some(policies) = news.policies {
+            self.replace_policies(PolicyKind::EcrAccessPolicy, policies, subject);
+        }
+        if let Some(policies) = news.cluster_policies {
+            self.replace_policies(PolicyKind::ClusterEcrAccessPolicy, policies, subject);
+        }
+    }
+
+    fn replace_policies(&mut self, kind: PolicyKind, objects: Vec<Value>, subject: &Subject) {
+        let mut gone: BTreeMap<PolicyKey, Arc<PolicyObject>> = self
+            .inventory
+            .policies_for(&subject.namespace)
+            .filter(|policy| policy.key.kind == kind)
+            .map(|policy| (policy.key.clone(), Arc::clone(policy)))
+            .collect();
+        for object in objects {
+            let namespace = (kind == PolicyKind::EcrAccessPolicy).then(|| subject.namespace.clone());
+            let Some(name) = text_of(&object, "name") else { continue };
+            let key = PolicyKey { kind, namespace, name: name.to_owned() };
+            let known = gone.remove(&key);
+            if known.is_some_and(|known| known.resource_version.as_deref() == text_of(&object, "resourceVersion")) {
+                continue;
+            }
+            match PolicyObject::from_json(object) {
+                Ok(policy) => self.inventory.put_policy(policy),
+                // An object with a name and a kind is always read; should that change, its absence is what is true of it.
+                Err(error) => {
+                    tracing::warn!(policy = %key, %error, "a policy cannot be read");
+                    self.inventory.remove_policy(&key);
+                }
+            }
+        }
+        for key in gone.keys() {
+            self.inventory.remove_policy(key);
+        }
+    }
+}
+
+fn text_of<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
+    object.get("metadata")?.get(field)?.as_str()
+}
+
+/// From a report to the answer.
+fn answer(uid: &str, report: &Report) -> Answer {
+    let outcome = Outcome {
+        verdict: report.verdict.to_string(),
+        admission: report.admission.to_string(),
+        reason: reason(report),
+    };
+    let mut answer = Answer::admitted(uid, outcome);
+    if let Some(policy) = &report.policy {
+        answer.audit.insert("policy", policy.clone());
+    }
+    match report.admission {
+        Admission::Admitted => {}
+        Admission::Warned => answer.warnings = report.warnings(),
+        Admission::Rejected => {
+            let causes = report.causes().into_iter();
+            answer.refusal = Some(Refusal {
+                code: 403,
+                reason: "Forbidden",
+                message: report.denial_message(),
+                group: String::new(),
+                kind: "pods".to_owned(),
+                name: report.name.clone(),
+                causes: causes
+                    .map(|cause| FieldCause { reason: "FieldValueForbidden", message: cause.message, field: cause.field })
+                    .collect(),
+            });
+        }
+    }
+    answer
+}
+
+/// The reason of the first image that has the pod's verdict.
+fn reason(report: &Report) -> String {
+    if report.verdict == Verdict::NotSelected {
+        return "NotSelected".to_owned();
+    }
+    let deciding = report.images.iter().find(|image| image.verdict == report.verdict);
+    deciding.or(report.images.first()).map_or_else(|| "NoImages".to_owned(), |image| image.reason.to_string())
+}
+
+/// What would have been refused, had it been confirmed.
+fn unconfirmed(uid: &str, subject: &Subject, report: &Report, error: &ReadError) -> Answer {
+    tracing::warn!(%error, namespace = subject.namespace, pod = subject.name, "a rejection could not be confirmed");
+    let warning = format!(
+        "ecr-access: Unknown: {} would be refused, but that could not be confirmed ({error}); it is admitted",
+        describe(subject)
+    );
+    let mut answer = Answer::unknown(uid, "NotConfirmed", warning);
+    if let Some(policy) = &report.policy {
+        answer.audit.insert("policy", policy.clone());
+    }
+    answer
+}
+
+/// `pod payments/api-0`.
+fn describe(subject: &Subject) -> String {
+    format!("pod {}/{}", subject.namespace, subject.name)
+}

@@ -1,0 +1,148 @@
+//! etcd, kube-apiserver and kube-controller-manager.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::namespace::{self, API_SERVER_ADDRESS};
+use super::pki::Pki;
+use super::process::Daemon;
+use super::programs::Programs;
+
+/// The API server's port.
+pub const API_SERVER_PORT: u16 = 6443;
+const ETCD: &str = "http://127.0.0.1:2379";
+const ETCD_PEER: &str = "http://127.0.0.1:2380";
+const START: Duration = Duration::from_secs(90);
+
+/// The running programs; they end with it.
+pub struct ControlPlane {
+    /// For a user with all rights.
+    pub kubeconfig: PathBuf,
+    /// What a client of the API server trusts.
+    pub ca_certificate: PathBuf,
+    // In the order in which they are ended.
+    daemons: [Daemon; 3],
+    data: PathBuf,
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        let _ = namespace::unmount(&self.data);
+    }
+}
+
+impl ControlPlane {
+    /// Starts it in `directory` and returns when it answers.
+    pub async fn start(directory: &Path, programs: &Programs) -> Result<ControlPlane> {
+        let logs = directory.join("logs");
+        let data = directory.join("etcd");
+        namespace::mount_tmpfs(&data)?;
+        let etcd = Daemon::start(
+            "etcd",
+            &logs,
+            Command::new(&programs.etcd)
+                .arg(format!("--data-dir={}", data.join("data").display()))
+                .arg(format!("--listen-client-urls={ETCD}"))
+                .arg(format!("--advertise-client-urls={ETCD}"))
+                .arg(format!("--listen-peer-urls={ETCD_PEER}"))
+                .arg(format!("--initial-advertise-peer-urls={ETCD_PEER}"))
+                .arg(format!("--initial-cluster=default={ETCD_PEER}"))
+                .args(["--unsafe-no-fsync", "--log-level=warn"]),
+        )?;
+
+        let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+        let pki = Pki::generate(&directory.join("pki"), &[API_SERVER_ADDRESS, "127.0.0.1", "10.96.0.1"], &names)?;
+        let api_server = Daemon::start(
+            "kube-apiserver",
+            &logs,
+            Command::new(&programs.kube_apiserver)
+                .arg(format!("--etcd-servers={ETCD}"))
+                .arg(format!("--bind-address={API_SERVER_ADDRESS}"))
+                .arg(format!("--advertise-address={API_SERVER_ADDRESS}"))
+                .arg(format!("--secure-port={API_SERVER_PORT}"))
+                .arg(format!("--tls-cert-file={}", pki.server_certificate.display()))
+                .arg(format!("--tls-private-key-file={}", pki.server_key.display()))
+                .arg(format!("--service-account-key-file={}", pki.service_account_public_key.display()))
+                .arg(format!("--service-account-signing-key-file={}", pki.service_account_key.display()))
+                .arg(format!("--token-auth-file={}", pki.tokens.display()))
+                .args([
+                    "--service-account-issuer=https://kubernetes.default.svc",
+                    "--service-cluster-ip-range=10.96.0.0/16",
+                    "--authorization-mode=RBAC",
+                    // Services are resolved to their endpoints here: there is no kube-proxy.
+                    "--enable-aggregator-routing=true",
+                    "--endpoint-reconciler-type=none",
+                ]),
+        )?;
+
+        let kubeconfig = write_kubeconfig(directory, "kubeconfig", &pki, &pki.admin_token)?;
+        let for_controllers =
+            write_kubeconfig(&directory.join("pki"), "kube-controller-manager", &pki, &pki.controller_manager_token)?;
+        let deadline = Instant::now() + START;
+        wait_until_ready(&kubeconfig, deadline, &[&etcd, &api_server]).await?;
+
+        let controller_manager = Daemon::start(
+            "kube-controller-manager",
+            &logs,
+            Command::new(&programs.kube_controller_manager)
+                .arg(format!("--kubeconfig={}", for_controllers.display()))
+                .arg(format!("--root-ca-file={}", pki.ca_certificate.display()))
+                .arg(format!("--service-account-private-key-file={}", pki.service_account_key.display()))
+                .args([
+                    "--leader-elect=false",
+                    "--use-service-account-credentials=true",
+                    "--bind-address=127.0.0.1",
+                ]),
+        )?;
+        Ok(ControlPlane {
+            kubeconfig,
+            ca_certificate: pki.ca_certificate,
+            daemons: [controller_manager, api_server, etcd],
+            data,
+        })
+    }
+
+    /// What ended that should not have.
+    pub fn trouble(&self) -> Option<String> {
+        self.daemons.iter().find_map(Daemon::ended)
+    }
+}
+
+fn write_kubeconfig(folder: &Path, name: &str, pki: &Pki, token: &str) -> Result<PathBuf> {
+    let path = folder.join(name);
+    let document = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "ecr-access-test", "cluster": {
+            "server": format!("https://{API_SERVER_ADDRESS}:{API_SERVER_PORT}"),
+            "certificate-authority": pki.ca_certificate,
+        }}],
+        "users": [{"name": "user", "user": {"token": token}}],
+        "contexts": [{"name": "ecr-access-test", "context": {"cluster": "ecr-access-test", "user": "user"}}],
+        "current-context": "ecr-access-test",
+    });
+    // JSON is YAML.
+    std::fs::write(&path, serde_json::to_string_pretty(&document)?)?;
+    Ok(path)
+}
+
+async fn wait_until_ready(kubeconfig: &Path, deadline: Instant, needed: &[&Daemon]) -> Result<()> {
+    let client = super::client(kubeconfig).await?;
+    loop {
+        let request = axum::http::Request::get("/readyz").body(Vec::new())?;
+        let error = match client.request_text(request).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        if let Some(ended) = needed.iter().find_map(|daemon| daemon.ended()) {
+            bail!(ended);
+        }
+        if Instant::now() > deadline {
+            bail!("the API server was not ready after {} s: {error}", START.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

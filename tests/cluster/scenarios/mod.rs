@@ -1,0 +1,65 @@
+//! The scenarios, by subject. Each makes the namespaces that it needs and leaves nothing that another could trip over.
+
+pub mod limits;
+pub mod policies;
+pub mod races;
+pub mod release;
+pub mod verdicts;
+
+use anyhow::Result;
+use futures::future::LocalBoxFuture;
+
+use crate::world::World;
+
+/// A named test.
+pub struct Scenario {
+    pub name: &'static str,
+    pub needs: Needs,
+    pub run: for<'a> fn(&'a World) -> LocalBoxFuture<'a, Result<()>>,
+}
+
+/// What it can run on.
+#[derive(Clone, Copy)]
+pub enum Needs {
+    AnyCluster,
+    /// Looks at the operator's processes, or reaches them without the API server.
+    OurOwn,
+}
+
+/// All of them, in the order in which they run.
+pub fn all() -> Vec<Scenario> {
+    macro_rules! list {
+        ($($needs:ident: $module:ident::$name:ident;)*) => {
+            vec![$(Scenario {
+                name: concat!(stringify!($module), "::", stringify!($name)),
+                needs: Needs::$needs,
+                run: |world| Box::pin($module::$name(world)),
+            }),*]
+        };
+    }
+    list! {
+        AnyCluster: verdicts::one_repository_of_the_aws_page;
+        AnyCluster: verdicts::all_four_image_places;
+        AnyCluster: verdicts::update_of_an_image;
+        AnyCluster: verdicts::ephemeral_container_beside_an_image_that_cannot_be_pulled;
+        AnyCluster: verdicts::what_is_not_known_is_a_warning;
+        AnyCluster: verdicts::actions_on_a_verdict;
+        AnyCluster: verdicts::a_workload_owned_pod_is_refused_at_its_replica_set;
+        AnyCluster: verdicts::the_operators_own_namespaces_are_out_of_reach;
+        AnyCluster: policies::refused_by_the_schema;
+        AnyCluster: policies::malformed_documents_are_refused;
+        AnyCluster: policies::an_edit_flips_the_verdict;
+        AnyCluster: policies::deleted;
+        AnyCluster: policies::status_and_columns;
+        AnyCluster: policies::a_cluster_policy;
+        AnyCluster: races::a_fix_and_its_pod_in_one_apply;
+        AnyCluster: races::a_namespace_an_account_and_a_pod_in_one_apply;
+        AnyCluster: races::two_hundred_pods_at_once;
+        AnyCluster: limits::big_pods;
+        OurOwn: limits::every_ecr_image_reaches_the_webhook_and_no_other;
+        AnyCluster: release::rights;
+        AnyCluster: release::render_equals_the_live_objects;
+        OurOwn: limits::nobody_is_locked_out_without_the_operator;
+        AnyCluster: release::upgrade_with_changed_values;
+    }
+}

@@ -1,0 +1,312 @@
+//! What scenarios work with: a cluster with the operator on it, and short ways to ask it things.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, http};
+
+/// The release, its namespace, and the name of every object of it.
+pub const RELEASE: &str = "ecr-access";
+/// The registry of the tests.
+pub const REGISTRY: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
+/// In force within this time, as promised; asked again and again until then.
+pub const IN_FORCE: Duration = Duration::from_secs(1);
+/// For things that are nobody's promise, such as a Deployment's rollout.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster with the operator on it.
+pub struct World {
+    pub cluster: Cluster,
+}
+
+/// What the API server answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: u16,
+    pub body: Value,
+    /// The texts of the `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+impl Answer {
+    pub fn ok(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
+    /// The message of a refusal.
+    pub fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
+
+    /// Refused by the pod webhook, with `parts` in its message.
+    pub fn refused_with(&self, parts: &[&str]) -> Result<()> {
+        let message = self.message();
+        ensure!(
+            self.code == 403 && message.starts_with("admission webhook \"pods.ecraccess.dev\" denied the request: "),
+            "should be refused by the webhook, but: {self:?}"
+        );
+        for part in parts {
+            ensure!(message.contains(part), "`{part}` is not in the message: {message}");
+        }
+        Ok(())
+    }
+
+    /// Admitted without a warning of ours.
+    pub fn admitted(&self) -> Result<()> {
+        ensure!(self.ok() && self.warnings.is_empty(), "should be admitted silently, but: {self:?}");
+        Ok(())
+    }
+
+    /// Admitted with one warning that has `parts`.
+    pub fn warned_with(&self, parts: &[&str]) -> Result<()> {
+        ensure!(self.ok(), "should be admitted, but: {self:?}");
+        let all = self.warnings.join("\n");
+        ensure!(!all.is_empty() && parts.iter().all(|part| all.contains(part)), "warning with {parts:?}, not: {all}");
+        Ok(())
+    }
+}
+
+impl World {
+    /// One call of the API, as the cluster's administrator. `patch` is a merge patch.
+    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
+        let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        self.call_as(method, path, kind, body.map(serde_json::to_vec).transpose()?.unwrap_or_default()).await
+    }
+
+    async fn call_as(&self, method: &str, path: &str, kind: &str, body: Vec<u8>) -> Result<Answer> {
+        let request =
+            axum::http::Request::builder().method(method).uri(path).header("content-type", kind).body(Body::from(body))?;
+        let response = self.cluster.client.send(request).await.with_context(|| format!("{method} {path}"))?;
+        let warnings = response.headers().get_all("warning").iter().filter_map(|value| warning(value.to_str().ok()?));
+        let (code, warnings) = (response.status().as_u16(), warnings.collect());
+        let bytes = response.into_body().collect().await?.to_bytes();
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&bytes).into_owned()}));
+        Ok(Answer { code, body, warnings })
+    }
+
+    /// A call that has to succeed.
+    pub async fn must(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let answer = self.call(method, path, body).await?;
+        ensure!(answer.ok(), "{method} {path}: {answer:?}");
+        Ok(answer.body)
+    }
+
+    /// Makes an empty namespace with its service accounts.
+    pub async fn namespace(&self, name: &str, service_accounts: &[&str]) -> Result<()> {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.must("POST", "/api/v1/namespaces", Some(&namespace)).await?;
+        for account in service_accounts {
+            self.service_account(name, account, json!({})).await?;
+        }
+        // The controller manager makes the account `default`, and no pod is taken before it is there.
+        self.eventually(PATIENCE, "account `default`", async || {
+            Ok(self.call("GET", &format!("/api/v1/namespaces/{name}/serviceaccounts/default"), None).await?.ok())
+        })
+        .await
+        .map(drop)
+    }
+
+    pub async fn service_account(&self, namespace: &str, name: &str, annotations: Value) -> Result<Value> {
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+        let metadata = json!({"name": name, "annotations": annotations});
+        self.must("POST", &path, Some(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}))).await
+    }
+
+    /// Creates or replaces a policy.
+    pub async fn policy(&self, namespace: &str, name: &str, spec: Value) -> Result<Value> {
+        let answer = self.try_policy(namespace, name, spec).await?;
+        ensure!(answer.ok(), "policy {namespace}/{name}: {answer:?}");
+        Ok(answer.body)
+    }
+
+    pub async fn try_policy(&self, namespace: &str, name: &str, spec: Value) -> Result<Answer> {
+        let path = format!("{}/{name}?fieldManager=test&force=true", policies(namespace));
+        let policy = json!({
+            "apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy",
+            "metadata": {"name": name, "namespace": namespace}, "spec": spec,
+        });
+        self.call_as("PATCH", &path, "application/apply-patch+yaml", serde_json::to_vec(&policy)?).await
+    }
+
+    /// Creates a pod of one container.
+    pub async fn pod(&self, namespace: &str, name: &str, account: &str, image: &str) -> Result<Answer> {
+        self.call("POST", &pods(namespace), Some(&pod(name, account, image))).await
+    }
+
+    /// Asks what would happen to such a pod, and leaves nothing behind.
+    pub async fn try_pod(&self, namespace: &str, account: &str, image: &str) -> Result<Answer> {
+        self.call("POST", &dry_pods(namespace), Some(&pod("try", account, image))).await
+    }
+
+    /// Waits until such a pod is refused: the policy is in force. Returns how long it took.
+    pub async fn until_refused(&self, namespace: &str, account: &str, image: &str) -> Result<Duration> {
+        self.until(namespace, account, image, "refused", |answer| answer.code == 403).await
+    }
+
+    /// Waits until such a pod is admitted silently.
+    pub async fn until_admitted(&self, namespace: &str, account: &str, image: &str) -> Result<Duration> {
+        self.until(namespace, account, image, "admitted", |answer| answer.admitted().is_ok()).await
+    }
+
+    /// Waits until `reached` holds for the answer to such a pod, from every replica that answers.
+    pub async fn until(
+        &self,
+        namespace: &str,
+        account: &str,
+        image: &str,
+        what: &str,
+        reached: impl Fn(&Answer) -> bool,
+    ) -> Result<Duration> {
+        let what = format!("pod of {namespace}/{account} with {image} is {what}");
+        let took = self
+            .eventually(IN_FORCE, &what, async || Ok(reached(&self.try_pod(namespace, account, image).await?)))
+            .await?;
+        // The other replica may be asked next, and it too has its second.
+        let mut in_a_row = 0;
+        let deadline = Instant::now() + IN_FORCE;
+        while in_a_row < 4 {
+            let answer = self.try_pod(namespace, account, image).await?;
+            in_a_row = if reached(&answer) { in_a_row + 1 } else { 0 };
+            ensure!(Instant::now() < deadline, "{what}: not for good within {IN_FORCE:?}; the last: {answer:?}");
+        }
+        Ok(took)
+    }
+
+    /// Asks until the answer is yes. Returns how long it took.
+    pub async fn eventually(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut ask: impl AsyncFnMut() -> Result<bool>,
+    ) -> Result<Duration> {
+        let begin = Instant::now();
+        loop {
+            if ask().await? {
+                return Ok(begin.elapsed());
+            }
+            if begin.elapsed() > patience {
+                bail!("not within {patience:?}: {what}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A policy's status, once the operator has written it for the current generation.
+    pub async fn settled_status(&self, namespace: &str, name: &str) -> Result<Value> {
+        let path = format!("{}/{name}", policies(namespace));
+        let mut status = Value::Null;
+        self.eventually(PATIENCE, &format!("status of {namespace}/{name}"), async || {
+            let policy = self.must("GET", &path, None).await?;
+            status = policy["status"].clone();
+            Ok(status["observedGeneration"] == policy["metadata"]["generation"])
+        })
+        .await?;
+        Ok(status)
+    }
+
+    /// Calls that the pod webhook answered, by all replicas. Only in a cluster of our own.
+    pub fn reviews(&self) -> Result<u64> {
+        let mut sum = 0;
+        for replica in self.cluster.replicas() {
+            let answer = http::get(format!("{}:8080", replica.address).parse()?, "/metrics", Duration::from_secs(2))?;
+            sum += answer
+                .body
+                .lines()
+                .filter(|line| line.starts_with("ecr_access_reviews_total{") && line.contains("pods.ecraccess.dev"))
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+                .sum::<f64>() as u64;
+        }
+        Ok(sum)
+    }
+
+    /// Waits until the operator's Deployment has `replicas` ready and endpoints to match.
+    pub async fn operator_ready(&self, replicas: u64) -> Result<()> {
+        let deployment = format!("/apis/apps/v1/namespaces/{RELEASE}/deployments/{RELEASE}");
+        let slices = format!(
+            "/apis/discovery.k8s.io/v1/namespaces/{RELEASE}/endpointslices?labelSelector=kubernetes.io/service-name={RELEASE}"
+        );
+        let mut seen = Value::Null;
+        let result = self
+            .eventually(PATIENCE, "the operator is ready", async || {
+                let body = self.must("GET", &deployment, None).await?;
+                seen = body["status"].clone();
+                let is = |field: &str| seen[field].as_u64().unwrap_or(0);
+                let rolled_out = seen["observedGeneration"] == body["metadata"]["generation"]
+                    && [is("replicas"), is("readyReplicas"), is("updatedReplicas")] == [replicas; 3];
+                let list = self.must("GET", &slices, None).await?;
+                let endpoints = list["items"].as_array().into_iter().flatten().flat_map(|slice| {
+                    slice["endpoints"].as_array().into_iter().flatten().map(|endpoint| &endpoint["conditions"]["ready"])
+                });
+                Ok(rolled_out && endpoints.filter(|ready| **ready == true).count() as u64 == replicas)
+            })
+            .await;
+        result.map(drop).with_context(|| format!("{seen}"))
+    }
+}
+
+/// `299 - "the text"`, with `\"` and `\\` inside.
+fn warning(header: &str) -> Option<String> {
+    let quoted = header.split_once('"')?.1.strip_suffix('"')?;
+    Some(quoted.replace("\\\"", "\"").replace("\\\\", "\\"))
+}
+
+pub fn pods(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/pods")
+}
+
+pub fn dry_pods(namespace: &str) -> String {
+    format!("{}?dryRun=All", pods(namespace))
+}
+
+pub fn policies(namespace: &str) -> String {
+    format!("/apis/ecraccess.dev/v1alpha1/namespaces/{namespace}/ecraccesspolicies")
+}
+
+pub fn pod(name: &str, account: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"serviceAccountName": account, "containers": [{"name": "app", "image": image}]},
+    })
+}
+
+/// An image of the test registry.
+pub fn image(repository: &str) -> String {
+    format!("{REGISTRY}/{repository}:1")
+}
+
+/// A document that lets pull from the repositories given, and from no other.
+pub fn pull_document(repositories: &[&str]) -> Value {
+    let resources: Vec<String> =
+        repositories.iter().map(|name| format!("arn:aws:ecr:us-east-1:111122223333:repository/{name}")).collect();
+    json!({"Version": "2012-10-17", "Statement": [
+        {"Sid": "Login", "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
+        {"Sid": "Pull", "Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "Resource": resources},
+    ]})
+}
+
+/// A policy for every service account of its namespace, with one declared document.
+pub fn spec(document: Value) -> Value {
+    json!({"puller": {"serviceAccount": {"identity": {"policies": [{"name": "app-pull", "document": document}]}}}})
+}
+
+pub fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
+}
+
+/// Compares with a reviewed file; `UPDATE_GOLDEN=1` writes it instead.
+pub fn golden(path: &str, actual: &str) -> Result<()> {
+    let file = data(path);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(file.parent().context("a folder")?)?;
+        return Ok(std::fs::write(file, actual)?);
+    }
+    let expected = std::fs::read_to_string(&file).with_context(|| format!("{path}; UPDATE_GOLDEN=1 writes it"))?;
+    ensure!(expected == actual, "differs from {path} (UPDATE_GOLDEN=1 accepts it):\n{actual}");
+    Ok(())
+}
