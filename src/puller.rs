@@ -183,7 +183,9 @@ pub fn pullers(spec: &CompiledSpec, namespace: &str, name: &str, account: Option
             reason: Reason::FactsMissing,
             cause: CauseCode::ServiceAccountNotFound,
             missing: format!("serviceAccount:{namespace}/{name}"),
-            why: format!("service account {namespace}/{name} was not found, so its annotation {annotation} is not known"),
+            why: format!(
+                "service account {namespace}/{name} was not found, so its annotation {annotation} is not known"
+            ),
             fix: Vec::new(),
         });
     };
@@ -193,9 +195,8 @@ pub fn pullers(spec: &CompiledSpec, namespace: &str, name: &str, account: Option
         let who = Who::Role { arn, session: Session::ServiceAccountToken };
         Pullers::Candidates(vec![Puller { who, found_by, identity }])
     };
-    let set_annotation = |why: String| {
-        vec![Fix { kind: FixKind::SetAnnotation, attach_to: None, policy: None, document: None, why }]
-    };
+    let set_annotation =
+        |why: String| vec![Fix { kind: FixKind::SetAnnotation, attach_to: None, policy: None, document: None, why }];
     match (account.annotations.get(annotation).map(String::as_str), default_role) {
         (Some(""), _) => Pullers::NotKnown(NotKnown {
             reason: Reason::DependsOnNode,
@@ -214,7 +215,9 @@ pub fn pullers(spec: &CompiledSpec, namespace: &str, name: &str, account: Option
                 cause: CauseCode::AnnotationIsNoRole,
                 missing: "role".to_owned(),
                 why: format!("annotation {annotation} of service account {namespace}/{name} is no role ARN: `{value}`"),
-                fix: set_annotation(format!("annotation {annotation} must be like arn:aws:iam::111122223333:role/NAME")),
+                fix: set_annotation(format!(
+                    "annotation {annotation} must be like arn:aws:iam::111122223333:role/NAME"
+                )),
             }),
         },
         (None, Some(arn)) => of_role(arn.clone(), "spec.puller.serviceAccount.defaultRoleArn".to_owned()),
@@ -294,41 +297,64 @@ mod tests {
         let cases: Vec<(&str, Vec<PolicyObject>)> = vec![
             ("none", vec![]),
             ("none", vec![policy("a", false, OLD, json!({"serviceAccounts": {"names": ["other"]}}))]),
-            ("none", vec![policy("a", false, OLD, json!({"serviceAccounts": {"selector": {"matchLabels": {"team": "x"}}}}))]),
+            (
+                "none",
+                vec![policy("a", false, OLD, json!({"serviceAccounts": {"selector": {"matchLabels": {"team": "x"}}}}))],
+            ),
             // A namespaced policy before a cluster one, whatever their ranks.
             ("ns 0", vec![policy("cluster", true, OLD, by_name()), policy("ns", false, NEW, none.clone())]),
             // A name before a selector before neither, whatever their age.
-            ("name 0", vec![
-                policy("all", false, OLD, none.clone()),
-                policy("label", false, OLD, by_label()),
-                policy("name", false, NEW, by_name()),
-            ]),
+            (
+                "name 0",
+                vec![
+                    policy("all", false, OLD, none.clone()),
+                    policy("label", false, OLD, by_label()),
+                    policy("name", false, NEW, by_name()),
+                ],
+            ),
             ("label 0", vec![policy("all", false, OLD, none.clone()), policy("label", false, NEW, by_label())]),
             // A name counts for those it names, beside a selector too.
-            ("both 0", vec![
-                policy("both", false, NEW, json!({"serviceAccounts": {"names": ["api"], "selector": {"matchLabels": {"x": "y"}}}})),
-                policy("label", false, OLD, by_label()),
-            ]),
+            (
+                "both 0",
+                vec![
+                    policy(
+                        "both",
+                        false,
+                        NEW,
+                        json!({"serviceAccounts": {"names": ["api"], "selector": {"matchLabels": {"x": "y"}}}}),
+                    ),
+                    policy("label", false, OLD, by_label()),
+                ],
+            ),
             // The oldest, then by name; an object without a creation time is the youngest. Only this is a tie.
             ("old 1", vec![policy("new", false, NEW, by_name()), policy("old", false, OLD, by_name())]),
             ("a 1", vec![policy("b", false, OLD, by_name()), policy("a", false, OLD, by_name())]),
             ("z 1", vec![policy("a", false, None, by_name()), policy("z", false, NEW, by_name())]),
             // A trial run takes no part, nor does it tie.
-            ("real 0", vec![
-                policy("trial", false, OLD, json!({"serviceAccounts": {"names": ["api"]}, "onDeny": "Audit"})),
-                policy("real", false, NEW, none.clone()),
-            ]),
+            (
+                "real 0",
+                vec![
+                    policy("trial", false, OLD, json!({"serviceAccounts": {"names": ["api"]}, "onDeny": "Audit"})),
+                    policy("real", false, NEW, none.clone()),
+                ],
+            ),
             ("none", vec![policy("trial", false, OLD, json!({"onDeny": "Audit"}))]),
             // Namespaces of cluster policies.
-            ("gold 0", vec![
-                policy("gold", true, OLD, json!({"namespaceSelector": {"matchLabels": {"tier": "gold"}}})),
-                policy("lead", true, OLD, json!({"namespaceSelector": {"matchLabels": {"tier": "lead"}}})),
-            ]),
+            (
+                "gold 0",
+                vec![
+                    policy("gold", true, OLD, json!({"namespaceSelector": {"matchLabels": {"tier": "gold"}}})),
+                    policy("lead", true, OLD, json!({"namespaceSelector": {"matchLabels": {"tier": "lead"}}})),
+                ],
+            ),
             // A policy whose selection cannot be read harms nobody who has another one.
-            ("cluster 0", vec![
-                policy("broken", false, OLD, json!({"serviceAccounts": 7})),
-                policy("cluster", true, NEW, none.clone()),
-            ]),
+            (
+                "cluster 0",
+                vec![
+                    policy("broken", false, OLD, json!({"serviceAccounts": 7})),
+                    policy("cluster", true, NEW, none.clone()),
+                ],
+            ),
             ("broken 0", vec![policy("broken", false, OLD, json!({"serviceAccounts": 7}))]),
         ];
         for (index, (expected, policies)) in cases.into_iter().enumerate() {
@@ -357,7 +383,12 @@ mod tests {
         assert!(matches!(select(&inventory, "payments", "api"), Selection::Policy { .. }));
 
         let mut inventory = Inventory::default();
-        inventory.put_policy(policy("gold", true, OLD, json!({"namespaceSelector": {"matchLabels": {"tier": "gold"}}})));
+        inventory.put_policy(policy(
+            "gold",
+            true,
+            OLD,
+            json!({"namespaceSelector": {"matchLabels": {"tier": "gold"}}}),
+        ));
         assert!(matches!(select(&inventory, "payments", "api"), Selection::Unclear { .. }));
         let by_label = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "payments"}}});
         let mut inventory = Inventory::default();
@@ -385,7 +416,8 @@ mod tests {
     fn who_pulls() {
         let key = "eks.amazonaws.com/ecr-role-arn";
         let plain = account(json!({}), json!({}));
-        let annotated = account(json!({}), json!({key: ROLE, "eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/irsa"}));
+        let annotated =
+            account(json!({}), json!({key: ROLE, "eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/irsa"}));
         let custom = account(json!({}), json!({"x/role": ROLE}));
         let default = "arn:aws:iam::111122223333:role/default";
         let by_annotation = "annotation eks.amazonaws.com/ecr-role-arn";
@@ -395,9 +427,21 @@ mod tests {
             (json!({"serviceAccount": {}}), &annotated, (ROLE, by_annotation, false)),
             (json!({"serviceAccount": {"identity": identity()}}), &annotated, (ROLE, by_annotation, true)),
             (json!({"serviceAccount": {"roleAnnotation": "x/role"}}), &custom, (ROLE, "annotation x/role", false)),
-            (json!({"serviceAccount": {"roles": [{"arn": ROLE, "identity": identity()}]}}), &annotated, (ROLE, by_annotation, true)),
-            (json!({"serviceAccount": {"roles": [{"arn": default, "identity": identity()}]}}), &annotated, (ROLE, by_annotation, false)),
-            (json!({"serviceAccount": {"roles": [{"arn": ROLE}], "identity": identity()}}), &annotated, (ROLE, by_annotation, true)),
+            (
+                json!({"serviceAccount": {"roles": [{"arn": ROLE, "identity": identity()}]}}),
+                &annotated,
+                (ROLE, by_annotation, true),
+            ),
+            (
+                json!({"serviceAccount": {"roles": [{"arn": default, "identity": identity()}]}}),
+                &annotated,
+                (ROLE, by_annotation, false),
+            ),
+            (
+                json!({"serviceAccount": {"roles": [{"arn": ROLE}], "identity": identity()}}),
+                &annotated,
+                (ROLE, by_annotation, true),
+            ),
             (json!({"serviceAccount": {"defaultRoleArn": default}}), &annotated, (ROLE, by_annotation, false)),
             (
                 json!({"serviceAccount": {"defaultRoleArn": default, "identity": identity()}}),

@@ -3,7 +3,7 @@
 //! Every statement that applies sets a bit: "identity allows", "boundary allows", "denied", … The decision is a
 //! function of these bits that grows with each of them (the denial aside), so two sets, the bits that are certain and
 //! the bits that are possible, bound every reading of the facts. Where both give the same decision it is final, found
-//! without allocation; where they part, [`settle`](crate::settle) looks at the readings one by one.
+//! in one pass; where they part, [`settle`](crate::settle) looks at the readings one by one.
 
 use crate::arn;
 use crate::document::{Clause, Effect, PrincipalClause, PrincipalEntry, Statement};
@@ -45,7 +45,8 @@ pub fn evaluate(env: &Environment, request: &Request) -> Outcome {
     }
 }
 
-/// As [`evaluate`], the decision alone: free of allocation where it is definite without looking at several readings.
+/// As [`evaluate`], the decision alone, without the names of policy and statement. Cheapest where it is definite without looking at
+/// several readings.
 #[must_use]
 pub fn decide(env: &Environment, request: &Request) -> Decision {
     judge(env, request).0

@@ -1,6 +1,8 @@
 //! Soundness and exactness of Unknown: random policies over two open keys, against every filling of a list that holds
 //! all values the policies can tell apart.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing)]
+
 use iam_verdict::{Context, Decision, Environment, Fact, NamedPolicy, Policy, Principal, Request, decide, missing};
 
 /// A small generator of pseudo-random numbers (xorshift), so that a failure is repeated.
@@ -78,7 +80,7 @@ fn definite_decisions_hold_for_every_filling_and_unknown_ones_do_not() {
         }
     }
     let mut unknown = 0;
-    for round in 0..200 {
+    for round in 0..100 {
         let (env, statements) = environment(&mut random);
         let open = request(Fact::Unknown, Fact::Unknown);
         let decision = decide(&env, &open);
@@ -111,7 +113,7 @@ fn definite_decisions_hold_for_every_filling_and_unknown_ones_do_not() {
             settles(&env, &singles, &lists, &missing(&env, &open).facts);
         }
     }
-    assert!(unknown > 50, "{unknown}");
+    assert!(unknown > 20, "{unknown}");
 }
 
 /// Whatever the missing facts turn out to be, the decision is definite.

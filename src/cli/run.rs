@@ -22,9 +22,9 @@ use crate::runtime::{admin, shutdown};
 use crate::webhook::certificates::{Keeper, Place};
 use crate::webhook::cluster::LiveCluster;
 use crate::webhook::review::Reviewer;
+use crate::webhook::selftest;
 use crate::webhook::server::{self, Limits};
 use crate::webhook::tls::{self, Serving};
-use crate::webhook::selftest;
 
 /// How long work that nobody waits for any more may hold up the exit.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -127,7 +127,8 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     if let Err(problem) = &engine {
         tracing::error!(problem, "the engine does not pass its self-test, so this replica never becomes ready");
     }
-    let readiness = Readiness::new().with("certificate", move || certificate.check()).with("engine", move || engine.clone());
+    let readiness =
+        Readiness::new().with("certificate", move || certificate.check()).with("engine", move || engine.clone());
     let readiness = {
         let index = index.clone();
         readiness.with("index", move || index.not_synced_reason().map_or(Ok(()), Err))
@@ -145,15 +146,19 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let webhook = tokio::spawn(webhook);
     let keeper = tokio::spawn(keeper.run(stop.clone()));
 
-    let (leader, election) = Leader::elect(client.clone(), &args.namespace, &args.lease, &args.pod_name, resign.clone());
+    let (leader, election) =
+        Leader::elect(client.clone(), &args.namespace, &args.lease, &args.pod_name, resign.clone());
     let election = tokio::spawn(election);
     let options = ControllerOptions { forecast: judging, ..ControllerOptions::default() };
     metrics.register(|registry| options.metrics.register(registry));
     let controller = controller::run(client, index, move || leader.is_leader_now(), options, stop.clone());
     let controller = tokio::spawn(controller);
 
-    let signalled =
-        tokio::spawn(shutdown::on_signal(readiness.clone(), stop.clone(), Duration::from_secs(args.shutdown_delay.into())));
+    let signalled = tokio::spawn(shutdown::on_signal(
+        readiness.clone(),
+        stop.clone(),
+        Duration::from_secs(args.shutdown_delay.into()),
+    ));
     // Whichever ends, all end.
     let tasks = [
         watch("admin port", &stop, flat(admin)),
@@ -187,7 +192,11 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 type Ended = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// Waits for a part to end, and takes the others down with it when it ends by itself.
-fn watch(name: &'static str, stop: &CancellationToken, part: impl Future<Output = anyhow::Result<()>> + Send + 'static) -> Ended {
+fn watch(
+    name: &'static str,
+    stop: &CancellationToken,
+    part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) -> Ended {
     let stop = stop.clone();
     Box::pin(async move {
         let ended = part.await.with_context(|| format!("the {name} failed"));

@@ -276,3 +276,35 @@ fn narrowings(judgement: &Judgement, puller: &Puller) -> Vec<Fix> {
     };
     statements.into_iter().map(fix).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_facts_have_causes() {
+        for (fact, cause) in [
+            ("document:app", CauseCode::DocumentMalformed),
+            ("policy:arn:aws:iam::aws:policy/X", CauseCode::ManagedPolicyNotFound),
+            ("role:arn:aws:iam::111122223333:role/app", CauseCode::RoleNotInInventory),
+            ("repositoryPolicy:arn:aws:ecr:us-east-1:111122223333:repository/a", CauseCode::RepositoryPolicyNotKnown),
+            ("serviceAccount:payments/api", CauseCode::ServiceAccountNotFound),
+            ("aws:SourceIp", CauseCode::ConditionNotKnown),
+        ] {
+            assert_eq!(CauseCode::of_fact(fact), cause, "{fact}");
+        }
+    }
+
+    #[test]
+    fn a_statement_is_ready_to_paste() {
+        let json = |statement| serde_json::to_string(&statement).unwrap();
+        assert_eq!(
+            json(Statement::allow(vec!["ecr:GetAuthorizationToken"], "*")),
+            r#"{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"}"#
+        );
+        assert_eq!(
+            json(Statement::allow(vec!["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "arn")),
+            r#"{"Effect":"Allow","Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Resource":"arn"}"#
+        );
+    }
+}

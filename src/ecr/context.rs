@@ -94,7 +94,7 @@ pub fn fact(key: &str, facts: &Facts<'_>) -> Fact {
 }
 
 /// Global keys that a role session's own call to ECR does not carry, lower case.
-const NEVER_ON_A_PULL: [&str; 18] = [
+const NEVER_ON_A_PULL: [&str; 19] = [
     "username",
     "multifactorauthage",
     "calledvia",
@@ -112,7 +112,9 @@ const NEVER_ON_A_PULL: [&str; 18] = [
     "referer",
     "assumedroot",
     "chatbotsourcearn",
+    // Of requests that tag something.
     "requesttag",
+    "tagkeys",
 ];
 
 fn one(value: &str) -> Fact {
@@ -141,7 +143,11 @@ mod tests {
         let or_false = || Fact::AbsentOr(vec!["false".to_owned()]);
         // key, service-account token, fixed role
         let cases = [
-            ("aws:PrincipalArn", values("arn:aws:iam::111122223333:role/app"), values("arn:aws:iam::111122223333:role/app")),
+            (
+                "aws:PrincipalArn",
+                values("arn:aws:iam::111122223333:role/app"),
+                values("arn:aws:iam::111122223333:role/app"),
+            ),
             ("aws:principalaccount", values("111122223333"), values("111122223333")),
             ("aws:PrincipalType", values("AssumedRole"), values("AssumedRole")),
             ("aws:PrincipalTag/team", Fact::Unknown, Fact::Unknown),
@@ -172,6 +178,7 @@ mod tests {
             ("aws:ResourceTag/tier", Fact::Unknown, Fact::Unknown),
             ("ecr:ResourceTag/tier", Fact::Unknown, Fact::Unknown),
             ("aws:RequestTag/tier", Fact::Absent, Fact::Absent),
+            ("aws:TagKeys", Fact::Absent, Fact::Absent),
             ("aws:SomethingNew", Fact::Unknown, Fact::Unknown),
             ("ecr:RepositoryName", Fact::Absent, Fact::Absent),
             ("s3:prefix", Fact::Absent, Fact::Absent),

@@ -282,9 +282,7 @@ fn split_port(domain: &str) -> (&str, Option<&str>) {
 fn split_domain(named: &str) -> (&str, &str) {
     match named.split_once('/') {
         Some((first, rest))
-            if first.contains(['.', ':'])
-                || first == "localhost"
-                || first.bytes().any(|b| b.is_ascii_uppercase()) =>
+            if first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) =>
         {
             (first, rest)
         }
@@ -364,7 +362,8 @@ mod tests {
     fn parses_references() {
         let sha = format!("sha256:{}", "a".repeat(64));
         let both = format!("{HOST}/team/app:1.2@{sha}");
-        let cases: &[(&str, &str, &str, Option<&str>, Option<&str>)] = &[
+        type Case<'a> = (&'a str, &'a str, &'a str, Option<&'a str>, Option<&'a str>);
+        let cases: &[Case<'_>] = &[
             ("nginx", "docker.io", "nginx", None, None),
             ("nginx:1.27", "docker.io", "nginx", Some("1.27"), None),
             ("library/nginx", "docker.io", "library/nginx", None, None),
@@ -460,7 +459,10 @@ mod tests {
         for (host, region, partition) in cases {
             let image = private(&format!("{host}/team/app:1"));
             assert_eq!((image.region.as_str(), image.partition), (region, partition), "{host}");
-            assert_eq!(image.arn().to_string(), format!("arn:{partition}:ecr:{region}:111122223333:repository/team/app"));
+            assert_eq!(
+                image.arn().to_string(),
+                format!("arn:{partition}:ecr:{region}:111122223333:repository/team/app")
+            );
         }
         for host in ["public.ecr.aws", "ecr-public.aws.com", "public.ecr.aws:443", "Public.ECR.aws"] {
             assert_eq!(ImageKind::of(&format!("{host}/team/app")), ImageKind::Public, "{host}");

@@ -469,10 +469,8 @@ mod tests {
 
     #[test]
     fn pull_only_is_enough_and_noted() {
-        let pull_only = allow(
-            json!(["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]),
-            json!("*"),
-        );
+        let pull_only =
+            allow(json!(["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]), json!("*"));
         let judgement = ask(&team_app(), &role(ROLE, Some(identity(&[("pull", pull_only)]))));
         assert_eq!(judgement.verdict, Verdict::Allow);
         assert_eq!(
@@ -543,7 +541,11 @@ mod tests {
             "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}]});
         let judgement = ask(&team_app(), &role(ROLE, Some(identity(&[("p", document)]))));
         assert_eq!(judgement.verdict, Verdict::Unknown);
-        assert!(judgement.missing.iter().any(|fact| fact.eq_ignore_ascii_case("aws:SourceIp")), "{:?}", judgement.missing);
+        assert!(
+            judgement.missing.iter().any(|fact| fact.eq_ignore_ascii_case("aws:SourceIp")),
+            "{:?}",
+            judgement.missing
+        );
     }
 
     #[test]
@@ -558,7 +560,8 @@ mod tests {
         let judgement = with(allow(json!("ecr:*"), json!("*")));
         assert_eq!((judgement.verdict, judgement.missing), (Verdict::Unknown, vec!["document:bad".to_owned()]));
         // It cannot allow what the other denies.
-        let deny = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ecr:*", "Resource": "*"}]});
+        let deny =
+            json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ecr:*", "Resource": "*"}]});
         let judgement = with(deny);
         assert_eq!((judgement.verdict, judgement.missing), (Verdict::Deny, vec![]));
     }

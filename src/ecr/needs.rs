@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn a_pull_needs_login_manifest_and_layers() {
-        let ImageKind::Private(image) = ImageKind::of("111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn/team/app") else {
+        let ImageKind::Private(image) = ImageKind::of("111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn/team/app")
+        else {
             panic!("not ECR")
         };
         let arn = "arn:aws-cn:ecr:cn-north-1:111122223333:repository/team/app";

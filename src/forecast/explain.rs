@@ -21,13 +21,7 @@ pub(super) struct Speaker<'a> {
 /// An image that cannot be pulled.
 ///
 /// `object` is the policy object that declares the puller's policies.
-pub(super) fn denied(
-    subject: &Subject,
-    used: &ImageUse,
-    speaker: &Speaker<'_>,
-    fixes: &[Fix],
-    object: &str,
-) -> Texts {
+pub(super) fn denied(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>, fixes: &[Fix], object: &str) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": ")]);
     pieces.extend(refusal(speaker));
@@ -69,15 +63,10 @@ pub(super) fn not_known(subject: &Subject, used: &ImageUse, why: &str) -> Texts 
     Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
 }
 
-/// A text of an ECR host that is no image reference.
-pub(super) fn invalid(subject: &Subject, used: &ImageUse, error: &str) -> Texts {
+/// A text of an ECR host that names no image.
+pub(super) fn invalid(subject: &Subject, used: &ImageUse, why: &str) -> Texts {
     let mut pieces = place(subject, used);
-    pieces.extend([
-        Piece::words("cannot pull "),
-        Piece::long(&used.image),
-        Piece::words(": not an image reference, the kubelet answers InvalidImageName: "),
-        Piece::words(error),
-    ]);
+    pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": "), Piece::words(why)]);
     Texts { line: line(&pieces, MAX_LINE), detail: None, fix: Some("fix: correct the image reference".to_owned()) }
 }
 
@@ -93,7 +82,8 @@ pub(super) fn allowed(used: &ImageUse, speaker: &Speaker<'_>) -> Texts {
 pub(super) fn compose(texts: &Texts, others: &[&ImageReport], namespace: &str) -> String {
     let mut fix = texts.fix.clone();
     // A line break before each further part.
-    let room = |used: &[&str]| MAX_MESSAGE.saturating_sub(texts.line.len() + used.iter().map(|t| t.len() + 1).sum::<usize>());
+    let room =
+        |used: &[&str]| MAX_MESSAGE.saturating_sub(texts.line.len() + used.iter().map(|t| t.len() + 1).sum::<usize>());
     let least = if others.is_empty() { String::new() } else { format!("+{} more", others.len()) };
     if let Some(whole) = &fix
         && whole.len() + least.len() + 2 > room(&[])
@@ -149,24 +139,17 @@ fn place(subject: &Subject, used: &ImageUse) -> Vec<Piece> {
 
 /// `arn:… (annotation eks.amazonaws.com/ecr-role-arn)`
 fn puller(puller: &Puller) -> [Piece; 4] {
-    [
-        Piece::long(&puller.who.to_string()),
-        Piece::words(" ("),
-        Piece::name(&puller.found_by),
-        Piece::words(")"),
-    ]
+    [Piece::long(&puller.who.to_string()), Piece::words(" ("), Piece::name(&puller.found_by), Piece::words(")")]
 }
 
 /// A missing fact as a sentence.
 fn in_words(fact: &str, puller: &Puller) -> String {
     match fact.split_once(':') {
         Some(("role", arn)) => format!("IAM role {arn} is not in the inventory"),
-        Some(("document", name)) => {
-            match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
-                Some(problem) => format!("policy {name} is malformed: {problem}"),
-                None => format!("policy {name} is malformed"),
-            }
-        }
+        Some(("document", name)) => match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
+            Some(problem) => format!("policy {name} is malformed: {problem}"),
+            None => format!("policy {name} is malformed"),
+        },
         Some(("policy", arn)) => format!("managed policy {arn} is not built in"),
         Some(("repositoryPolicy", arn)) => format!("the repository policy of {arn} is not known"),
         _ => format!("{fact} is not known at admission"),
@@ -222,7 +205,11 @@ fn detail(speaker: &Speaker<'_>) -> Option<String> {
     (!parts.is_empty()).then(|| {
         let budget = |count: usize| MAX_DETAIL / count.max(1);
         let count = parts.len();
-        parts.iter().map(|part| middle(part, budget(count).max(MAX_DETAIL - 110 * (count - 1)))).collect::<Vec<_>>().join("; ")
+        parts
+            .iter()
+            .map(|part| middle(part, budget(count).max(MAX_DETAIL - 110 * (count - 1))))
+            .collect::<Vec<_>>()
+            .join("; ")
     })
 }
 
@@ -266,4 +253,74 @@ fn command(namespace: &str) -> String {
     format!(
         "fix: run kubectl get ceap,eap,ns,sa -n {namespace} -o yaml | ecr-access check -f - -f YOUR-MANIFEST.yaml -o json"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(line: usize, detail: usize, fix: usize) -> Texts {
+        Texts { line: "l".repeat(line), detail: Some("d".repeat(detail)), fix: Some("f".repeat(fix)) }
+    }
+
+    /// A report of further images, as a message lists them.
+    fn others(count: usize) -> Vec<ImageReport> {
+        use super::super::{Reason, Verdict};
+        let report = |n: usize| ImageReport {
+            field: String::new(),
+            container: format!("container-{n}"),
+            image: String::new(),
+            verdict: Verdict::Deny,
+            reason: Reason::ActionDenied,
+            missing: Vec::new(),
+            message: String::new(),
+            candidates: Vec::new(),
+            cause: None,
+            fix: Vec::new(),
+            texts: Texts::default(),
+        };
+        (0..count).map(report).collect()
+    }
+
+    /// The first letters of the lines, `+` for counted containers and `c` for listed ones, and the length.
+    fn shape(texts: &Texts, count: usize) -> (String, usize) {
+        let others = others(count);
+        let message = compose(texts, &others.iter().collect::<Vec<_>>(), "payments");
+        let letter = |line: &str| match line {
+            line if line.starts_with("further") => 'c',
+            line if line.starts_with("fix: run kubectl") => 'k',
+            line => line.chars().next().unwrap_or('?'),
+        };
+        (message.lines().map(letter).collect(), message.len())
+    }
+
+    #[test]
+    fn cuts_in_order() {
+        // Everything fits.
+        assert_eq!(shape(&texts(300, 100, 200), 2).0, "ldcf");
+        assert_eq!(shape(&texts(300, 100, 200), 0).0, "ldf");
+        // Further containers are counted first.
+        assert_eq!(shape(&texts(400, 240, 240), 2), ("ld+f".to_owned(), 400 + 1 + 240 + 1 + 7 + 1 + 240));
+        // Then the detail is shortened, then dropped.
+        let (letters, length) = shape(&texts(400, 240, 400), 2);
+        assert_eq!((letters.as_str(), length), ("ld+f", 900));
+        assert_eq!(shape(&texts(400, 240, 480), 2).0, "l+f");
+        // The fix is whole, or the command that prints it.
+        assert_eq!(shape(&texts(400, 240, 491), 2), ("l+f".to_owned(), 900));
+        assert_eq!(shape(&texts(400, 240, 492), 2).0, "ldck");
+        assert_eq!(shape(&texts(400, 0, 499), 0), ("lf".to_owned(), 900));
+        assert_eq!(shape(&texts(400, 0, 500), 0).0, "lk");
+    }
+
+    #[test]
+    fn lists_what_fits_of_further_containers() {
+        let of = |count: usize| further(&others(count).iter().collect::<Vec<_>>());
+        assert_eq!(of(0), "");
+        assert_eq!(of(1), "further containers: container-0");
+        assert_eq!(of(3), "further containers: container-0, container-1, container-2");
+        let many = of(100);
+        assert!(many.len() <= MAX_FURTHER && many.ends_with("more"), "{many}");
+        let listed = many.matches("container-").count();
+        assert!(many.ends_with(&format!("+{} more", 100 - listed)), "{many}");
+    }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::api::Action;
 use crate::ecr::advice::{self, CauseCode, Fix, FixKind, Reason, Statement};
-use crate::ecr::image::{EcrImage, ImageKind};
+use crate::ecr::image::{EcrImage, ImageKind, ReferenceError};
 use crate::ecr::judge::{self, Judgement, Puller, note};
 use crate::inventory::{Inventory, PolicyObject};
 use crate::puller::{NotKnown, Pullers, Selection, pullers, select};
@@ -317,9 +317,7 @@ impl<'a> Case<'a> {
         let Subject { namespace, service_account, .. } = self.subject;
         let account = self.inventory.service_account(namespace, service_account);
         match pullers(spec, namespace, service_account, account.map(Arc::as_ref)) {
-            Pullers::Candidates(candidates) => {
-                self.judge(Some(key), &Bench::Candidates(candidates), &[], actions)
-            }
+            Pullers::Candidates(candidates) => self.judge(Some(key), &Bench::Candidates(candidates), &[], actions),
             Pullers::NotKnown(not_known) => {
                 let missing = vec![not_known.missing.clone()];
                 self.judge(Some(key), &Bench::NotKnown(&not_known), &missing, actions)
@@ -342,9 +340,7 @@ impl<'a> Case<'a> {
                 (ImageKind::Invalid { ecr: true, .. } | ImageKind::Private(_), Bench::NotKnown(not_known)) => {
                     self.not_known(used, not_known, missing)
                 }
-                (ImageKind::Invalid { ecr: true, error }, Bench::Candidates(_)) => {
-                    self.invalid(used, &error.to_string())
-                }
+                (ImageKind::Invalid { ecr: true, error }, Bench::Candidates(_)) => self.invalid(used, error),
                 (ImageKind::Private(image), Bench::Candidates(candidates)) => {
                     if image.port {
                         notes.push(note::PORT_IN_HOST);
@@ -352,9 +348,8 @@ impl<'a> Case<'a> {
                     if image.upper_case_host {
                         notes.push(note::UPPER_CASE_HOST);
                     }
-                    let finding = findings
-                        .entry(image.arn().to_string())
-                        .or_insert_with(|| self.find(&image, candidates));
+                    let finding =
+                        findings.entry(image.arn().to_string()).or_insert_with(|| self.find(&image, candidates));
                     notes.extend(&finding.notes);
                     self.found(used, finding, candidates, policy.as_deref().unwrap_or_default())
                 }
@@ -415,8 +410,7 @@ impl<'a> Case<'a> {
 
     /// Asks every candidate and folds their verdicts: they must agree.
     fn find(&self, image: &EcrImage, candidates: &[Puller]) -> Finding {
-        let judgements: Vec<Judgement> =
-            candidates.iter().map(|puller| judge::judge(image, puller, self.at)).collect();
+        let judgements: Vec<Judgement> = candidates.iter().map(|puller| judge::judge(image, puller, self.at)).collect();
         let agree = |verdict| judgements.iter().all(|judgement| judgement.verdict == verdict);
         let verdict = match (agree(Verdict::Allow), agree(Verdict::Deny)) {
             (true, _) => Verdict::Allow,
@@ -445,7 +439,11 @@ impl<'a> Case<'a> {
                 spoken.and_then(|(judgement, _)| advice::cause(judgement))
             },
             fix: spoken.map(|(judgement, puller)| advice::fixes(judgement, puller)).unwrap_or_default(),
-            candidates: judgements.iter().zip(candidates).map(|(judgement, puller)| candidate(judgement, puller)).collect(),
+            candidates: judgements
+                .iter()
+                .zip(candidates)
+                .map(|(judgement, puller)| candidate(judgement, puller))
+                .collect(),
             notes: judgements.iter().flat_map(|judgement| judgement.notes.iter().copied()).collect(),
             spokesman: spokesman.and_then(|index| Some((index, judgements.get(index)?.clone()))),
         };
@@ -499,17 +497,16 @@ impl<'a> Case<'a> {
         self.image(used, verdict, reason, Texts { line: line.to_owned(), ..Texts::default() }, |_| {})
     }
 
-    fn invalid(&self, used: &ImageUse, error: &str) -> ImageReport {
-        let texts = explain::invalid(self.subject, used, error);
+    fn invalid(&self, used: &ImageUse, error: ReferenceError) -> ImageReport {
+        let why = match error {
+            // The kubelet would ask for it; the registry cannot have it.
+            ReferenceError::PathTooShort => error.to_string(),
+            _ => format!("not an image reference, the kubelet answers InvalidImageName: {error}"),
+        };
+        let texts = explain::invalid(self.subject, used, &why);
         self.image(used, Verdict::Deny, Reason::InvalidImage, texts, |report| {
             report.cause = Some(CauseCode::InvalidImage);
-            report.fix = vec![Fix {
-                kind: FixKind::None,
-                attach_to: None,
-                policy: None,
-                document: None,
-                why: format!("{error}; the kubelet answers InvalidImageName, whatever IAM says"),
-            }];
+            report.fix = vec![Fix { kind: FixKind::None, attach_to: None, policy: None, document: None, why }];
         })
     }
 

@@ -224,11 +224,17 @@ mod tests {
     #[test]
     fn finds_images_in_all_four_places() {
         let subject = Subject::from_pod(&pod()).unwrap();
-        assert_eq!((subject.kind.as_str(), subject.namespace.as_str(), subject.name.as_str()), ("Pod", "payments", "api-0"));
+        assert_eq!(
+            (subject.kind.as_str(), subject.namespace.as_str(), subject.name.as_str()),
+            ("Pod", "payments", "api-0")
+        );
         assert_eq!(subject.service_account, "api");
         assert!(subject.pull_secrets && !subject.mirror && !subject.template);
-        let images: Vec<_> =
-            subject.images.iter().map(|i| (i.field.as_str(), i.container.as_str(), i.image.as_str(), i.never)).collect();
+        let images: Vec<_> = subject
+            .images
+            .iter()
+            .map(|i| (i.field.as_str(), i.container.as_str(), i.image.as_str(), i.never))
+            .collect();
         assert_eq!(
             images,
             [

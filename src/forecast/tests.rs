@@ -59,26 +59,540 @@ fn judge(spec: Value, images: &[&str]) -> Report {
     judge_in(&world(spec), &pod(images))
 }
 
+/// Login is allowed, and pulls of `repository`.
+fn pulls_of(repository: &str) -> Value {
+    json!([
+        allow(json!("ecr:GetAuthorizationToken"), json!("*")),
+        {"Sid": "Pull", "Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+            "Resource": format!("arn:aws:ecr:us-east-1:111122223333:repository/{repository}")},
+    ])
+}
+
+fn everything() -> Value {
+    json!([allow(json!("ecr:*"), json!("*"))])
+}
+
+fn nothing() -> Value {
+    json!([allow(json!("s3:*"), json!("*"))])
+}
+
+fn open_ended() -> Value {
+    json!([{"Effect": "Allow", "Action": "ecr:*", "Resource": "*",
+        "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}])
+}
+
 #[test]
-fn probe() {
-    let specs = [
-        by_role(json!([allow(json!("ecr:GetAuthorizationToken"), json!("*")), allow(json!("ecr:*"), json!("arn:aws:ecr:us-east-1:111122223333:repository/team"))])),
-        by_role(json!([allow(json!("ecr:*"), json!("arn:aws:ecr:us-east-1:111122223333:repository/team/app"))])),
-        by_role(json!([allow(json!("s3:*"), json!("*"))])),
-        by_role(json!([allow(json!("ecr:List*"), json!("*"))])),
-        by_role(json!([allow(json!("*"), json!("*")), {"Sid": "NoPulls", "Effect": "Deny", "Action": "ecr:Batch*", "Resource": "*"}])),
-        by_role(json!([{"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}])),
-        by_role(json!([{"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}}])),
-        by_role(json!([allow(json!("*"), json!("*"))])),
-        json!({"puller": {"serviceAccount": {}}}),
-        json!({"puller": {"role": {"arn": ROLE}}}),
-        json!({"puller": {"nodes": []}}),
+fn the_message_of_a_refusal() {
+    let other = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/other";
+    let report = judge(by_role(pulls_of("team")), &[IMAGE, "nginx", other]);
+    assert_eq!((report.verdict, report.admission), (Verdict::Deny, Admission::Rejected));
+    let first = "Pod payments/api-0, container c0: cannot pull 111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1: \
+        arn:aws:iam::111122223333:role/app (spec.puller.role) is not allowed ecr:BatchGetImage on \
+        arn:aws:ecr:us-east-1:111122223333:repository/team/app: identity: closest is policy app-pull statement Pull";
+    let detail = "app-pull Pull: resource `…:repository/team` is not `…:repository/team/app`; \
+        also denied: ecr:GetDownloadUrlForLayer";
+    let fix = "fix: add to policy app-pull in EcrAccessPolicy/payments/payments-pull: {\"Effect\":\"Allow\",\
+        \"Action\":[\"ecr:BatchGetImage\",\"ecr:GetDownloadUrlForLayer\"],\
+        \"Resource\":\"arn:aws:ecr:us-east-1:111122223333:repository/team/app\"}";
+    assert_eq!(report.denial_message(), format!("{first}\n{detail}\nfurther containers: c2\n{fix}"));
+    assert_eq!(report.images[0].message, format!("{first}\n{detail}\n{fix}"));
+    let causes = report.causes();
+    let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
+    assert_eq!(fields, ["spec.containers[0].image", "spec.containers[2].image"]);
+    assert_eq!(causes[0].message, first);
+    assert_eq!(report.warnings(), Vec::<String>::new());
+    // The same input gives the same bytes.
+    assert_eq!(judge(by_role(pulls_of("team")), &[IMAGE, "nginx", other]), report);
+}
+
+#[test]
+fn the_message_of_an_explicit_deny() {
+    let report = judge(
+        by_role(json!([allow(json!("*"), json!("*")),
+            {"Sid": "NoPulls", "Effect": "Deny", "Action": "ecr:Batch*", "Resource": "*"}])),
+        &[IMAGE],
+    );
+    assert_eq!(
+        report.denial_message(),
+        "Pod payments/api-0, container c0: cannot pull 111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1: \
+         arn:aws:iam::111122223333:role/app (spec.puller.role) is denied ecr:BatchGetImage on \
+         arn:aws:ecr:us-east-1:111122223333:repository/team/app by the identity policy app-pull statement NoPulls\n\
+         fix: take ecr:BatchGetImage out of the Deny in statement NoPulls of policy app-pull, or exempt this puller"
+    );
+    assert_eq!(report.images[0].cause, Some(CauseCode::ExplicitDeny));
+}
+
+#[test]
+fn the_message_of_an_image_that_is_none() {
+    let report = judge(by_role(everything()), &["111122223333.dkr.ecr.us-east-1.amazonaws.com/Team/app"]);
+    assert_eq!(
+        report.denial_message(),
+        "Pod payments/api-0, container c0: cannot pull 111122223333.dkr.ecr.us-east-1.amazonaws.com/Team/app: not an \
+         image reference, the kubelet answers InvalidImageName: a repository name is lower case\n\
+         fix: correct the image reference"
+    );
+}
+
+#[test]
+fn the_report_as_json() {
+    let report = judge(by_role(pulls_of("team")), &[IMAGE]);
+    let repository = "arn:aws:ecr:us-east-1:111122223333:repository/team/app";
+    let decision = |action: &str, resource: &str, decision: &str, policy: Value, statement: Value| {
+        json!({"action": action, "resource": resource, "decision": decision, "layer": "identity",
+            "policy": policy, "statement": statement})
+    };
+    let expected = json!({
+        "kind": "Pod", "namespace": "payments", "name": "api-0", "policy": "EcrAccessPolicy/payments/payments-pull",
+        "verdict": "Deny", "admission": "Rejected", "notes": ["NoRepositoryPolicyDeclared"],
+        "images": [{
+            "field": "spec.containers[0].image", "container": "c0", "image": IMAGE,
+            "verdict": "Deny", "reason": "ActionDenied", "missing": [], "message": report.images[0].message,
+            "candidates": [{
+                "principal": ROLE, "foundBy": "spec.puller.role", "verdict": "Deny",
+                "decisions": [
+                    decision("ecr:GetAuthorizationToken", "*", "Allowed", json!("app-pull"), json!("#0")),
+                    decision("ecr:BatchGetImage", repository, "ImplicitlyDenied", Value::Null, Value::Null),
+                    decision("ecr:GetDownloadUrlForLayer", repository, "ImplicitlyDenied", Value::Null, Value::Null),
+                ]}],
+            "cause": "RepositoryNotInResource",
+            "fix": [{
+                "kind": "AddStatement", "attachTo": "identity", "policy": "app-pull",
+                "document": {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "Resource": repository},
+                "why": "statement Pull of policy app-pull does not: resource `…:repository/team` is not `…:repository/team/app`",
+            }],
+        }],
+    });
+    assert_eq!(serde_json::to_value(&report).unwrap(), expected);
+    // Field order is part of the format.
+    let text = serde_json::to_string(&report).unwrap();
+    assert!(text.starts_with(r#"{"kind":"Pod","namespace":"payments","name":"api-0","policy":"#), "{text}");
+    assert!(text.contains(r#""document":{"Effect":"Allow","Action":["#), "{text}");
+}
+
+#[test]
+fn causes_and_their_fixes() {
+    let repository = "arn:aws:ecr:us-east-1:111122223333:repository/team/app";
+    let cases = [
+        (pulls_of("team"), CauseCode::RepositoryNotInResource, vec![FixKind::AddStatement]),
+        (nothing(), CauseCode::NoPolicyGrantsPull, vec![FixKind::AddStatement, FixKind::AddStatement]),
+        (json!([allow(json!("ecr:*"), json!(repository))]), CauseCode::TokenOnRepository, vec![FixKind::AddStatement]),
+        (
+            json!([allow(json!(["ecr:GetAuthorizationToken", "ecr:BatchGetImage"]), json!("*"))]),
+            CauseCode::ActionNotGranted,
+            vec![FixKind::AddStatement],
+        ),
+        (
+            json!([{"Effect": "Allow", "Action": "ecr:*", "Resource": "*",
+                "Condition": {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}}]),
+            CauseCode::ConditionNotMet,
+            vec![FixKind::AddStatement, FixKind::AddStatement],
+        ),
+        (
+            json!([allow(json!("ecr:*"), json!("*")), {"Effect": "Deny", "Action": "*", "Resource": "*"}]),
+            CauseCode::ExplicitDeny,
+            vec![FixKind::NarrowDeny],
+        ),
+        (
+            json!([{"Effect": "Deny", "Action": "ecr:GetAuthorizationToken", "Resource": "*"}]),
+            CauseCode::ExplicitDeny,
+            vec![FixKind::NarrowDeny, FixKind::AddStatement],
+        ),
     ];
-    for spec in specs {
-        let report = judge(spec, &[IMAGE, "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/other:1"]);
-        println!("{:?} {:?} {:?} {:?} len {}", report.verdict, report.admission, report.images[0].reason, report.images[0].cause, report.denial_message().len());
-        println!("{}", report.denial_message());
-        println!("W {:?}", report.warnings());
-        println!("N {:?}\n", report.notes);
+    for (statements, cause, kinds) in cases {
+        let report = judge(by_role(statements.clone()), &[IMAGE]);
+        let image = &report.images[0];
+        assert_eq!(image.cause, Some(cause), "{statements}");
+        assert_eq!(image.fix.iter().map(|fix| fix.kind).collect::<Vec<_>>(), kinds, "{statements}");
+    }
+}
+
+/// Whatever a fix says to add makes the pod admitted.
+#[test]
+fn a_fix_fixes() {
+    for statements in [pulls_of("team"), nothing(), json!([allow(json!("ecr:Batch*"), json!("*"))])] {
+        let report = judge(by_role(statements.clone()), &[IMAGE]);
+        assert_eq!(report.verdict, Verdict::Deny);
+        let mut fixed = statements.as_array().unwrap().clone();
+        for fix in &report.images[0].fix {
+            assert_eq!((fix.attach_to, fix.policy.as_deref()), (Some("identity"), Some("app-pull")));
+            fixed.push(serde_json::to_value(&fix.document).unwrap());
+        }
+        let report = judge(by_role(json!(fixed)), &[IMAGE]);
+        assert_eq!((report.verdict, report.admission), (Verdict::Allow, Admission::Admitted), "{fixed:?}");
+    }
+}
+
+#[test]
+fn a_fix_never_edits_a_managed_policy() {
+    let spec = |policies: Value| json!({"puller": {"role": {"arn": ROLE, "identity": {"policies": policies}}}});
+    let quarantine = json!({"name": "q", "managedPolicyArn": "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3"});
+    let pull = json!({"name": "all", "document": statements_of(everything())});
+    let report = judge(spec(json!([quarantine, pull])), &[IMAGE]);
+    assert!(report.images[0].fix[0].why.starts_with("detach managed policy q, "), "{}", report.images[0].fix[0].why);
+    let minimal = json!({"name": "node", "managedPolicyArn": "arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy"});
+    let report = judge(spec(json!([minimal])), &[IMAGE]);
+    assert_eq!(report.images[0].fix[0].policy, None);
+    assert!(report.denial_message().contains("fix: add to a policy in EcrAccessPolicy/payments/payments-pull: {"));
+}
+
+#[test]
+fn images_that_need_no_permission() {
+    let cases = [
+        ("nginx", Verdict::OutOfScope, Reason::NotEcr),
+        ("quay.io/a/b", Verdict::OutOfScope, Reason::NotEcr),
+        ("111122223333.dkr.ecr.us-east-1.amazonaws.com.evil.io/a/b", Verdict::OutOfScope, Reason::NotEcr),
+        ("quay.io/A/b", Verdict::OutOfScope, Reason::InvalidImage),
+        ("public.ecr.aws/a/b", Verdict::Allow, Reason::PublicRegistry),
+    ];
+    for (image, verdict, reason) in cases {
+        let report = judge(by_role(nothing()), &[image]);
+        assert_eq!((report.images[0].verdict, report.images[0].reason), (verdict, reason), "{image}");
+        assert_eq!((report.verdict, report.admission), (Verdict::Allow, Admission::Admitted), "{image}");
+    }
+    let mut never = pod(&[IMAGE, "111122223333.dkr.ecr.us-east-1.amazonaws.com/Team/app"]);
+    never.images.iter_mut().for_each(|image| image.never = true);
+    let report = judge_in(&world(by_role(nothing())), &never);
+    assert_eq!(report.verdict, Verdict::Allow);
+    assert!(report.images.iter().all(|image| image.reason == Reason::NoPull));
+}
+
+#[test]
+fn notes_about_hosts() {
+    let report = judge(by_role(everything()), &["111122223333.dkr.ecr.us-east-1.amazonaws.com:443/team/app"]);
+    assert_eq!(report.notes, ["PortInHost", "NoRepositoryPolicyDeclared"]);
+    assert_eq!(report.verdict, Verdict::Allow);
+    let report = judge(by_role(everything()), &["111122223333.DKR.ecr.us-east-1.amazonaws.com/team/app"]);
+    assert_eq!(report.notes, ["UpperCaseHost", "NoRepositoryPolicyDeclared"]);
+}
+
+#[test]
+fn a_pull_secret_turns_a_deny_into_unknown_and_nothing_else() {
+    let mut of_pod = pod(&[IMAGE]);
+    of_pod.pull_secrets = true;
+    let mut lent = world(by_role(nothing()));
+    lent.put_service_account(ServiceAccountFacts {
+        namespace: "payments".into(),
+        name: "api".into(),
+        image_pull_secrets: vec!["regcred".into()],
+        ..ServiceAccountFacts::default()
+    });
+    for report in [judge_in(&world(by_role(nothing())), &of_pod), judge_in(&lent, &pod(&[IMAGE]))] {
+        let image = &report.images[0];
+        assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Warned));
+        assert_eq!((image.reason, image.missing.as_slice()), (Reason::PullSecret, &["imagePullSecret".to_owned()][..]));
+        // What is wrong without the secret is still told.
+        assert_eq!(image.cause, Some(CauseCode::NoPolicyGrantsPull));
+        assert!(report.warnings()[0].contains("only an image pull secret can pull"), "{:?}", report.warnings());
+    }
+    assert_eq!(judge_in(&world(by_role(everything())), &of_pod).verdict, Verdict::Allow);
+    let open = judge_in(&world(by_role(open_ended())), &of_pod);
+    assert_eq!(open.images[0].reason, Reason::FactsMissing);
+    // No secret makes an image reference of what is none.
+    let mut invalid = pod(&["https://111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app"]);
+    invalid.pull_secrets = true;
+    assert_eq!(judge_in(&world(by_role(everything())), &invalid).verdict, Verdict::Deny);
+}
+
+#[test]
+fn actions_and_what_caps_them() {
+    use Action::{Audit, Reject, Warn};
+    use Admission::{Admitted, Rejected, Warned};
+    // statements, onDeny, onUnknown, maximum, admission
+    let deny = [
+        (Reject, Warn, Reject, Rejected),
+        (Reject, Warn, Warn, Warned),
+        (Reject, Warn, Audit, Admitted),
+        (Warn, Warn, Reject, Warned),
+        (Warn, Audit, Reject, Warned),
+    ];
+    let unknown = [
+        (Reject, Warn, Reject, Warned),
+        (Reject, Reject, Reject, Rejected),
+        (Reject, Reject, Warn, Warned),
+        (Reject, Audit, Reject, Admitted),
+        (Warn, Warn, Audit, Admitted),
+    ];
+    for (statements, table, verdict) in [(nothing(), deny, Verdict::Deny), (open_ended(), unknown, Verdict::Unknown)] {
+        for (on_deny, on_unknown, max_action, admission) in table {
+            let mut spec = by_role(statements.clone());
+            spec["onDeny"] = json!(on_deny);
+            spec["onUnknown"] = json!(on_unknown);
+            let options = Options { max_action, ..Options::default() };
+            let report = forecast(&world(spec), &pod(&[IMAGE]), at(), &options);
+            assert_eq!((report.verdict, report.admission), (verdict, admission), "{on_deny} {on_unknown} {max_action}");
+            assert_eq!(report.warnings().is_empty(), admission != Warned);
+            assert!(!report.denial_message().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_policy_on_trial_is_judged_only_when_asked() {
+    let mut spec = by_role(nothing());
+    spec["onDeny"] = json!("Audit");
+    let inventory = world(spec);
+    let report = judge_in(&inventory, &pod(&[IMAGE]));
+    assert_eq!((report.verdict, report.policy.as_deref()), (Verdict::NotSelected, None));
+    let policy = inventory.policies().next().unwrap();
+    let report = forecast_under(policy, &inventory, &pod(&[IMAGE]), at(), &Options::default());
+    assert_eq!((report.verdict, report.admission), (Verdict::Deny, Admission::Admitted));
+}
+
+#[test]
+fn pods_that_are_never_judged() {
+    let not_selected = |report: &Report| {
+        assert_eq!((report.verdict, report.admission), (Verdict::NotSelected, Admission::Admitted));
+        assert_eq!((report.policy.as_deref(), report.images.len()), (None, 0));
+    };
+    let inventory = world(by_role(nothing()));
+    let mut mirror = pod(&[IMAGE]);
+    mirror.mirror = true;
+    not_selected(&judge_in(&inventory, &mirror));
+    let own = Options { operator_namespace: Some("payments".into()), ..Options::default() };
+    not_selected(&forecast(&inventory, &pod(&[IMAGE]), at(), &own));
+    let mut elsewhere = pod(&[IMAGE]);
+    elsewhere.namespace = "other".into();
+    not_selected(&judge_in(&inventory, &elsewhere));
+
+    let everywhere = PolicyObject::from_json(json!({"kind": "ClusterEcrAccessPolicy", "metadata": {"name": "all"},
+        "spec": by_role(nothing())}))
+    .unwrap();
+    let mut inventory = Inventory::default();
+    inventory.put_policy(everywhere);
+    assert_eq!(judge_in(&inventory, &elsewhere).policy.as_deref(), Some("ClusterEcrAccessPolicy/all"));
+    elsewhere.namespace = "kube-system".into();
+    not_selected(&judge_in(&inventory, &elsewhere));
+}
+
+#[test]
+fn who_is_not_known_is_unknown_and_named() {
+    let key = "eks.amazonaws.com/ecr-role-arn";
+    let with_annotation = |value: &str| {
+        let mut inventory = world(json!({"puller": {"serviceAccount": {}}}));
+        inventory.put_service_account(ServiceAccountFacts {
+            namespace: "payments".into(),
+            name: "api".into(),
+            annotations: [(key.to_owned(), value.to_owned())].into(),
+            ..ServiceAccountFacts::default()
+        });
+        inventory
+    };
+    let mut unseen = world(json!({"puller": {"serviceAccount": {}}}));
+    unseen.remove_service_account("payments", "api");
+    let cases = [
+        (
+            world(json!({"puller": {"serviceAccount": {}}})),
+            Reason::NoRole,
+            "role",
+            "no role is mapped to service account payments/api",
+        ),
+        (with_annotation(""), Reason::DependsOnNode, "node", "so the node's role pulls, which is not known"),
+        (with_annotation("app\n"), Reason::NoRole, "role", "is no role ARN: `app?`"),
+        (unseen, Reason::FactsMissing, "serviceAccount:payments/api", "service account payments/api was not found"),
+        (
+            with_annotation(ROLE),
+            Reason::FactsMissing,
+            "role:arn:aws:iam::111122223333:role/app",
+            "is not in the inventory",
+        ),
+        (
+            world(json!({"puller": {"nodes": []}})),
+            Reason::FactsMissing,
+            "spec:EcrAccessPolicy/payments/payments-pull",
+            "$.spec.puller.nodes",
+        ),
+    ];
+    for (inventory, reason, missing, words) in cases {
+        let report = judge_in(&inventory, &pod(&[IMAGE, "nginx"]));
+        assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Warned), "{words}");
+        assert_eq!((report.images[0].reason, report.images[0].missing.as_slice()), (reason, &[missing.to_owned()][..]));
+        assert_eq!(report.images[1].verdict, Verdict::OutOfScope);
+        let warnings = report.warnings();
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].contains(words), "{warnings:?}");
+        // Without an image of ECR nothing depends on it.
+        assert_eq!(judge_in(&inventory, &pod(&["nginx", "public.ecr.aws/a/b"])).verdict, Verdict::Allow);
+    }
+}
+
+#[test]
+fn an_unclear_selection_is_unknown_and_mild() {
+    let mut spec = by_role(nothing());
+    spec["serviceAccounts"] = json!({"selector": {"matchLabels": {"team": "payments"}}});
+    spec["onUnknown"] = json!("Reject");
+    let mut inventory = Inventory::default();
+    inventory.put_policy(policy(spec));
+    let report = judge_in(&inventory, &pod(&[IMAGE]));
+    assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Warned));
+    assert_eq!(report.policy, None);
+    assert_eq!(report.images[0].missing, ["serviceAccount:payments/api", "namespace:payments"]);
+    assert_eq!(report.images[0].cause, Some(CauseCode::SelectionNotKnown));
+}
+
+#[test]
+fn a_fixed_role_is_judged_without_its_service_account() {
+    let mut inventory = world(by_role(nothing()));
+    inventory.remove_service_account("payments", "api");
+    let report = judge_in(&inventory, &pod(&[IMAGE]));
+    assert_eq!(report.verdict, Verdict::Deny);
+    assert!(report.notes.contains(&"ServiceAccountNotSeen".to_owned()));
+}
+
+#[test]
+fn a_malformed_document_is_told_with_its_path() {
+    let spec = json!({"puller": {"role": {"arn": ROLE, "identity": {"policies": [
+        {"name": "app-pull", "document": {"Version": "2012-10-17", "Statement": [{"Effect": "Maybe", "Action": "*", "Resource": "*"}]}}]}}}});
+    let report = judge(spec, &[IMAGE]);
+    let image = &report.images[0];
+    assert_eq!((report.verdict, image.missing.as_slice()), (Verdict::Unknown, &["document:app-pull".to_owned()][..]));
+    assert_eq!(image.cause, Some(CauseCode::DocumentMalformed));
+    let path = "$.spec.puller.role.identity.policies[0].document.Statement[0].Effect";
+    assert!(image.message.contains(path), "{}", image.message);
+}
+
+#[test]
+fn a_template_is_warned_of_and_never_refused() {
+    let workload = |spec: Value| {
+        Subject::from_workload(&json!({"kind": "Deployment", "metadata": {"name": "api", "namespace": "payments"},
+            "spec": {"template": {"spec": spec}}}))
+        .unwrap()
+        .unwrap()
+    };
+    let subject = workload(json!({"serviceAccountName": "api", "containers": [{"name": "app", "image": IMAGE}]}));
+    let report = judge_in(&world(by_role(nothing())), &subject);
+    assert_eq!((report.verdict, report.admission), (Verdict::Deny, Admission::Warned));
+    assert_eq!(report.images[0].field, "spec.template.spec.containers[0].image");
+    assert!(report.warnings()[0].starts_with("Deployment payments/api, container app: cannot pull "));
+    let mut spec = by_role(open_ended());
+    spec["onUnknown"] = json!("Reject");
+    assert_eq!(judge_in(&world(spec), &subject).admission, Admission::Warned);
+    // Its service account may still be to come.
+    let mut unseen = world(json!({"puller": {"serviceAccount": {}}}));
+    unseen.remove_service_account("payments", "api");
+    let report = judge_in(&unseen, &subject);
+    assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Admitted));
+    assert!(report.warnings().is_empty());
+}
+
+#[test]
+fn every_place_is_named() {
+    let subject = Subject::from_pod(&json!({"metadata": {"namespace": "payments", "name": "p"}, "spec": {
+        "serviceAccountName": "api",
+        "containers": [{"name": "a", "image": IMAGE}],
+        "initContainers": [{"name": "b", "image": IMAGE}],
+        "ephemeralContainers": [{"name": "c", "image": IMAGE}],
+        "volumes": [{"name": "d", "image": {"reference": IMAGE}}],
+    }}))
+    .unwrap();
+    let report = judge_in(&world(by_role(nothing())), &subject);
+    let heads: Vec<&str> = report.images.iter().map(|i| i.message.split(':').next().unwrap()).collect();
+    assert_eq!(
+        heads,
+        [
+            "Pod payments/p, container a",
+            "Pod payments/p, init container b",
+            "Pod payments/p, ephemeral container c",
+            "Pod payments/p, volume d",
+        ]
+    );
+    assert!(report.denial_message().contains("\nfurther containers: b, c, d\n"));
+}
+
+#[test]
+fn warnings_stay_few() {
+    let images: Vec<String> = (0..20).map(|n| format!("{}{n}", IMAGE.trim_end_matches('1'))).collect();
+    let images: Vec<&str> = images.iter().map(String::as_str).collect();
+    let report = judge(by_role(open_ended()), &images);
+    let warnings = report.warnings();
+    assert_eq!(warnings.len(), 9);
+    assert_eq!(warnings[8], "and 12 more images of Pod payments/api-0");
+    assert!(warnings.iter().map(String::len).sum::<usize>() <= 4096);
+}
+
+/// A text of the given length that tells its ends.
+fn long(length: usize) -> String {
+    let mut text = "a".repeat(length.saturating_sub(1));
+    text.push('z');
+    text
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn messages_hold_their_limits_and_keep_what_matters(
+        (namespace, name, container) in (1usize..=63, 1usize..=253, 1usize..=63),
+        (repository, tag, role_path, policy_name, sid) in (2usize..=255, 1usize..=128, 1usize..=510, 1usize..=128, 0usize..=300),
+        containers in 1usize..40,
+        by_account in any::<bool>(),
+        kind in 0usize..4,
+        junk in "\\PC{0,40}",
+    ) {
+        let (namespace, policy_name) = (long(namespace), long(policy_name));
+        let image = format!("111122223333.dkr.ecr-fips.us-gov-west-1.amazonaws.com/{}:{}", long(repository), long(tag));
+        let role = format!("arn:aws-us-gov:iam::111122223333:role/{}/{}", long(role_path), long(64));
+        let sid = if sid == 0 { json!(null) } else { json!(format!("S{}{junk}", long(sid))) };
+        let mut statement = match kind {
+            0 => json!({"Effect": "Allow", "Action": "ecr:*", "Resource": "arn:aws-us-gov:ecr:us-gov-west-1:111122223333:repository/other"}),
+            1 => json!({"Effect": "Deny", "Action": "ecr:*", "Resource": "*"}),
+            2 => json!({"Effect": "Allow", "Action": "s3:*", "Resource": "*"}),
+            _ => json!({"Effect": "Allow", "Action": "ecr:*", "Resource": "*", "Condition": {"StringLike": {"aws:UserAgent": junk}}}),
+        };
+        if !sid.is_null() { statement["Sid"] = sid; }
+        let identity = json!({"policies": [{"name": policy_name, "document": statements_of(json!([statement]))}]});
+        let puller = if by_account {
+            json!({"serviceAccount": {"identity": identity}})
+        } else {
+            json!({"role": {"arn": role, "identity": identity}})
+        };
+        let mut inventory = Inventory::default();
+        inventory.put_policy(PolicyObject::from_json(json!({"kind": "EcrAccessPolicy",
+            "metadata": {"name": long(253), "namespace": namespace}, "spec": {"puller": puller}})).unwrap());
+        let annotations = if by_account { [("eks.amazonaws.com/ecr-role-arn".to_owned(), role)].into() } else { [].into() };
+        inventory.put_service_account(ServiceAccountFacts { namespace: namespace.clone(), name: "api".into(), annotations, ..ServiceAccountFacts::default() });
+        let list: Vec<Value> = (0..containers).map(|_| json!({"name": long(container), "image": image})).collect();
+        let subject = Subject::from_pod(&json!({"metadata": {"namespace": namespace, "name": long(name)},
+            "spec": {"serviceAccountName": "api", "containers": list}})).unwrap();
+        let report = judge_in(&inventory, &subject);
+        let expected = if kind == 3 { Verdict::Unknown } else { Verdict::Deny };
+        prop_assert_eq!(report.verdict, expected);
+        let message = report.denial_message();
+        let first = message.lines().next().unwrap();
+        prop_assert!(first.len() <= MAX_LINE && message.len() <= MAX_MESSAGE, "{} {}", first.len(), message.len());
+        prop_assert!(message.chars().all(|c| c == '\n' || !c.is_control()));
+        if kind < 3 {
+            prop_assert!(first.contains("ecr:GetAuthorizationToken on *") && first.contains("identity"), "{}", message);
+            prop_assert!(message.lines().last().unwrap().starts_with("fix: "), "{}", message);
+            let last = message.lines().last().unwrap();
+            prop_assert!(last.contains("ecr-access check") || last.ends_with('}') || last.contains("Deny in statement"), "{}", last);
+        }
+        if containers > 1 {
+            prop_assert!(message.contains("more") || message.contains("further containers: "), "{}", message);
+        }
+        for image in &report.images {
+            prop_assert!(image.message.len() <= MAX_MESSAGE);
+        }
+        for cause in report.causes() {
+            prop_assert!(cause.message.len() <= MAX_LINE && !cause.message.contains('\n'));
+        }
+        for warning in report.warnings() {
+            prop_assert!(warning.len() <= MAX_LINE && !warning.chars().any(char::is_control));
+        }
+    }
+
+    #[test]
+    fn whatever_a_pod_says_is_judged_without_a_panic(image in "\\PC{0,60}|.{0,20}", name in ".{0,80}") {
+        let subject = Subject {
+            kind: "Pod".into(), namespace: "payments".into(), name: name.clone(), service_account: "api".into(),
+            images: vec![
+                ImageUse { field: "spec.containers[0].image".into(), container: name, image: image.clone(), never: false },
+                ImageUse { field: "f".into(), container: "c".into(), image: format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{image}"), never: false },
+            ],
+            ..Subject::default()
+        };
+        let report = judge_in(&world(by_role(nothing())), &subject);
+        prop_assert_eq!(report.images.len(), 2);
+        let line = report.denial_message().lines().next().unwrap_or_default().to_owned();
+        prop_assert!(line.len() <= MAX_LINE && !line.chars().any(char::is_control));
     }
 }

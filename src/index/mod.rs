@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::{FutureExt, Stream, StreamExt, stream};
@@ -222,6 +223,9 @@ impl Index {
 /// of events can hold back the first of them.
 const BATCH: usize = 256;
 
+/// The longest pause between two runs of the watches that a bug stopped.
+const PANIC_PAUSE: Duration = Duration::from_secs(10);
+
 /// Runs the watches until `token` is cancelled. A panic, which only a bug causes, starts them over.
 async fn supervise(index: Arc<Index>, options: IndexOptions, token: CancellationToken) {
     let mut backoff = Backoff::default();
@@ -237,7 +241,7 @@ async fn supervise(index: Arc<Index>, options: IndexOptions, token: Cancellation
             Some(Ok(())) => tracing::error!("the watches ended, which they never should; starting them over"),
             Some(Err(_)) => tracing::error!("a bug stopped the watches; starting them over"),
         }
-        let pause = backoff.next(Instant::now());
+        let pause = backoff.next(Instant::now(), PANIC_PAUSE);
         if token.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
@@ -279,8 +283,6 @@ async fn follow(index: &Index, signals: impl Stream<Item = (Source, Signal)>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::fake::{FakeApi, policy};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use kube::api::ApiResource;
+use kube::core::Status;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio::time::Instant;
@@ -26,7 +27,15 @@ pub struct Failure {
     pub kind: String,
     /// For people: what failed, and where it can be told what to do.
     pub message: String,
+    /// The longest pause before the next attempt.
+    pause: Duration,
 }
+
+/// An API server that restarts is heard again soon; asking a closed door is cheap for both sides.
+const SHORT: Duration = Duration::from_secs(2);
+
+/// An API server that answers with an error is left alone for longer: it may be the work that it cannot do.
+const LONG: Duration = Duration::from_secs(10);
 
 /// How a watch is made.
 #[derive(Clone, Debug)]
@@ -58,8 +67,9 @@ pub fn watch(client: Client, resource: ApiResource, options: WatchOptions) -> im
             match events.next().await? {
                 Ok(event) => Some((Signal::Event(event), (events, backoff, None))),
                 Err(error) => {
-                    let pause = Some(backoff.next(Instant::now()));
-                    Some((Signal::Failed(failure(&resource, &error)), (events, backoff, pause)))
+                    let failure = failure(&resource, &error);
+                    let pause = backoff.next(Instant::now(), failure.pause);
+                    Some((Signal::Failed(failure), (events, backoff, Some(pause))))
                 }
             }
         }
@@ -76,14 +86,13 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    const FIRST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(10);
+    const FIRST: Duration = Duration::from_millis(100);
     const QUIET: Duration = Duration::from_secs(30);
 
-    /// The pause after a failure at `now`.
-    pub fn next(&mut self, now: Instant) -> Duration {
+    /// The pause after a failure at `now`, at most `longest`.
+    pub fn next(&mut self, now: Instant, longest: Duration) -> Duration {
         let pause = match self.last {
-            Some((at, pause)) if now.duration_since(at) < pause + Backoff::QUIET => (pause * 2).min(Backoff::LONGEST),
+            Some((at, pause)) if now.duration_since(at) < pause + Backoff::QUIET => (pause * 2).min(longest),
             _ => Backoff::FIRST,
         };
         self.last = Some((now, pause));
@@ -98,55 +107,89 @@ fn failure(resource: &ApiResource, error: &watcher::Error) -> Failure {
         format!("{}.{}", resource.plural, resource.group)
     };
     let (step, cause) = match error {
-        watcher::Error::InitialListFailed(error) => ("list", Some(error)),
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => ("watch", Some(error)),
-        watcher::Error::WatchError(status) => {
+        watcher::Error::InitialListFailed(error) => ("list", error),
+        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => ("watch", error),
+        watcher::Error::WatchError(status) => return answered("watch", &what, status),
+        watcher::Error::NoResourceVersion => {
             return Failure {
-                kind: format!("watch {}", status.code),
-                message: format!("cannot watch {what}: {} (code {})", status.message, status.code),
+                kind: "version".to_owned(),
+                message: format!("cannot watch {what}: the API server sends no resource version"),
+                pause: LONG,
             };
         }
-        watcher::Error::NoResourceVersion => ("watch", None),
     };
     match cause {
-        Some(kube::Error::Api(status)) if status.code == 404 && !resource.group.is_empty() => Failure {
+        kube::Error::Api(status) if status.code == 404 && !resource.group.is_empty() => Failure {
             kind: format!("{step} 404"),
             message: format!("the CustomResourceDefinition {what} is not installed"),
+            pause: SHORT,
         },
-        Some(kube::Error::Api(status)) if status.code == 403 => Failure {
-            kind: format!("{step} 403"),
-            message: format!("not allowed to {step} {what}, see the operator's ClusterRole: {}", status.message),
-        },
-        Some(kube::Error::Api(status)) => Failure {
-            kind: format!("{step} {}", status.code),
-            message: format!("cannot {step} {what}: {} (code {})", status.message, status.code),
-        },
-        Some(error) => Failure { kind: step.to_owned(), message: format!("cannot {step} {what}: {error}") },
-        None => Failure { kind: step.to_owned(), message: format!("cannot {step} {what}: {error}") },
+        kube::Error::Api(status) => answered(step, &what, status),
+        error => {
+            Failure { kind: step.to_owned(), message: format!("cannot {step} {what}: {}", causes(error)), pause: SHORT }
+        }
     }
+}
+
+/// The API server answered, with an error.
+fn answered(step: &str, what: &str, status: &Status) -> Failure {
+    let (code, message) = (status.code, &status.message);
+    let (message, pause) = match code {
+        403 => (format!("not allowed to {step} {what}, see the operator's ClusterRole: {message}"), LONG),
+        // An ordinary thing after a restart of the API server; a list follows.
+        410 => (format!("the API server no longer knows where the watch of {what} stood: {message}"), SHORT),
+        _ => (format!("cannot {step} {what}: {message} (code {code})"), LONG),
+    };
+    Failure { kind: format!("{step} {code}"), message, pause }
+}
+
+/// An error with what caused it, as far as that says more.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
-
     use super::*;
     use crate::api::PolicyKind;
     use crate::index::object::core_resource;
 
     #[test]
     fn pauses_double_up_to_a_limit_and_start_over_after_a_quiet_time() {
-        let start = Instant::now();
-        let mut now = start;
+        let mut now = Instant::now();
         let mut backoff = Backoff::default();
         let mut pauses = Vec::new();
-        for _ in 0..8 {
-            let pause = backoff.next(now);
+        for longest in [LONG; 8].into_iter().chain([SHORT, LONG]) {
+            let pause = backoff.next(now, longest);
             pauses.push(pause.as_millis());
             now += pause;
         }
-        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-        assert_eq!(backoff.next(now + Backoff::QUIET), Backoff::FIRST);
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 2000, 4000]);
+        assert_eq!(backoff.next(now + Backoff::QUIET, LONG), Backoff::FIRST);
+    }
+
+    #[test]
+    fn what_caused_an_error_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{text}")]
+        struct Layer {
+            text: &'static str,
+            source: Option<Box<Layer>>,
+        }
+        let refused = Layer { text: "connection refused", source: None };
+        let connect = Layer { text: "client error (Connect)", source: Some(Box::new(refused)) };
+        let service = Layer { text: "ServiceError: client error (Connect)", source: Some(Box::new(connect)) };
+        assert_eq!(causes(&service), "ServiceError: client error (Connect): connection refused");
     }
 
     fn api_error(code: u16, message: &str) -> kube::Error {
@@ -162,12 +205,10 @@ mod tests {
             &core_resource("Pod", "pods"),
             &watcher::Error::WatchStartFailed(api_error(403, "pods is forbidden: …")),
         );
+        assert_eq!(forbidden.kind, "watch 403");
         assert_eq!(
-            forbidden,
-            Failure {
-                kind: "watch 403".to_owned(),
-                message: "not allowed to watch pods, see the operator's ClusterRole: pods is forbidden: …".to_owned()
-            }
+            forbidden.message,
+            "not allowed to watch pods, see the operator's ClusterRole: pods is forbidden: …"
         );
     }
 

@@ -11,9 +11,7 @@ mod policy;
 mod selector;
 
 pub use crate::api::PolicyKind;
-pub use policy::{
-    CompiledPuller, CompiledRole, CompiledSpec, InventoryError, PolicyKey, PolicyObject, Problem, Scope,
-};
+pub use policy::{CompiledPuller, CompiledRole, CompiledSpec, InventoryError, PolicyKey, PolicyObject, Problem, Scope};
 pub use selector::{Label, Selector};
 
 /// The label that the API server puts on every namespace, with the namespace's name as value ("Well-Known Labels,

@@ -406,7 +406,8 @@ mod tests {
         assert_eq!(annotation, "eks.amazonaws.com/ecr-role-arn");
         assert_eq!(identity.unwrap().policies().len(), 1);
 
-        let policy = object("ClusterEcrAccessPolicy", with_policies(json!([{"name": "p", "managedPolicyArn": PULL_ONLY}])));
+        let policy =
+            object("ClusterEcrAccessPolicy", with_policies(json!([{"name": "p", "managedPolicyArn": PULL_ONLY}])));
         assert_eq!(policy.key.to_string(), "ClusterEcrAccessPolicy/pull");
     }
 
@@ -430,7 +431,10 @@ mod tests {
             ])),
         );
         let paths: Vec<&str> = policy.problems.iter().map(|problem| problem.path.as_str()).collect();
-        assert_eq!(paths.first(), Some(&"$.spec.puller.serviceAccount.identity.policies[0].document.Statement[0].Effect"));
+        assert_eq!(
+            paths.first(),
+            Some(&"$.spec.puller.serviceAccount.identity.policies[0].document.Statement[0].Effect")
+        );
         assert!(paths[1].starts_with("$.spec.puller.serviceAccount.identity.policies[1].document"), "{paths:?}");
         assert_eq!(paths.len(), 2);
         assert!(policy.body.is_ok());
@@ -476,7 +480,12 @@ mod tests {
         assert_eq!(policy.scope.names, ["api"]);
         assert!(!policy.scope.unreadable);
         assert_eq!((policy.on_deny, policy.on_unknown), (Action::Audit, Action::Audit));
-        for accounts in [json!(7), json!({}), json!({"names": []}), json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}})] {
+        for accounts in [
+            json!(7),
+            json!({}),
+            json!({"names": []}),
+            json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}),
+        ] {
             let policy = object("EcrAccessPolicy", json!({"serviceAccounts": accounts, "puller": {"nodes": []}}));
             assert!(policy.scope.unreadable, "{accounts}");
         }

@@ -120,7 +120,10 @@ mod tests {
             (json!({"matchExpressions": [{"key": "tier", "operator": "Exists"}]}), false),
             (json!({"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}), false),
             (json!({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}), true),
-            (json!({"matchLabels": {"team": "payments"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}), false),
+            (
+                json!({"matchLabels": {"team": "payments"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}),
+                false,
+            ),
         ];
         for (value, expected) in cases {
             let selector = selector(&value).unwrap();

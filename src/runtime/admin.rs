@@ -77,6 +77,6 @@ mod tests {
     async fn metrics_are_openmetrics_text() {
         let (status, text) = get_path(&router(Readiness::new(), Metrics::new()), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
-        assert!(text.contains("# TYPE ecr_access_reviews counter"), "{text}");
+        assert!(text.contains("# TYPE ecr_access_certificate_errors counter"), "{text}");
     }
 }

@@ -131,7 +131,11 @@ impl Election {
                         _ => "no answer in time".to_owned(),
                     };
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(lease = self.name, error, "cannot read or write the lease of the leader election");
+                        tracing::warn!(
+                            lease = self.name,
+                            error,
+                            "cannot read or write the lease of the leader election"
+                        );
                     }
                 }
             }
@@ -225,11 +229,7 @@ mod tests {
     use super::*;
 
     fn held(holder: &str) -> LeaseSpec {
-        LeaseSpec {
-            holder_identity: Some(holder.to_owned()),
-            lease_duration_seconds: Some(15),
-            ..LeaseSpec::default()
-        }
+        LeaseSpec { holder_identity: Some(holder.to_owned()), lease_duration_seconds: Some(15), ..LeaseSpec::default() }
     }
 
     #[test]

@@ -27,7 +27,11 @@ impl Readiness {
     /// To be called before the first clone: a condition that is added to a shared list is lost, which the returned
     /// value makes impossible to overlook.
     #[must_use]
-    pub fn with(mut self, name: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Readiness {
+    pub fn with(
+        mut self,
+        name: &'static str,
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Readiness {
         let mut checks = Arc::try_unwrap(self.checks).unwrap_or_default();
         checks.push((name, Box::new(check)));
         self.checks = Arc::new(checks);
@@ -41,7 +45,8 @@ impl Readiness {
 
     /// What stands between this replica and its requests, one line each; empty when it is ready.
     pub fn reasons(&self) -> Vec<String> {
-        let draining = self.draining.load(Ordering::SeqCst).then(|| "shutdown: the program is shutting down".to_owned());
+        let draining =
+            self.draining.load(Ordering::SeqCst).then(|| "shutdown: the program is shutting down".to_owned());
         let failed = self.checks.iter().filter_map(|(name, check)| Some(format!("{name}: {}", check().err()?)));
         draining.into_iter().chain(failed).collect()
     }
@@ -55,11 +60,12 @@ mod tests {
     fn every_condition_that_does_not_hold_is_named_with_its_reason() {
         let loaded = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&loaded);
-        let readiness = Readiness::new()
-            .with("certificate", move || {
-                if seen.load(Ordering::SeqCst) { Ok(()) } else { Err("not loaded yet".to_owned()) }
-            })
-            .with("engine", || Ok(()));
+        let readiness =
+            Readiness::new()
+                .with("certificate", move || {
+                    if seen.load(Ordering::SeqCst) { Ok(()) } else { Err("not loaded yet".to_owned()) }
+                })
+                .with("engine", || Ok(()));
         assert_eq!(readiness.reasons(), ["certificate: not loaded yet"]);
         loaded.store(true, Ordering::SeqCst);
         assert!(readiness.reasons().is_empty());

@@ -29,7 +29,10 @@ pub async fn on_signal(readiness: Readiness, stop: CancellationToken, delay: Dur
         _ = interrupt.recv() => {}
         () = stop.cancelled() => return Ok(()),
     }
-    tracing::info!(delay_seconds = delay.as_secs_f64(), "shutting down: not ready from now on, serving on for the delay");
+    tracing::info!(
+        delay_seconds = delay.as_secs_f64(),
+        "shutting down: not ready from now on, serving on for the delay"
+    );
     readiness.drain();
     tokio::spawn(async move {
         tokio::select! {

@@ -217,7 +217,9 @@ pub fn trusted(bundle: &[u8], certified: &CertifiedKey, name: &str, now: SystemT
     let untrusted = |message: String| CertificateError::Untrusted { name: name.to_owned(), message };
     let mut roots = RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(bundle) {
-        roots.add(authority.map_err(|error| unreadable("ca.crt")(error))?).map_err(|error| untrusted(error.to_string()))?;
+        roots
+            .add(authority.map_err(|error| unreadable("ca.crt")(error))?)
+            .map_err(|error| untrusted(error.to_string()))?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider())
         .build()
@@ -265,11 +267,7 @@ fn chain(key: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, C
     if certificates.is_empty() { Err(CertificateError::Missing(key)) } else { Ok(certificates) }
 }
 
-fn fit(
-    key: &'static str,
-    chain: Vec<CertificateDer<'static>>,
-    pem: &str,
-) -> Result<CertifiedKey, CertificateError> {
+fn fit(key: &'static str, chain: Vec<CertificateDer<'static>>, pem: &str) -> Result<CertifiedKey, CertificateError> {
     let private = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| unreadable(key)(error))?;
     CertifiedKey::from_der(chain, private, &tls::provider())
         .map_err(|error| CertificateError::Mismatch { key, message: error.to_string() })
@@ -439,7 +437,8 @@ impl Keeper {
 
         let bundle = loaded.material.authorities.as_bytes();
         let trusts = |configuration: &ValidatingWebhookConfiguration, certified: &CertifiedKey| {
-            self.bundles(configuration).try_for_each(|bundle| trusted(bundle.unwrap_or_default(), certified, &name, now))
+            self.bundles(configuration)
+                .try_for_each(|bundle| trusted(bundle.unwrap_or_default(), certified, &name, now))
         };
         let trusted_before = trusts(&configuration, &loaded.certified).is_ok();
         let configuration = if self.bundles(&configuration).all(|found| found == Some(bundle)) {
@@ -610,7 +609,9 @@ mod tests {
         };
         assert!(with(|m, o| m.key = o.key).starts_with("`tls.key` does not fit its certificate"));
         assert!(with(|m, o| m.authority_key = o.authority_key).starts_with("`ca.key` does not fit its certificate"));
-        assert!(with(|m, o| (m.certificate, m.key) = (o.certificate, o.key)).starts_with("the certificate is not trusted"));
+        assert!(
+            with(|m, o| (m.certificate, m.key) = (o.certificate, o.key)).starts_with("the certificate is not trusted")
+        );
         assert!(with(|m, _| m.key = "no key".to_owned()).starts_with("`tls.key` cannot be read"));
         assert_eq!(with(|m, _| m.certificate = "text".to_owned()), "`tls.crt` is missing");
     }

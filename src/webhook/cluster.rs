@@ -66,10 +66,8 @@ pub trait Cluster: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<ServiceAccountFacts>, ReadError>> + Send;
 
     /// The labels of the Namespace now, `None` where there is none.
-    fn namespace(
-        &self,
-        name: &str,
-    ) -> impl Future<Output = Result<Option<BTreeMap<String, String>>, ReadError>> + Send;
+    fn namespace(&self, name: &str)
+    -> impl Future<Output = Result<Option<BTreeMap<String, String>>, ReadError>> + Send;
 
     /// All policies now, as JSON: the `EcrAccessPolicy` objects of a namespace, or without one every
     /// `ClusterEcrAccessPolicy`.

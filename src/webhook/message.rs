@@ -270,7 +270,9 @@ mod tests {
     fn a_body_that_is_no_review_is_told_what_it_is() {
         assert!(Request::parse(b"no json").unwrap_err().to_string().starts_with("the body is no AdmissionReview: "));
         assert_eq!(
-            error(&json!({"apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview", "request": {"uid": "u"}})),
+            error(
+                &json!({"apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview", "request": {"uid": "u"}})
+            ),
             "the body is no AdmissionReview of admission.k8s.io/v1: it has apiVersion `admission.k8s.io/v1beta1` and kind \
              `AdmissionReview`"
         );

@@ -43,7 +43,8 @@ pub fn review(request: &Request) -> Answer {
         return refuse(request, causes);
     }
     let mut answer = nothing("Valid");
-    answer.warnings = given("managedPolicyArn").filter_map(|(field, arn)| unknown_managed(&field, arn.as_str()?)).collect();
+    answer.warnings =
+        given("managedPolicyArn").filter_map(|(field, arn)| unknown_managed(&field, arn.as_str()?)).collect();
     if !answer.warnings.is_empty() {
         answer.outcome = Outcome::new("Allow", "Warned", "UnknownManagedPolicy");
     }
@@ -151,7 +152,11 @@ mod tests {
 
     #[test]
     fn a_malformed_document_is_refused_with_its_path() {
-        let answer = ask("CREATE", object(json!([{"name": "a", "document": good()}, {"name": "b", "document": bad()}])), Value::Null);
+        let answer = ask(
+            "CREATE",
+            object(json!([{"name": "a", "document": good()}, {"name": "b", "document": bad()}])),
+            Value::Null,
+        );
         assert_eq!(causes(&answer), ["spec.puller.serviceAccount.identity.policies[1].document"]);
         let refusal = answer.refusal.unwrap();
         let expected = "spec.puller.serviceAccount.identity.policies[1].document: $.Statement[0].Effect: ";

@@ -121,7 +121,13 @@ impl<C: Cluster> Reviewer<C> {
         answer(uid, &report)
     }
 
-    async fn forecast(self: &Arc<Self>, knowledge: &Knowledge, subject: &Arc<Subject>, at: Timestamp, work: &Work) -> Report {
+    async fn forecast(
+        self: &Arc<Self>,
+        knowledge: &Knowledge,
+        subject: &Arc<Subject>,
+        at: Timestamp,
+        work: &Work,
+    ) -> Report {
         let (reviewer, inventory, subject) = (Arc::clone(self), knowledge.inventory.clone(), Arc::clone(subject));
         work.run(move || forecast(&inventory, &subject, at, &reviewer.options)).await
     }
@@ -225,7 +231,10 @@ impl Question {
         let mut subject = match Subject::from_pod(&request.object) {
             Ok(subject) => subject,
             Err(error) => {
-                return Question::Unreadable(format!("pod {}/{} cannot be read: {error}", request.namespace, request.name));
+                return Question::Unreadable(format!(
+                    "pod {}/{} cannot be read: {error}",
+                    request.namespace, request.name
+                ));
             }
         };
         if subject.mirror {
@@ -290,7 +299,9 @@ impl Knowledge {
             gaps.insert(Fresh::ServiceAccount);
         }
         // Only cluster policies look at the labels of a namespace.
-        if inventory.namespace(&subject.namespace).is_none() && kinds.any(|kind| kind == PolicyKind::ClusterEcrAccessPolicy) {
+        if inventory.namespace(&subject.namespace).is_none()
+            && kinds.any(|kind| kind == PolicyKind::ClusterEcrAccessPolicy)
+        {
             gaps.insert(Fresh::Namespace);
         }
         gaps
@@ -392,7 +403,11 @@ fn answer(uid: &str, report: &Report) -> Answer {
                 kind: "pods".to_owned(),
                 name: report.name.clone(),
                 causes: causes
-                    .map(|cause| FieldCause { reason: "FieldValueForbidden", message: cause.message, field: cause.field })
+                    .map(|cause| FieldCause {
+                        reason: "FieldValueForbidden",
+                        message: cause.message,
+                        field: cause.field,
+                    })
                     .collect(),
             });
         }

@@ -136,7 +136,11 @@ impl<C: Cluster> Server<C> {
             Err(_) => {
                 tracing::warn!(%webhook, uid, "a review did not end within its deadline");
                 let seconds = self.limits.deadline.as_secs_f64();
-                Answer::unknown(&uid, "Deadline", format!("ecr-access: Unknown: the review did not end within {seconds} s"))
+                Answer::unknown(
+                    &uid,
+                    "Deadline",
+                    format!("ecr-access: Unknown: the review did not end within {seconds} s"),
+                )
             }
         };
         // What was shared out is held until here, and by work that nobody waits for any more until that is done.

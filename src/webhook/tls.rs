@@ -36,8 +36,9 @@ const CONNECTIONS: usize = 1024;
 /// Windows of HTTP/2: an AdmissionReview of several megabytes should not wait for a round trip per 64 KiB.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-/// How long open requests get to finish after the end was announced. Longer than any deadline of a review.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long open requests get to finish after the end was announced: longer than any review may take. Whoever is on a
+/// connection and does not answer at all is not waited for any longer.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// The certificate being served; empty at first.
 #[derive(Debug, Default)]
@@ -116,7 +117,8 @@ pub async fn serve(
             count(&metrics, "shed");
             continue;
         };
-        let (acceptor, router, metrics, watcher) = (acceptor.clone(), router.clone(), metrics.clone(), graceful.watcher());
+        let (acceptor, router, metrics, watcher) =
+            (acceptor.clone(), router.clone(), metrics.clone(), graceful.watcher());
         tasks.spawn(async move {
             let outcome = match tokio::time::timeout(HANDSHAKE, handshake(acceptor, stream)).await {
                 Ok(Ok(stream)) => {

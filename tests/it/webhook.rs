@@ -1,1 +1,712 @@
+//! The webhook from bytes to bytes: the reviews in `tests/data/reviews` through the router, the fresh reads before a
+//! rejection, the limits, and TLS over a real socket. What an API server does with it is shown by `tests/cluster`.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use ecr_access::forecast::Options;
+use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_access::runtime::metrics::Metrics;
+use ecr_access::webhook::certificates::{Loaded, Material};
+use ecr_access::webhook::cluster::{Cluster, ReadError};
+use ecr_access::webhook::review::Reviewer;
+use ecr_access::webhook::server::{Limits, router};
+use ecr_access::webhook::tls::{self, Serving};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+const PODS: &str = "/validate/pods";
+const POLICIES: &str = "/validate/policies";
+const ROLE: &str = "arn:aws:iam::111122223333:role/pull";
+
+// ---- the cluster that is asked ----
+
+/// What memory and the API server know, each for itself.
+#[derive(Clone, Default)]
+struct Objects {
+    policies: Vec<Value>,
+    accounts: Vec<Value>,
+    namespaces: Vec<(String, BTreeMap<String, String>)>,
+}
+
+impl Objects {
+    fn inventory(&self) -> Inventory {
+        let mut inventory = Inventory::default();
+        for policy in &self.policies {
+            inventory.put_policy(PolicyObject::from_json(policy.clone()).unwrap());
+        }
+        for account in &self.accounts {
+            inventory.put_service_account(ServiceAccountFacts::from_json(account).unwrap());
+        }
+        for (name, labels) in &self.namespaces {
+            inventory.put_namespace(name.clone(), labels.clone());
+        }
+        inventory
+    }
+}
+
+/// How the API server behaves.
+#[derive(Clone, Default)]
+enum Mood {
+    #[default]
+    Answers,
+    Fails,
+    /// Answers no read before it is told to.
+    Waits(Arc<Notify>),
+    /// Panics when memory is looked at.
+    Panics,
+    /// Knows nothing yet.
+    NotSynced,
+}
+
+/// A cluster of two sets of objects: one in memory, one to be read. It notes what is read.
+#[derive(Clone, Default)]
+struct FakeCluster {
+    memory: Objects,
+    api_server: Objects,
+    mood: Mood,
+    reads: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeCluster {
+    fn new(memory: Objects, api_server: Objects) -> FakeCluster {
+        FakeCluster { memory, api_server, ..FakeCluster::default() }
+    }
+
+    /// Memory is up to date.
+    fn synced(objects: Objects) -> FakeCluster {
+        FakeCluster::new(objects.clone(), objects)
+    }
+
+    fn reads(&self) -> Vec<String> {
+        let mut reads = self.reads.lock().unwrap().clone();
+        reads.sort();
+        reads
+    }
+
+    async fn read(&self, what: String) -> Result<(), ReadError> {
+        self.reads.lock().unwrap().push(what.clone());
+        match &self.mood {
+            Mood::Fails => Err(ReadError::Failed { what, message: "it is on fire".to_owned() }),
+            Mood::Waits(told) => {
+                told.notified().await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Cluster for FakeCluster {
+    fn snapshot(&self) -> Option<Arc<Inventory>> {
+        match self.mood {
+            Mood::Panics => panic!("a bug for the test"),
+            Mood::NotSynced => None,
+            _ => Some(Arc::new(self.memory.inventory())),
+        }
+    }
+
+    async fn service_account(&self, namespace: &str, name: &str) -> Result<Option<ServiceAccountFacts>, ReadError> {
+        self.read(format!("service account {namespace}/{name}")).await?;
+        Ok(self.api_server.inventory().service_account(namespace, name).map(|facts| (**facts).clone()))
+    }
+
+    async fn namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ReadError> {
+        self.read(format!("namespace {name}")).await?;
+        Ok(self.api_server.inventory().namespace(name).cloned())
+    }
+
+    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {
+        self.read(format!("policies of {}", namespace.unwrap_or("the cluster"))).await?;
+        let of = |policy: &&Value| policy["metadata"].get("namespace").and_then(Value::as_str) == namespace;
+        Ok(self.api_server.policies.iter().filter(of).cloned().collect())
+    }
+}
+
+fn account(name: &str, version: &str, role: Option<&str>) -> Value {
+    let annotations = role.map_or(json!({}), |role| json!({"eks.amazonaws.com/ecr-role-arn": role}));
+    json!({"metadata": {
+        "namespace": "payments", "name": name, "resourceVersion": version, "annotations": annotations}})
+}
+
+/// A policy object whose roles may pull `repositories`; without a namespace of the cluster kind.
+fn policy(namespace: Option<&str>, name: &str, version: &str, repositories: &str, more: Value) -> Value {
+    let document = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
+        {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+            "Resource": format!("arn:aws:ecr:us-east-1:111122223333:repository/{repositories}")}]});
+    let identity = json!({"policies": [{"name": "pull", "document": document}]});
+    let mut spec = json!({"puller": {"serviceAccount": {"roles": [
+        {"arn": ROLE, "identity": identity}, {"arn": format!("{ROLE}-more"), "identity": {"policies": [
+            {"name": "all", "managedPolicyArn": "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"}]}}]}}});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let kind = if namespace.is_some() { "EcrAccessPolicy" } else { "ClusterEcrAccessPolicy" };
+    let mut metadata = json!({"name": name, "resourceVersion": version, "creationTimestamp": "2026-11-01T00:00:00Z"});
+    if let Some(namespace) = namespace {
+        metadata["namespace"] = json!(namespace);
+    }
+    json!({"apiVersion": "ecraccess.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+}
+
+/// In namespace `payments`, the role of `api` may pull `team/*`; `plain` has no role.
+fn payments() -> Objects {
+    Objects {
+        policies: vec![policy(Some("payments"), "pull", "1", "team/*", json!({}))],
+        accounts: vec![account("api", "2", Some(ROLE)), account("plain", "3", None)],
+        namespaces: vec![("payments".to_owned(), BTreeMap::new())],
+    }
+}
+
+// ---- asking ----
+
+struct Asked {
+    status: StatusCode,
+    content_type: String,
+    text: String,
+}
+
+impl Asked {
+    fn response(&self) -> Value {
+        assert_eq!((self.status, self.content_type.as_str()), (StatusCode::OK, "application/json"), "{}", self.text);
+        let review: Value = serde_json::from_str(&self.text).unwrap();
+        assert_eq!(
+            (&review["apiVersion"], &review["kind"]),
+            (&json!("admission.k8s.io/v1"), &json!("AdmissionReview"))
+        );
+        review["response"].clone()
+    }
+}
+
+fn app(cluster: &FakeCluster, limits: Limits) -> (Router, Metrics) {
+    let metrics = Metrics::new();
+    let options = Options { operator_namespace: Some("ecr-access-system".to_owned()), ..Options::default() };
+    (router(Reviewer::new(cluster.clone(), options, metrics.clone()), limits, metrics.clone()), metrics)
+}
+
+async fn send(app: &Router, path: &str, body: impl Into<Body>) -> Asked {
+    let mut request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    let body = body.into();
+    if let Some(length) = axum::body::HttpBody::size_hint(&body).exact() {
+        request = request.header(header::CONTENT_LENGTH, length);
+    }
+    let response = app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+    let content_type = response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    Asked { status, content_type: content_type.unwrap_or_default(), text: String::from_utf8(bytes.to_vec()).unwrap() }
+}
+
+fn review(name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/data/reviews/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+async fn ask(cluster: &FakeCluster, name: &str) -> Value {
+    send(&app(cluster, Limits::default()).0, PODS, review(name)).await.response()
+}
+
+fn allowed(response: &Value) -> bool {
+    response["allowed"].as_bool().unwrap()
+}
+
+fn warnings(response: &Value) -> Vec<String> {
+    response.get("warnings").map(|list| serde_json::from_value(list.clone()).unwrap()).unwrap_or_default()
+}
+
+fn annotation<'a>(response: &'a Value, key: &str) -> &'a str {
+    response["auditAnnotations"][key].as_str().unwrap_or_default()
+}
+
+// ---- verdicts ----
+
+#[tokio::test]
+async fn every_review_gets_its_verdict_and_its_uid() {
+    // review, uid, allowed, warnings, verdict, reason
+    let expected = [
+        ("allow", "allow-1", true, 0, "Allow", "Allowed"),
+        ("deny", "deny-1", false, 0, "Deny", "ActionDenied"),
+        ("deny-dry-run", "dry-1", false, 0, "Deny", "ActionDenied"),
+        ("unknown", "unknown-1", true, 1, "Unknown", "NoRole"),
+        ("not-selected", "not-selected-1", true, 0, "NotSelected", "NotSelected"),
+        ("no-ecr-image", "no-ecr-1", true, 0, "Allow", "NotEcr"),
+        ("generate-name", "generated-1", false, 0, "Deny", "ActionDenied"),
+        ("update-unchanged", "update-1", true, 0, "Allow", "Unchanged"),
+        ("update-new-image", "update-2", false, 0, "Deny", "ActionDenied"),
+        ("ephemeral-allowed", "ephemeral-1", true, 0, "Allow", "Allowed"),
+        ("ephemeral-denied", "ephemeral-2", false, 0, "Deny", "ActionDenied"),
+        ("terminating", "terminating-1", true, 0, "NotSelected", "Terminating"),
+        ("mirror", "mirror-1", true, 0, "NotSelected", "Excluded"),
+        ("kube-system", "kube-system-1", true, 0, "NotSelected", "Excluded"),
+        ("own-namespace", "own-1", true, 0, "NotSelected", "Excluded"),
+        ("delete", "delete-1", true, 0, "NotSelected", "NotApplicable"),
+        ("other-kind", "other-1", true, 0, "NotSelected", "NotApplicable"),
+        ("unreadable", "unreadable-1", true, 1, "Unknown", "Unreadable"),
+    ];
+    let mut objects = payments();
+    // Policies that would deny in the namespaces that are left alone.
+    for namespace in ["kube-system", "ecr-access-system"] {
+        objects.policies.push(policy(Some(namespace), "pull", "1", "team/*", json!({})));
+    }
+    let cluster = FakeCluster::synced(objects);
+    for (name, uid, admitted, warned, verdict, reason) in expected {
+        let response = ask(&cluster, name).await;
+        assert_eq!(response["uid"], json!(uid), "{name}: {response:#}");
+        assert_eq!(allowed(&response), admitted, "{name}: {response:#}");
+        assert_eq!(warnings(&response).len(), warned, "{name}: {response:#}");
+        assert_eq!(annotation(&response, "verdict"), verdict, "{name}: {response:#}");
+        assert_eq!(annotation(&response, "reason"), reason, "{name}: {response:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_forbidden_with_a_cause_per_container() {
+    let response = ask(&FakeCluster::synced(payments()), "deny").await;
+    let status = &response["status"];
+    assert_eq!((&status["code"], &status["reason"]), (&json!(403), &json!("Forbidden")));
+    let causes = status["details"]["causes"].as_array().unwrap();
+    let fields: Vec<&str> = causes.iter().map(|cause| cause["field"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["spec.containers[1].image"], "{status:#}");
+    let message = status["message"].as_str().unwrap();
+    for part in ["c1", "ecr:BatchGetImage", "repository/other/app", ROLE] {
+        assert!(message.contains(part), "`{part}` is not in {message}");
+    }
+    assert!(message.len() <= 900, "{}", message.len());
+    assert_eq!(annotation(&response, "policy"), "EcrAccessPolicy/payments/pull");
+}
+
+#[tokio::test]
+async fn the_images_that_run_already_are_no_cause() {
+    let cluster = FakeCluster::synced(payments());
+    for (name, field) in
+        [("update-new-image", "spec.containers[1].image"), ("ephemeral-denied", "spec.ephemeralContainers[0].image")]
+    {
+        let response = ask(&cluster, name).await;
+        let causes = response["status"]["details"]["causes"].as_array().unwrap();
+        assert_eq!(causes.iter().map(|cause| &cause["field"]).collect::<Vec<_>>(), [&json!(field)], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_without_a_name_is_called_by_its_prefix() {
+    let response = ask(&FakeCluster::synced(payments()), "generate-name").await;
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.contains("payments/web-7d4b9c6f5-"), "{message}");
+}
+
+#[tokio::test]
+async fn the_same_review_gives_the_same_bytes() {
+    let app = app(&FakeCluster::synced(payments()), Limits::default()).0;
+    let first = send(&app, PODS, review("deny")).await.text;
+    for _ in 0..5 {
+        assert_eq!(send(&app, PODS, review("deny")).await.text, first);
+    }
+}
+
+#[tokio::test]
+async fn before_everything_is_known_pods_are_admitted_with_a_word() {
+    let cluster = FakeCluster { mood: Mood::NotSynced, ..FakeCluster::synced(payments()) };
+    let response = ask(&cluster, "deny").await;
+    assert!(allowed(&response));
+    assert_eq!(annotation(&response, "reason"), "NotSynced");
+    assert!(warnings(&response)[0].contains("pod payments/api-0 is admitted unjudged"), "{response:#}");
+}
+
+// ---- fresh reads ----
+
+#[tokio::test]
+async fn an_admitted_pod_costs_no_read_and_a_refused_one_two() {
+    let cluster = FakeCluster::synced(payments());
+    for name in ["allow", "unknown", "no-ecr-image", "update-unchanged"] {
+        ask(&cluster, name).await;
+        assert_eq!(cluster.reads(), Vec::<String>::new(), "{name}");
+    }
+    ask(&cluster, "deny").await;
+    assert_eq!(cluster.reads(), ["policies of payments", "service account payments/api"]);
+}
+
+#[tokio::test]
+async fn whatever_came_with_the_pod_in_one_apply_counts() {
+    let with = |change: &dyn Fn(&mut Objects)| {
+        let mut api_server = payments();
+        change(&mut api_server);
+        FakeCluster::new(payments(), api_server)
+    };
+    let everything = |version: &str| policy(Some("payments"), "pull", version, "*", json!({}));
+    let cases: [(&str, FakeCluster, &str); 6] = [
+        ("the policy was fixed", with(&|objects| objects.policies = vec![everything("9")]), "Allow"),
+        ("the policy was deleted", with(&|objects| objects.policies.clear()), "NotSelected"),
+        (
+            "the service account was mapped to another role",
+            with(&|objects| objects.accounts = vec![account("api", "9", Some(&format!("{ROLE}-more")))]),
+            "Allow",
+        ),
+        (
+            "a more specific policy was created",
+            with(&|objects| {
+                let names = json!({"serviceAccounts": {"names": ["api"]}});
+                objects.policies.push(policy(Some("payments"), "special", "9", "*", names));
+            }),
+            "Allow",
+        ),
+        (
+            "the policy was deleted and created again under another name",
+            with(&|objects| objects.policies = vec![policy(Some("payments"), "renamed", "9", "*", json!({}))]),
+            "Allow",
+        ),
+        (
+            "the policy was taken the teeth out of",
+            with(&|objects| {
+                let more = json!({"onDeny": "Warn", "onUnknown": "Audit"});
+                objects.policies = vec![policy(Some("payments"), "pull", "9", "team/*", more)];
+            }),
+            "Deny",
+        ),
+    ];
+    for (what, cluster, verdict) in cases {
+        let (app, metrics) = app(&cluster, Limits::default());
+        let response = send(&app, PODS, review("deny")).await.response();
+        assert!(allowed(&response), "{what}: {response:#}");
+        assert_eq!(annotation(&response, "verdict"), verdict, "{what}: {response:#}");
+        assert!(metrics.text().unwrap().contains("ecr_access_confirmations_total{outcome=\"changed\"} 1"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_fixes_nothing_refuses_with_the_words_of_now() {
+    let mut api_server = payments();
+    api_server.policies = vec![policy(Some("payments"), "pull", "9", "third/*", json!({}))];
+    let response = ask(&FakeCluster::new(payments(), api_server), "deny").await;
+    assert!(!allowed(&response));
+    // `team/app` was allowed by what memory knows.
+    assert_eq!(response["status"]["details"]["causes"].as_array().unwrap().len(), 2, "{response:#}");
+}
+
+#[tokio::test]
+async fn a_service_account_and_a_namespace_that_memory_has_not_seen_are_read() {
+    let selecting = |tier: &str| {
+        let selector = json!({"namespaceSelector": {"matchLabels": {"tier": tier}}});
+        let mut objects = payments();
+        objects.policies = vec![policy(None, "everywhere", "1", "team/*", selector)];
+        objects.namespaces = vec![("payments".to_owned(), BTreeMap::from([("tier".to_owned(), "gold".to_owned())]))];
+        objects
+    };
+    for (tier, name, verdict) in [
+        ("gold", "allow", "Allow"),
+        ("gold", "deny", "Deny"),
+        ("gold", "unknown", "Unknown"),
+        ("lead", "deny", "NotSelected"),
+    ] {
+        let api_server = selecting(tier);
+        let memory = Objects { accounts: vec![], namespaces: vec![], ..api_server.clone() };
+        let cluster = FakeCluster::new(memory, api_server);
+        let response = ask(&cluster, name).await;
+        assert_eq!(annotation(&response, "verdict"), verdict, "{tier} {name}: {response:#}");
+        let mut reads = cluster.reads();
+        reads.dedup();
+        assert_eq!(reads, cluster.reads(), "read more than once");
+        assert!(reads.contains(&"namespace payments".to_owned()), "{reads:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_gap_is_not_filled_where_no_policy_asks() {
+    let cluster = FakeCluster::default();
+    assert!(allowed(&ask(&cluster, "deny").await));
+    assert!(cluster.reads().is_empty());
+}
+
+#[tokio::test]
+async fn a_cluster_policy_that_takes_over_is_read_fresh_too() {
+    // Memory: the namespace's policy denies, and so does the cluster's. In truth the namespace's is gone and the
+    // cluster's has been fixed.
+    let mut memory = payments();
+    memory.policies.push(policy(None, "everywhere", "1", "team/*", json!({})));
+    let mut api_server = payments();
+    api_server.policies = vec![policy(None, "everywhere", "9", "*", json!({}))];
+    let cluster = FakeCluster::new(memory.clone(), api_server.clone());
+    let response = ask(&cluster, "deny").await;
+    assert_eq!(annotation(&response, "verdict"), "Allow", "{response:#}");
+    assert_eq!(cluster.reads().len(), 4);
+    // And where it has not been fixed, the refusal is its.
+    api_server.policies = vec![policy(None, "everywhere", "1", "team/*", json!({}))];
+    let response = ask(&FakeCluster::new(memory, api_server), "deny").await;
+    assert!(!allowed(&response));
+    assert_eq!(annotation(&response, "policy"), "ClusterEcrAccessPolicy/everywhere");
+}
+
+#[tokio::test]
+async fn what_cannot_be_confirmed_is_not_refused() {
+    let cluster = FakeCluster { mood: Mood::Fails, ..FakeCluster::synced(payments()) };
+    let (app, metrics) = app(&cluster, Limits::default());
+    let response = send(&app, PODS, review("deny")).await.response();
+    assert!(allowed(&response));
+    assert_eq!((annotation(&response, "verdict"), annotation(&response, "reason")), ("Unknown", "NotConfirmed"));
+    let warning = warnings(&response).concat();
+    assert!(warning.contains("pod payments/api-0 would be refused") && warning.contains("it is on fire"), "{warning}");
+    assert!(metrics.text().unwrap().contains("ecr_access_confirmations_total{outcome=\"failed\"} 1"));
+}
+
+// ---- policies ----
+
+#[tokio::test]
+async fn a_malformed_document_is_refused_when_it_is_applied() {
+    let (app, _) = app(&FakeCluster::synced(payments()), Limits::default());
+    let send = async |name: &str| send(&app, POLICIES, review(name)).await.response();
+    assert!(allowed(&send("policy-good").await));
+    let refused = send("policy-malformed").await;
+    assert!(!allowed(&refused));
+    assert_eq!((&refused["uid"], &refused["status"]["code"]), (&json!("policy-2"), &json!(422)));
+    let message = refused["status"]["message"].as_str().unwrap();
+    let path = "spec.puller.serviceAccount.identity.policies[0].document: $.Statement[0].Effect: ";
+    assert!(message.starts_with(path), "{message}");
+    assert!(allowed(&send("policy-malformed-labelled").await));
+}
+
+// ---- limits ----
+
+#[tokio::test]
+async fn what_is_no_review_is_a_bad_request_in_plain_words() {
+    let (app, metrics) = app(&FakeCluster::synced(payments()), Limits::default());
+    let asked = send(&app, PODS, review("no-review")).await;
+    assert_eq!(asked.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        asked.text,
+        "ecr-access: the body is no AdmissionReview of admission.k8s.io/v1: it has apiVersion `v1` and kind `Pod`\n"
+    );
+    assert_eq!(send(&app, PODS, "").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(send(&app, "/validate/others", "{}").await.status, StatusCode::NOT_FOUND);
+    let get = Request::builder().method(Method::GET).uri(PODS).body(Body::empty()).unwrap();
+    assert_eq!(app.oneshot(get).await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert!(metrics.text().unwrap().contains("ecr_access_requests_refused_total{outcome=\"malformed\"} 2"));
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_with_and_without_a_length() {
+    let limits = Limits { body: 4096, ..Limits::default() };
+    let (app, metrics) = app(&FakeCluster::synced(payments()), limits);
+    assert_eq!(send(&app, PODS, vec![b' '; 4097]).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let chunks = |n: usize| {
+        Body::from_stream(futures::stream::iter((0..n).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 1024])))))
+    };
+    assert_eq!(send(&app, PODS, chunks(5)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    // As long as allowed: read, and found to be no JSON.
+    assert_eq!(send(&app, PODS, chunks(4)).await.status, StatusCode::BAD_REQUEST);
+    let text = metrics.text().unwrap();
+    assert!(text.contains("ecr_access_requests_refused_total{outcome=\"too_large\"} 2"), "{text}");
+    assert!(text.contains("ecr_access_request_bytes_in_flight 0"), "{text}");
+}
+
+#[tokio::test]
+async fn a_big_pod_is_judged_like_a_small_one() {
+    let mut big: Value = serde_json::from_slice(&review("deny")).unwrap();
+    big["request"]["object"]["metadata"]["annotations"] = json!({"padding": "\u{1}".repeat(3 << 20)});
+    let (app, _) = app(&FakeCluster::synced(payments()), Limits::default());
+    let body = big.to_string();
+    assert!(body.len() > 17 << 20);
+    let response = send(&app, PODS, body).await.response();
+    assert!(!allowed(&response));
+    assert_eq!(annotation(&response, "verdict"), "Deny");
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_with_the_reviews_uid() {
+    let cluster = FakeCluster { mood: Mood::Panics, ..FakeCluster::synced(payments()) };
+    let (app, metrics) = app(&cluster, Limits::default());
+    let response = send(&app, PODS, review("deny")).await.response();
+    assert_eq!(response["uid"], json!("deny-1"));
+    assert!(allowed(&response));
+    assert!(warnings(&response)[0].contains("an internal error stopped the review"), "{response:#}");
+    let text = metrics.text().unwrap();
+    assert!(text.contains(r#"verdict="Unknown",admission="Warned",reason="Panic"} 1"#), "{text}");
+    assert!(text.contains("ecr_access_reviews_in_flight 0"), "{text}");
+}
+
+#[tokio::test]
+async fn our_own_deadline_comes_first_and_speaks() {
+    let cluster = FakeCluster { mood: Mood::Waits(Arc::default()), ..FakeCluster::synced(payments()) };
+    let limits = Limits { deadline: Duration::from_millis(100), ..Limits::default() };
+    let started = Instant::now();
+    let response = send(&app(&cluster, limits).0, PODS, review("deny")).await.response();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert_eq!(response["uid"], json!("deny-1"));
+    assert!(allowed(&response));
+    assert_eq!(annotation(&response, "reason"), "Deadline");
+    assert_eq!(warnings(&response), ["ecr-access: Unknown: the review did not end within 0.1 s"]);
+}
+
+#[tokio::test]
+async fn an_api_server_that_does_not_answer_is_given_up_on_before_the_deadline() {
+    let cluster = FakeCluster { mood: Mood::Waits(Arc::default()), ..FakeCluster::synced(payments()) };
+    let response = ask(&cluster, "deny").await;
+    assert!(allowed(&response));
+    assert_eq!(annotation(&response, "reason"), "NotConfirmed");
+    assert!(warnings(&response)[0].contains("the API server did not answer within 1 s"), "{response:#}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_given_up_on() {
+    let limits = Limits { deadline: Duration::from_millis(100), ..Limits::default() };
+    let (app, metrics) = app(&FakeCluster::synced(payments()), limits);
+    let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    assert_eq!(send(&app, PODS, never).await.status, StatusCode::REQUEST_TIMEOUT);
+    assert!(metrics.text().unwrap().contains("ecr_access_requests_refused_total{outcome=\"slow\"} 1"));
+}
+
+#[tokio::test]
+async fn bodies_together_stay_within_their_budget() {
+    let told = Arc::new(Notify::new());
+    let cluster = FakeCluster { mood: Mood::Waits(told.clone()), ..FakeCluster::synced(payments()) };
+    let size = review("deny").len();
+    // One fits, two do not.
+    let limits =
+        Limits { body: size, bodies: size + size / 2, patience: Duration::from_millis(50), ..Limits::default() };
+    let (app, metrics) = app(&cluster, limits);
+    let first = tokio::spawn({
+        let app = app.clone();
+        async move { send(&app, PODS, review("deny")).await }
+    });
+    // The first is in its fresh reads.
+    while cluster.reads().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(send(&app, PODS, review("deny")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(metrics.text().unwrap().contains("ecr_access_requests_refused_total{outcome=\"overloaded\"} 1"));
+    told.notify_waiters();
+    assert!(!allowed(&first.await.unwrap().response()));
+    assert!(metrics.text().unwrap().contains("ecr_access_request_bytes_in_flight 0"));
+    // And then there is room again.
+    let third = tokio::spawn({
+        let app = app.clone();
+        async move { send(&app, PODS, review("allow")).await }
+    });
+    assert!(allowed(&third.await.unwrap().response()));
+}
+
+// ---- TLS ----
+
+const NAME: &str = "ecr-access.ecr-access-system.svc";
+
+fn certificate() -> Loaded {
+    Material::new(NAME, SystemTime::now(), None).unwrap().load(NAME, SystemTime::now()).unwrap()
+}
+
+struct Running {
+    address: std::net::SocketAddr,
+    serving: Arc<Serving>,
+    metrics: Metrics,
+    stop: CancellationToken,
+    server: tokio::task::JoinHandle<()>,
+}
+
+async fn running(cluster: &FakeCluster) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, serving, stop) = (listener.local_addr().unwrap(), Serving::new(), CancellationToken::new());
+    let (app, metrics) = app(cluster, Limits::default());
+    let config = tls::server_config(serving.clone()).unwrap();
+    let server = tokio::spawn(tls::serve(listener, config, app, metrics.clone(), stop.clone()));
+    Running { address, serving, metrics, stop, server }
+}
+
+type Tls = tokio_rustls::client::TlsStream<TcpStream>;
+
+async fn connect(running: &Running, trusting: &Loaded, alpn: &[u8]) -> std::io::Result<Tls> {
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(trusting.material.authorities.as_bytes()) {
+        roots.add(authority.unwrap()).unwrap();
+    }
+    let builder = rustls::ClientConfig::builder_with_provider(tls::provider());
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let stream = TcpStream::connect(running.address).await?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    connector.connect(ServerName::try_from(NAME).unwrap(), stream).await
+}
+
+fn post(version: hyper::Version, name: &str) -> Request<Full<Bytes>> {
+    let uri = if version == hyper::Version::HTTP_2 { format!("https://{NAME}{PODS}") } else { PODS.to_owned() };
+    Request::post(uri).header(header::HOST, NAME).body(Full::new(Bytes::from(review(name)))).unwrap()
+}
+
+async fn uid_of(response: hyper::Response<hyper::body::Incoming>) -> String {
+    assert_eq!(response.status(), StatusCode::OK);
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let review: Value = serde_json::from_slice(&bytes).unwrap();
+    review["response"]["uid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_certificate_is_exchanged_while_connections_are_open() {
+    let running = running(&FakeCluster::synced(payments())).await;
+    let (old, new) = (certificate(), certificate());
+    assert!(connect(&running, &old, b"h2").await.is_err(), "there is no certificate yet");
+    running.serving.swap(old.certified.clone());
+
+    let stream = connect(&running, &old, b"h2").await.unwrap();
+    let (mut h2, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let stream = connect(&running, &old, b"http/1.1").await.unwrap();
+    let (mut h1, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..2 {
+        let response = h2.send_request(post(hyper::Version::HTTP_2, "allow")).await.unwrap();
+        assert_eq!(response.version(), hyper::Version::HTTP_2);
+        assert_eq!(uid_of(response).await, "allow-1");
+        let response = h1.send_request(post(hyper::Version::HTTP_11, "deny")).await.unwrap();
+        assert_eq!(response.version(), hyper::Version::HTTP_11);
+        assert_eq!(uid_of(response).await, "deny-1");
+        // The second time round over the same connections.
+        running.serving.swap(new.certified.clone());
+    }
+    let error = connect(&running, &old, b"h2").await.unwrap_err();
+    assert!(error.to_string().contains("invalid peer certificate"), "{error}");
+    assert!(connect(&running, &new, b"h2").await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_in_flight_at_the_end_is_answered() {
+    let told = Arc::new(Notify::new());
+    let cluster = FakeCluster { mood: Mood::Waits(told.clone()), ..FakeCluster::synced(payments()) };
+    let running = running(&cluster).await;
+    let certificate = certificate();
+    running.serving.swap(certificate.certified.clone());
+    // Idle connections must not hold up the end, whether they were ever used or not.
+    let silent = connect(&running, &certificate, b"http/1.1").await.unwrap();
+    let stream = connect(&running, &certificate, b"h2").await.unwrap();
+    let (idle, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let stream = connect(&running, &certificate, b"h2").await.unwrap();
+    let (mut h2, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let answer = tokio::spawn(h2.send_request(post(hyper::Version::HTTP_2, "deny")));
+    while cluster.reads().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    running.stop.cancel();
+    tokio::task::yield_now().await;
+    assert!(!running.server.is_finished());
+    told.notify_waiters();
+    assert_eq!(uid_of(answer.await.unwrap().unwrap()).await, "deny-1");
+    tokio::time::timeout(Duration::from_secs(3), running.server).await.expect("the server ends").unwrap();
+    drop((silent, idle));
+    assert!(TcpStream::connect(running.address).await.is_err(), "nobody listens any more");
+    let text = running.metrics.text().unwrap();
+    assert!(text.contains("ecr_access_tls_connections_total{outcome=\"accepted\"} 3"), "{text}");
+}

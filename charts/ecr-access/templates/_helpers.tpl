@@ -91,3 +91,32 @@ service:
   path: {{ index . 1 }}
   port: 443
 {{- end }}
+
+{{/* Refuses what values.schema.json cannot say, or could say only without a reason. Renders nothing. */}}
+{{- define "ecr-access.validate" -}}
+{{- range .Values.extraArgs }}
+{{- if regexMatch "^--(namespace|pod-name|webhook-address|admin-address|certificate-secret|webhook-configuration|service-name|lease|max-action|shutdown-delay|log-format|log-level)(=|$)" . }}
+{{- fail (printf "extraArgs: `%s` is set by the chart itself; use the value that it has for this" .) }}
+{{- end }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if has .name (list "POD_NAME" "POD_NAMESPACE") }}
+{{- fail (printf "extraEnv: `%s` is set by the chart itself, from the pod" .name) }}
+{{- end }}
+{{- end }}
+{{- if eq (int .Values.webhook.port) (int .Values.adminPort) }}
+{{- fail (printf "webhook.port and adminPort are both %d: they must differ" (int .Values.adminPort)) }}
+{{- end }}
+{{- if lt (int .Values.terminationGracePeriodSeconds) (add (int .Values.shutdownDelaySeconds) 20 | int) }}
+{{- fail (printf "terminationGracePeriodSeconds is %d: with shutdownDelaySeconds %d it must be at least %d, or pods are killed while they answer" (int .Values.terminationGracePeriodSeconds) (int .Values.shutdownDelaySeconds) (add (int .Values.shutdownDelaySeconds) 20 | int)) }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled (not .Values.metrics.service.enabled) }}
+{{- fail "serviceMonitor.enabled needs metrics.service.enabled: a ServiceMonitor scrapes through that Service" }}
+{{- end }}
+{{- $budget := .Values.podDisruptionBudget }}
+{{- if and $budget.enabled (gt (int .Values.replicaCount) 1) (kindIs "invalid" $budget.maxUnavailable) (not (kindIs "string" $budget.minAvailable)) }}
+{{- if ge (int $budget.minAvailable) (int .Values.replicaCount) }}
+{{- fail (printf "podDisruptionBudget.minAvailable is %d of %d replicas: no node with a replica could ever be drained" (int $budget.minAvailable) (int .Values.replicaCount)) }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -50,7 +50,8 @@ impl ControlPlane {
                 .arg(format!("--listen-peer-urls={ETCD_PEER}"))
                 .arg(format!("--initial-advertise-peer-urls={ETCD_PEER}"))
                 .arg(format!("--initial-cluster=default={ETCD_PEER}"))
-                .args(["--unsafe-no-fsync", "--log-level=warn"]),
+                // 2 MiB is what the API server is ready to send; etcd's own default would be 1.5 MiB.
+                .args(["--unsafe-no-fsync", "--log-level=warn", "--max-request-bytes=2097152"]),
         )?;
 
         let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];

@@ -23,7 +23,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Container, Node, Pod, Probe, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -148,7 +148,7 @@ async fn beat(client: Client) {
 
 async fn take_pods(node: Arc<NodeState>) {
     let pods = Api::<Pod>::all(node.client.clone());
-    let mut events = watcher(pods, watcher::Config::default().labels(SELECTOR)).boxed();
+    let mut events = watcher(pods, watcher::Config::default().labels(SELECTOR)).default_backoff().boxed();
     let mut running: BTreeMap<String, watch::Sender<Pod>> = BTreeMap::new();
     while let Some(event) = events.next().await {
         let pod = match event {

@@ -41,8 +41,9 @@ pub struct Cluster {
 }
 
 struct Own {
-    control_plane: ControlPlane,
+    // Dropped in this order: the kubelet would miss the API server.
     kubelet: FakeKubelet,
+    control_plane: ControlPlane,
 }
 
 impl Cluster {
@@ -59,7 +60,7 @@ impl Cluster {
         let kubeconfig = control_plane.kubeconfig.clone();
         let client = client(&kubeconfig).await?;
         let kubelet = FakeKubelet::start(client.clone(), &control_plane, binary, directory).await?;
-        let own = Some(Own { control_plane, kubelet });
+        let own = Some(Own { kubelet, control_plane });
         Ok(Cluster { client, kubeconfig, programs, directory: directory.to_path_buf(), own })
     }
 

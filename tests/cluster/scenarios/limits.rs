@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use ecr_access::ecr::image::ImageKind;
 use serde_json::{Value, json};
 
+use super::release;
 use crate::world::{PATIENCE, RELEASE, REGISTRY, World, dry_pods, image, pod, pods, pull_document, spec};
 
 pub async fn big_pods(world: &World) -> Result<()> {
@@ -62,7 +63,7 @@ pub async fn every_ecr_image_reaches_the_webhook_and_no_other(world: &World) -> 
             *(if is_ecr { &mut called } else { &mut spared }) += 1;
         }
     }
-    ensure!(called > 300 && spared > 100, "too few to prove anything: {called} and {spared}");
+    ensure!(called > 150 && spared > 150, "too few to prove anything: {called} and {spared}");
     Ok(())
 }
 
@@ -71,13 +72,10 @@ fn images() -> Vec<String> {
     let mut images = Vec::new();
     let regions = ["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1", "us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "us-isof-south-1", "eusc-de-east-1", "ap-southeast-7"];
     let suffixes = ["amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "on.aws", "on.amazonwebservices.com.cn", "c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov"];
-    for (index, region) in regions.iter().enumerate() {
+    for region in regions {
         for suffix in suffixes {
             for service in ["dkr.ecr", "dkr-ecr", "dkr.ecr-fips", "dkr-ecr-fips"] {
-                // Every pair of a form and a suffix, with a third of the regions each.
-                if (index + suffix.len() + service.len()) % 3 == 0 {
-                    images.push(format!("111122223333.{service}.{region}.{suffix}/team/app:1"));
-                }
+                images.push(format!("111122223333.{service}.{region}.{suffix}/team/app:1"));
             }
         }
     }
@@ -123,9 +121,7 @@ pub async fn nobody_is_locked_out_without_the_operator(world: &World) -> Result<
     world.namespace("down", &["api"]).await?;
     world.policy("down", "pull", spec(pull_document(&["good"]))).await?;
     world.until_refused("down", "api", &image("bad")).await?;
-    let deployment = format!("/apis/apps/v1/namespaces/{RELEASE}/deployments/{RELEASE}");
-    let scale = |replicas: u64| json!({"spec": {"replicas": replicas}});
-    world.must("PATCH", &deployment, Some(&scale(0))).await?;
+    release::upgrade(world, &["--set=replicaCount=0"])?;
     world.operator_ready(0).await?;
     world.eventually(PATIENCE, "the operator's processes end", async || Ok(world.cluster.replicas().is_empty())).await?;
     for namespace in ["down", "default", "kube-system", RELEASE] {
@@ -137,7 +133,7 @@ pub async fn nobody_is_locked_out_without_the_operator(world: &World) -> Result<
     }
     // A policy can still be written, by the schema's rules alone.
     world.policy("down", "pull", spec(pull_document(&["better"]))).await?;
-    world.must("PATCH", &deployment, Some(&scale(2))).await?;
+    release::upgrade(world, &[])?;
     world.operator_ready(2).await.context("it comes back")?;
     world.until_refused("down", "api", &image("good")).await.map(drop)
 }

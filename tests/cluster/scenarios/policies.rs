@@ -44,13 +44,13 @@ pub async fn malformed_documents_are_refused(world: &World) -> Result<()> {
         (
             "effect",
             json!({"Version": "2012-10-17", "Statement": [{"Effect": "allow", "Action": "ecr:*", "Resource": "*"}]}),
-            ["app-pull", "Statement[0].Effect"],
+            ["policies[0].document", "$.Statement[0].Effect: `allow`"],
         ),
-        ("text", json!("{\"Version\": \"2012-10-17\", \"Statement\": ["), ["app-pull", ""]),
+        ("text", json!("{\"Version\": \"2012-10-17\", \"Statement\": ["), ["policies[0].document", "$"]),
         (
             "duplicate",
             json!("{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Effect\": \"Deny\", \"Action\": \"ecr:*\", \"Resource\": \"*\"}]}"),
-            ["app-pull", "Effect"],
+            ["policies[0].document", "$.Statement[0]"],
         ),
     ] {
         let answer = world.try_policy("malformed", name, spec(document.clone())).await?;
