@@ -177,7 +177,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             match signal {
                 WatchSignal::Event(event) => changed |= self.pods.apply(event),
                 WatchSignal::Failed(failed) => {
-                    if failure.as_ref() != Some(&failed.kind) {
+                    if !failed.routine && failure.as_ref() != Some(&failed.kind) {
                         tracing::warn!(
                             "{}; pods in the status of policies may be out of date; trying again, further failures of \
                              this kind are not logged",

@@ -81,19 +81,21 @@ pub(super) fn allowed(used: &ImageUse, speaker: &Speaker<'_>) -> Texts {
 /// way before the detail.
 pub(super) fn compose(texts: &Texts, others: &[&ImageReport], namespace: &str) -> String {
     let mut fix = texts.fix.clone();
-    // A line break before each further part.
-    let room =
-        |used: &[&str]| MAX_MESSAGE.saturating_sub(texts.line.len() + used.iter().map(|t| t.len() + 1).sum::<usize>());
+    // Each further part takes a line break.
+    let broken = |part: &str| if part.is_empty() { 0 } else { part.len() + 1 };
+    let room = |used: &[&str]| {
+        MAX_MESSAGE.saturating_sub(texts.line.len() + used.iter().map(|part| broken(part)).sum::<usize>())
+    };
     let least = if others.is_empty() { String::new() } else { format!("+{} more", others.len()) };
     if let Some(whole) = &fix
-        && whole.len() + least.len() + 2 > room(&[])
+        && broken(whole) + broken(&least) > room(&[])
     {
         fix = Some(command(namespace));
     }
     let fix_text = fix.as_deref().unwrap_or_default();
     let detail = texts.detail.as_deref().unwrap_or_default();
     let listed = further(others);
-    let fits = |parts: &[&str]| parts.iter().map(|part| part.len() + 1).sum::<usize>() <= room(&[fix_text]);
+    let fits = |parts: &[&str]| parts.iter().map(|part| broken(part)).sum::<usize>() <= room(&[fix_text]);
     let (detail, further) = if fits(&[detail, &listed]) {
         (detail.to_owned(), listed)
     } else if fits(&[detail, &least]) {

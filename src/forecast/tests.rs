@@ -1,3 +1,5 @@
+//! The whole way from a policy object and a pod to a report and its texts.
+
 use super::*;
 use crate::inventory::ServiceAccountFacts;
 use proptest::prelude::*;

@@ -192,8 +192,9 @@ impl Index {
     fn note_event(&self, source: Source, listed: bool) {
         self.progress.send_if_modified(|sources| {
             let progress = sources.entry(source).or_default();
-            let recovered = progress.failure.take().is_some();
-            if recovered {
+            let failure = progress.failure.take();
+            let recovered = failure.is_some();
+            if failure.is_some_and(|failure| !failure.routine) {
                 tracing::info!(source = source.as_str(), "the watch works again");
             }
             let first = listed && !progress.listed;
@@ -202,17 +203,21 @@ impl Index {
         });
     }
 
-    fn note_failure(&self, source: Source, failure: Failure) {
+    fn note_failure(&self, source: Source, mut failure: Failure) {
         self.progress.send_if_modified(|sources| {
             let progress = sources.entry(source).or_default();
             let news = progress.failure.as_ref().is_none_or(|before| before.kind != failure.kind);
-            if news {
+            if news && failure.routine {
+                tracing::debug!(source = source.as_str(), "{}", failure.message);
+            } else if news {
                 tracing::warn!(
                     source = source.as_str(),
                     "{}; trying again, further failures of this kind are not logged",
                     failure.message
                 );
             }
+            // Where a warning went out, the end of it is told too.
+            failure.routine &= progress.failure.as_ref().is_none_or(|before| before.routine);
             progress.failure = Some(failure);
             news
         });

@@ -27,6 +27,8 @@ pub struct Failure {
     pub kind: String,
     /// For people: what failed, and where it can be told what to do.
     pub message: String,
+    /// An ordinary thing that settles itself: worth no warning.
+    pub routine: bool,
     /// The longest pause before the next attempt.
     pause: Duration,
 }
@@ -58,18 +60,21 @@ pub fn watch(client: Client, resource: ApiResource, options: WatchOptions) -> im
     let mut config = watcher::Config::default().page_size(options.page_size).timeout(options.timeout);
     config.field_selector = options.fields;
     let events = watcher(Api::<Raw>::all_with(client, &resource), config).boxed();
-    stream::unfold((events, Backoff::default(), None), move |(mut events, mut backoff, pause)| {
+    // Routine failures do not count with the others: a list behind an outage need not wait for as long as the outage.
+    let backoffs = (Backoff::default(), Backoff::default());
+    stream::unfold((events, backoffs, None), move |(mut events, mut backoffs, pause)| {
         let resource = resource.clone();
         async move {
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
             }
             match events.next().await? {
-                Ok(event) => Some((Signal::Event(event), (events, backoff, None))),
+                Ok(event) => Some((Signal::Event(event), (events, backoffs, None))),
                 Err(error) => {
                     let failure = failure(&resource, &error);
+                    let backoff = if failure.routine { &mut backoffs.1 } else { &mut backoffs.0 };
                     let pause = backoff.next(Instant::now(), failure.pause);
-                    Some((Signal::Failed(failure), (events, backoff, Some(pause))))
+                    Some((Signal::Failed(failure), (events, backoffs, Some(pause))))
                 }
             }
         }
@@ -114,6 +119,7 @@ fn failure(resource: &ApiResource, error: &watcher::Error) -> Failure {
             return Failure {
                 kind: "version".to_owned(),
                 message: format!("cannot watch {what}: the API server sends no resource version"),
+                routine: false,
                 pause: LONG,
             };
         }
@@ -122,12 +128,16 @@ fn failure(resource: &ApiResource, error: &watcher::Error) -> Failure {
         kube::Error::Api(status) if status.code == 404 && !resource.group.is_empty() => Failure {
             kind: format!("{step} 404"),
             message: format!("the CustomResourceDefinition {what} is not installed"),
+            routine: false,
             pause: SHORT,
         },
         kube::Error::Api(status) => answered(step, &what, status),
-        error => {
-            Failure { kind: step.to_owned(), message: format!("cannot {step} {what}: {}", causes(error)), pause: SHORT }
-        }
+        error => Failure {
+            kind: step.to_owned(),
+            message: format!("cannot {step} {what}: {}", causes(error)),
+            routine: false,
+            pause: SHORT,
+        },
     }
 }
 
@@ -137,10 +147,10 @@ fn answered(step: &str, what: &str, status: &Status) -> Failure {
     let (message, pause) = match code {
         403 => (format!("not allowed to {step} {what}, see the operator's ClusterRole: {message}"), LONG),
         // An ordinary thing after a restart of the API server; a list follows.
-        410 => (format!("the API server no longer knows where the watch of {what} stood: {message}"), SHORT),
+        410 => (format!("the API server no longer knows where the watch of {what} stood: {message}"), LONG),
         _ => (format!("cannot {step} {what}: {message} (code {code})"), LONG),
     };
-    Failure { kind: format!("{step} {code}"), message, pause }
+    Failure { kind: format!("{step} {code}"), message, routine: code == 410, pause }
 }
 
 /// An error with what caused it, as far as that says more.

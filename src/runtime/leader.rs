@@ -226,6 +226,7 @@ fn may_take(spec: &LeaseSpec, identity: &str, unchanged: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake::FakeApi;
     use super::*;
 
     fn held(holder: &str) -> LeaseSpec {
@@ -271,5 +272,55 @@ mod tests {
         leader.set(Until::Never);
         changes.changed().await.unwrap();
         assert!(!leader.is_leader_now());
+    }
+
+    const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/ns/leases/lease";
+
+    fn election(api: &Arc<FakeApi>, identity: &str) -> Election {
+        Election {
+            leases: Api::namespaced(api.client(), "ns"),
+            name: "lease".to_owned(),
+            identity: identity.to_owned(),
+            leader: Leader::never(),
+            seen: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_that_see_an_empty_lease_at_once_one_leads() {
+        let api = FakeApi::new();
+        api.put(LEASE, json!({"metadata": {"name": "lease", "namespace": "ns"}}));
+        api.race(LEASE, 2);
+        let (mut a, mut b) = (election(&api, "a"), election(&api, "b"));
+        let (one, two) = tokio::join!(a.attempt(), b.attempt());
+        one.unwrap();
+        two.unwrap();
+        assert_eq!(api.writes().len(), 1);
+        assert_ne!(a.leader.is_leader_now(), b.leader.is_leader_now());
+        // The next round changes nothing but the time of the one that leads.
+        let holder = api.get(LEASE)["spec"]["holderIdentity"].clone();
+        a.attempt().await.unwrap();
+        b.attempt().await.unwrap();
+        assert_eq!(api.get(LEASE)["spec"]["holderIdentity"], holder);
+        assert_eq!(api.get(LEASE)["spec"]["leaseTransitions"], json!(1));
+        assert_ne!(a.leader.is_leader_now(), b.leader.is_leader_now());
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_given_back_is_taken_at_once() {
+        let api = FakeApi::new();
+        api.put(LEASE, json!({"metadata": {"name": "lease", "namespace": "ns"}}));
+        let (mut a, mut b) = (election(&api, "a"), election(&api, "b"));
+        a.attempt().await.unwrap();
+        b.attempt().await.unwrap();
+        assert!(a.leader.is_leader_now() && !b.leader.is_leader_now());
+        // Whoever does not hold it gives nothing back.
+        b.release().await.unwrap();
+        assert_eq!(api.get(LEASE)["spec"]["holderIdentity"], json!("a"));
+        a.release().await.unwrap();
+        b.attempt().await.unwrap();
+        assert!(b.leader.is_leader_now());
+        a.attempt().await.unwrap();
+        assert!(!a.leader.is_leader_now(), "it is told at its next look at the latest");
     }
 }

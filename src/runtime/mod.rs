@@ -2,6 +2,8 @@
 //! leader election and shutdown.
 
 pub mod admin;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod leader;
 pub mod metrics;
 pub mod readiness;

@@ -334,6 +334,8 @@ pub struct Keeper {
     serving: Arc<Serving>,
     metrics: Metrics,
     state: KeeperState,
+    /// The certificate that waits to be served, since the look before this one.
+    waiting: Option<Arc<CertifiedKey>>,
 }
 
 /// Whether a trusted certificate is in service. Cheap to clone.
@@ -378,6 +380,7 @@ impl Keeper {
             place,
             serving,
             metrics,
+            waiting: None,
         }
     }
 
@@ -387,7 +390,7 @@ impl Keeper {
     }
 
     /// Keeps at it until `stop` is cancelled.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut logged = None;
         loop {
             let outcome = match tokio::time::timeout(TIMEOUT, self.look()).await {
@@ -427,7 +430,7 @@ impl Keeper {
     }
 
     /// One look: what is wanted, what there is, and what has to be done about it. The inner result is readiness.
-    async fn look(&self) -> Result<Result<(), String>, KeeperError> {
+    async fn look(&mut self) -> Result<Result<(), String>, KeeperError> {
         let (now, name) = (SystemTime::now(), self.place.dns_name());
         // The configuration before the Secret, and its resource version with the write: had another replica exchanged the
         // authority in the meantime, it would have written the configuration after we read it, and our write, of what is
@@ -436,27 +439,27 @@ impl Keeper {
         let loaded = self.loaded(&name, now).await?;
 
         let bundle = loaded.material.authorities.as_bytes();
+        let place = self.place.clone();
         let trusts = |configuration: &ValidatingWebhookConfiguration, certified: &CertifiedKey| {
-            self.bundles(configuration)
-                .try_for_each(|bundle| trusted(bundle.unwrap_or_default(), certified, &name, now))
+            ours(&place, configuration)
+                .try_for_each(|(_, bundle)| trusted(bundle.unwrap_or_default(), certified, &name, now))
         };
-        let trusted_before = trusts(&configuration, &loaded.certified).is_ok();
-        let configuration = if self.bundles(&configuration).all(|found| found == Some(bundle)) {
-            configuration
-        } else {
-            self.publish(&configuration, bundle).await?
-        };
+        let published = ours(&place, &configuration).all(|(_, found)| found == Some(bundle));
+        let configuration = if published { configuration } else { self.publish(&configuration, bundle).await? };
 
         let current = self.serving.current();
         let same = current.as_ref().is_some_and(|current| current.cert == loaded.certified.cert);
         if !same {
-            // API servers see a change of the configuration a moment later. What they trust already is served at once;
-            // what is new waits for the next look, unless there is nothing better to serve.
+            // API servers see a change of the configuration a moment later. So where what is served is still good, its
+            // successor waits for one more look.
             let good = current.is_some_and(|current| trusts(&configuration, &current).is_ok());
-            if good && !trusted_before {
-                tracing::info!("a new certificate waits until the webhook configuration is known to trust it");
+            let waited = self.waiting.as_ref().is_some_and(|waiting| waiting.cert == loaded.certified.cert);
+            if good && !waited {
+                tracing::info!("a new certificate waits until every API server can know its authority");
+                self.waiting = Some(loaded.certified);
                 return Ok(Ok(()));
             }
+            self.waiting = None;
             self.serving.swap(Arc::clone(&loaded.certified));
             #[expect(clippy::cast_precision_loss, reason = "exact until the year 285 million")]
             self.metrics.certificate_expiry.set(loaded.expires as f64);
@@ -486,7 +489,7 @@ impl Keeper {
             Ok(loaded) => return Ok(loaded),
             Err(problem) => {
                 if data.values().any(|value| !value.0.is_empty()) {
-                    tracing::warn!(secret = what, %problem, "the certificate cannot be used and is replaced");
+                    tracing::warn!(secret = self.place.secret, %problem, "the certificate cannot be used and is replaced");
                 }
                 // What is trusted now, by whatever the Secret still says, stays so while replicas change over.
                 let previous = data.get("ca.crt").and_then(|pem| std::str::from_utf8(&pem.0).ok());
@@ -501,7 +504,7 @@ impl Keeper {
         let params = PatchParams { field_manager: Some(SECRET_MANAGER.to_owned()), ..PatchParams::default() };
         match self.secrets.patch(&self.place.secret, &params, &Patch::Merge(&patch)).await {
             Ok(_) => {
-                tracing::info!(secret = what, "wrote a new certificate");
+                tracing::info!(secret = self.place.secret, "wrote a new certificate");
                 Ok(loaded)
             }
             Err(error) => Err(write_error(what, error)),
@@ -512,14 +515,6 @@ impl Keeper {
         let name = &self.place.configuration;
         let what = format!("webhook configuration {name}");
         self.configurations.get(name).await.map_err(|error| KeeperError::Read(what, Box::new(error)))
-    }
-
-    /// The `caBundle` of each webhook that calls our Service.
-    fn bundles<'a>(
-        &self,
-        configuration: &'a ValidatingWebhookConfiguration,
-    ) -> impl Iterator<Item = Option<&'a [u8]>> + use<'a> {
-        ours(&self.place, configuration).map(|(_, bundle)| bundle)
     }
 
     /// Writes `caBundle`, and no other field, by server-side apply.
@@ -571,6 +566,7 @@ fn ours<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::fake::FakeApi;
 
     const NAME: &str = "ecr-access.ecr-access-system.svc";
 
@@ -683,5 +679,118 @@ mod tests {
         };
         let found: Vec<_> = ours(&place, &configuration).collect();
         assert_eq!(found, [("pods.ecraccess.dev", Some("ca".as_bytes()))]);
+    }
+
+    const SECRET: &str = "/api/v1/namespaces/ecr-access-system/secrets/certificate";
+    const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/ecr-access";
+
+    /// An installation that nobody has touched yet.
+    fn installed() -> Arc<FakeApi> {
+        let api = FakeApi::new();
+        api.put(SECRET, json!({"metadata": {"name": "certificate", "namespace": "ecr-access-system"}}));
+        let webhook = |name: &str| {
+            json!({"name": name, "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                "clientConfig": {"service": {"name": "ecr-access", "namespace": "ecr-access-system"}}})
+        };
+        let webhooks = [webhook("pods.ecraccess.dev"), webhook("policies.ecraccess.dev")];
+        api.put(CONFIGURATION, json!({"metadata": {"name": "ecr-access"}, "webhooks": webhooks}));
+        api
+    }
+
+    fn keeper(api: &Arc<FakeApi>) -> Keeper {
+        let place = Place {
+            namespace: "ecr-access-system".to_owned(),
+            secret: "certificate".to_owned(),
+            service: "ecr-access".to_owned(),
+            configuration: "ecr-access".to_owned(),
+        };
+        Keeper::new(api.client(), place, Serving::new(), Metrics::new())
+    }
+
+    /// Looks until the keeper is content. Conflicts are part of the game.
+    async fn settle(keeper: &mut Keeper) {
+        for _ in 0..10 {
+            match keeper.look().await {
+                Ok(Ok(())) => return,
+                Ok(Err(_)) | Err(KeeperError::Conflict(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("the keeper does not settle");
+    }
+
+    fn served(keeper: &Keeper) -> Vec<CertificateDer<'static>> {
+        keeper.serving.current().unwrap().cert.clone()
+    }
+
+    fn bundle(api: &FakeApi) -> Vec<u8> {
+        let configuration: ValidatingWebhookConfiguration = serde_json::from_value(api.get(CONFIGURATION)).unwrap();
+        let bundles =
+            configuration.webhooks.into_iter().flatten().map(|webhook| webhook.client_config.ca_bundle.unwrap().0);
+        let mut bundles: Vec<Vec<u8>> = bundles.collect();
+        bundles.dedup();
+        assert_eq!(bundles.len(), 1, "both webhooks have the same");
+        bundles.remove(0)
+    }
+
+    #[tokio::test]
+    async fn three_replicas_that_find_an_empty_secret_at_once_end_up_with_one_certificate() {
+        let api = installed();
+        let (mut a, mut b, mut c) = (keeper(&api), keeper(&api), keeper(&api));
+        api.race(SECRET, 3);
+        tokio::join!(settle(&mut a), settle(&mut b), settle(&mut c));
+        let secrets = api.writes().iter().filter(|path| *path == SECRET).count();
+        assert_eq!(secrets, 1, "{:?}", api.writes());
+        assert!(served(&a) == served(&b) && served(&b) == served(&c));
+        trusted(&bundle(&api), &a.serving.current().unwrap(), NAME, SystemTime::now()).unwrap();
+        // And then there is peace.
+        let writes = api.writes().len();
+        for keeper in [&mut a, &mut b, &mut c] {
+            assert_eq!(keeper.look().await.unwrap(), Ok(()));
+        }
+        assert_eq!(api.writes().len(), writes);
+    }
+
+    #[tokio::test]
+    async fn what_is_served_is_trusted_at_every_step_of_an_exchange() {
+        let api = installed();
+        let (mut a, mut b) = (keeper(&api), keeper(&api));
+        settle(&mut a).await;
+        settle(&mut b).await;
+        let before = served(&a);
+        let mut secret = api.get(SECRET);
+        secret["data"]["tls.key"] = json!(ByteString(b"garbage".to_vec()));
+        api.put(SECRET, secret);
+        let good = |keeper: &Keeper| {
+            trusted(&bundle(&api), &keeper.serving.current().unwrap(), NAME, SystemTime::now()).unwrap();
+        };
+        for _ in 0..3 {
+            a.look().await.unwrap().unwrap();
+            good(&a);
+            good(&b);
+            b.look().await.unwrap().unwrap();
+            good(&a);
+            good(&b);
+        }
+        assert!(served(&a) != before && served(&a) == served(&b));
+    }
+
+    #[tokio::test]
+    async fn a_ca_bundle_that_somebody_removed_is_put_back() {
+        let api = installed();
+        let mut keeper = keeper(&api);
+        settle(&mut keeper).await;
+        let mut configuration = api.get(CONFIGURATION);
+        configuration["webhooks"][0]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
+        configuration["webhooks"][1]["clientConfig"]["caBundle"] = json!("Cg==");
+        api.put(CONFIGURATION, configuration);
+        keeper.look().await.unwrap().unwrap();
+        trusted(&bundle(&api), &keeper.serving.current().unwrap(), NAME, SystemTime::now()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn without_its_objects_the_keeper_says_which_one_is_missing() {
+        let error = keeper(&FakeApi::new()).look().await.unwrap_err().to_string();
+        assert!(error.starts_with("cannot read webhook configuration ecr-access: "), "{error}");
     }
 }

@@ -442,3 +442,49 @@ fn unconfirmed(uid: &str, subject: &Subject, report: &Report, error: &ReadError)
 fn describe(subject: &Subject) -> String {
     format!("pod {}/{}", subject.namespace, subject.name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_work_goes_on_in_the_caller_wherever_it_is_done() {
+        for work in [Work::here(), Work::elsewhere(Arc::new(()))] {
+            let caught = AssertUnwindSafe(work.run(|| panic!("for the test"))).catch_unwind().await;
+            let panic = caught.map(|()| "nothing").unwrap_err();
+            assert_eq!(panic.downcast_ref::<&str>(), Some(&"for the test"));
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_keeps_what_it_holds_until_it_is_done() {
+        struct Held(Arc<AtomicBool>);
+        impl Drop for Held {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let given_back = Arc::new(AtomicBool::new(false));
+        let work = Work::elsewhere(Arc::new(Held(given_back.clone())));
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (done, finished) = tokio::sync::oneshot::channel();
+        let run = work.run(move || {
+            wait.recv().unwrap();
+            done.send(()).unwrap();
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(20), run).await.is_err());
+        drop(work);
+        assert!(!given_back.load(Ordering::SeqCst));
+        go.send(()).unwrap();
+        finished.await.unwrap();
+        while !given_back.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -128,7 +128,11 @@ async fn run_all(directory: &Path, chosen: Vec<scenarios::Scenario>) -> Result<b
         }
     }
     let word = if failed.is_empty() { "ok" } else { "FAILED" };
-    println!("\ntest result: {word}. {passed} passed; {} failed; {skipped} skipped; finished in {:.1} s\n", failed.len(), begin.elapsed().as_secs_f32());
+    println!(
+        "\ntest result: {word}. {passed} passed; {} failed; {skipped} skipped; finished in {:.1} s\n",
+        failed.len(),
+        begin.elapsed().as_secs_f32()
+    );
     failed.iter().for_each(|name| println!("    {name}"));
     Ok(failed.is_empty())
 }

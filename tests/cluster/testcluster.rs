@@ -70,6 +70,7 @@ async fn up(directory: &Path, binary: Option<PathBuf>) -> Result<()> {
         let begin = Instant::now();
         let cluster = Cluster::start(&directory, programs, &binary).await?;
         write_wrappers(&cluster)?;
+        std::os::unix::fs::symlink(binary.canonicalize()?, directory.join("ecr-access"))?;
         std::fs::write(directory.join("ready"), "")?;
         println!("The control plane is up ({:.1} s). Use it, from another terminal:", begin.elapsed().as_secs_f32());
         println!("  export PATH={}:$PATH", directory.display());

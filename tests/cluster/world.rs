@@ -79,8 +79,11 @@ impl World {
     }
 
     async fn call_as(&self, method: &str, path: &str, kind: &str, body: Vec<u8>) -> Result<Answer> {
-        let request =
-            axum::http::Request::builder().method(method).uri(path).header("content-type", kind).body(Body::from(body))?;
+        let request = axum::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", kind)
+            .body(Body::from(body))?;
         let response = self.cluster.client.send(request).await.with_context(|| format!("{method} {path}"))?;
         let warnings = response.headers().get_all("warning").iter().filter_map(|value| warning(value.to_str().ok()?));
         let (code, warnings) = (response.status().as_u16(), warnings.collect());
@@ -115,7 +118,8 @@ impl World {
     pub async fn service_account(&self, namespace: &str, name: &str, annotations: Value) -> Result<Value> {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
         let metadata = json!({"name": name, "annotations": annotations});
-        self.must("POST", &path, Some(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}))).await
+        self.must("POST", &path, Some(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})))
+            .await
     }
 
     /// Creates or replaces a policy.

@@ -96,6 +96,9 @@ impl ControlPlane {
                     "--leader-elect=false",
                     "--use-service-account-credentials=true",
                     "--bind-address=127.0.0.1",
+                    // Nobody else has to be spared here, and namespaces go in many small steps.
+                    "--kube-api-qps=1000",
+                    "--kube-api-burst=2000",
                 ]),
         )?;
         Ok(ControlPlane {

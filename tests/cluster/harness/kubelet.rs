@@ -570,7 +570,9 @@ fn pod_status(
 ) -> Value {
     let state = match exited {
         None => json!({"running": {"startedAt": seconds(started)}}),
-        Some(status) => json!({"terminated": {"exitCode": status.code().unwrap_or(137), "startedAt": seconds(started)}}),
+        Some(status) => {
+            json!({"terminated": {"exitCode": status.code().unwrap_or(137), "startedAt": seconds(started)}})
+        }
     };
     let yes_if = |yes: bool| if yes { "True" } else { "False" };
     json!({

@@ -7,7 +7,7 @@ use ecr_access::ecr::image::ImageKind;
 use serde_json::{Value, json};
 
 use super::release;
-use crate::world::{PATIENCE, RELEASE, REGISTRY, World, dry_pods, image, pod, pods, pull_document, spec};
+use crate::world::{PATIENCE, REGISTRY, RELEASE, World, dry_pods, image, pod, pods, pull_document, spec};
 
 pub async fn big_pods(world: &World) -> Result<()> {
     world.namespace("big", &["api"]).await?;
@@ -24,7 +24,10 @@ pub async fn big_pods(world: &World) -> Result<()> {
     };
     // Stored: less than 2 MiB.
     world.call("POST", &pods("big"), Some(&of_size("good", "good", "x", 1_900_000))).await?.admitted()?;
-    world.call("POST", &pods("big"), Some(&of_size("bad", "bad", "x", 1_900_000))).await?.refused_with(&[&image("bad")])?;
+    world
+        .call("POST", &pods("big"), Some(&of_size("bad", "bad", "x", 1_900_000)))
+        .await?
+        .refused_with(&[&image("bad")])?;
     // Not stored: up to the API server's 3 MB.
     let dry = dry_pods("big");
     world.call("POST", &dry, Some(&of_size("good2", "good", "x", 2_900_000))).await?.admitted()?;
@@ -33,7 +36,8 @@ pub async fn big_pods(world: &World) -> Result<()> {
     world.call("POST", &dry, Some(&of_size("escaped", "bad", "<", 2_800_000))).await?.refused_with(&[&image("bad")])?;
     // Thousands of containers are within the cost that the API server lets the expressions have.
     let mut many = pod("many", "api", &image("good"));
-    let containers = (0..8000).map(|index| json!({"name": format!("c{index}"), "image": image(if index == 7999 { "bad" } else { "good" })}));
+    let containers = (0..8000)
+        .map(|index| json!({"name": format!("c{index}"), "image": image(if index == 7999 { "bad" } else { "good" })}));
     many["spec"]["containers"] = containers.collect();
     world.call("POST", &dry, Some(&many)).await?.refused_with(&[&image("bad")])
 }
@@ -58,7 +62,10 @@ pub async fn every_ecr_image_reaches_the_webhook_and_no_other(world: &World) -> 
             // White space around it, for example: the API server itself refuses it after admission or before.
             ensure!(answer.ok() || answer.code == 422, "`{text}`: {answer:?}");
             let calls = world.reviews()? - before;
-            ensure!(!is_ecr || calls == 1 || answer.code == 422, "`{text}` in place {place}: {calls} calls, should be 1");
+            ensure!(
+                !is_ecr || calls == 1 || answer.code == 422,
+                "`{text}` in place {place}: {calls} calls, should be 1"
+            );
             ensure!(looks_like_ecr || calls == 0, "`{text}` in place {place}: {calls} calls, should be 0");
             *(if is_ecr { &mut called } else { &mut spared }) += 1;
         }
@@ -70,8 +77,29 @@ pub async fn every_ecr_image_reaches_the_webhook_and_no_other(world: &World) -> 
 /// Hosts of every form, their neighbours, and what people mistype.
 fn images() -> Vec<String> {
     let mut images = Vec::new();
-    let regions = ["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1", "us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "us-isof-south-1", "eusc-de-east-1", "ap-southeast-7"];
-    let suffixes = ["amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "on.aws", "on.amazonwebservices.com.cn", "c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov"];
+    let regions = [
+        "us-east-1",
+        "eu-central-1",
+        "us-gov-west-1",
+        "cn-north-1",
+        "us-iso-east-1",
+        "us-isob-east-1",
+        "eu-isoe-west-1",
+        "us-isof-south-1",
+        "eusc-de-east-1",
+        "ap-southeast-7",
+    ];
+    let suffixes = [
+        "amazonaws.com",
+        "amazonaws.com.cn",
+        "amazonaws.eu",
+        "on.aws",
+        "on.amazonwebservices.com.cn",
+        "c2s.ic.gov",
+        "sc2s.sgov.gov",
+        "cloud.adc-e.uk",
+        "csp.hci.ic.gov",
+    ];
     for region in regions {
         for suffix in suffixes {
             for service in ["dkr.ecr", "dkr-ecr", "dkr.ecr-fips", "dkr-ecr-fips"] {
@@ -99,19 +127,42 @@ fn images() -> Vec<String> {
         "11112222333.dkr.ecr.us-east-1.amazonaws.com/app".to_owned(),
     ]);
     let others = [
-        "busybox", "busybox:1", "library/busybox", "docker.io/library/busybox", "quay.io/a/b:1", "ghcr.io/a/b",
-        "public.ecr.aws/docker/library/busybox:1", "ecr-public.aws.com/a/b", "registry.k8s.io/pause:3.10",
-        "localhost:5000/a", "10.0.0.1:5000/a", "[::1]:5000/a", "602401143452.dkr.amazonaws.com/eks/pause",
-        "ecr.us-east-1.amazonaws.com/a", "api.ecr.us-east-1.amazonaws.com/a", "dkr.ecr.us-east-1.amazonaws.com/a",
-        "111122223333.ecr.us-east-1.amazonaws.com/a", "111122223333.dkrXecr.us-east-1.amazonaws.com/a",
-        "111122223333.dkr.ecs.us-east-1.amazonaws.com/a", "111122223333.dkr/ecr/a", "a.b.c/dkr.ecr/app",
-        "gcr.io/dkr-ecr/app", "x.y/z.dkr_ecr.a/b", "mirror.example/ecr/app", "a/b@sha256:0000",
+        "busybox",
+        "busybox:1",
+        "library/busybox",
+        "docker.io/library/busybox",
+        "quay.io/a/b:1",
+        "ghcr.io/a/b",
+        "public.ecr.aws/docker/library/busybox:1",
+        "ecr-public.aws.com/a/b",
+        "registry.k8s.io/pause:3.10",
+        "localhost:5000/a",
+        "10.0.0.1:5000/a",
+        "[::1]:5000/a",
+        "602401143452.dkr.amazonaws.com/eks/pause",
+        "ecr.us-east-1.amazonaws.com/a",
+        "api.ecr.us-east-1.amazonaws.com/a",
+        "dkr.ecr.us-east-1.amazonaws.com/a",
+        "111122223333.ecr.us-east-1.amazonaws.com/a",
+        "111122223333.dkrXecr.us-east-1.amazonaws.com/a",
+        "111122223333.dkr.ecs.us-east-1.amazonaws.com/a",
+        "111122223333.dkr/ecr/a",
+        "a.b.c/dkr.ecr/app",
+        "gcr.io/dkr-ecr/app",
+        "x.y/z.dkr_ecr.a/b",
+        "mirror.example/ecr/app",
+        "a/b@sha256:0000",
     ];
     images.extend(others.map(str::to_owned));
     let mut seed = 7_u64;
     for _ in 0..40 {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        images.push(format!("registry-{:x}.example.com/app-{:x}:{:x}", seed >> 50, (seed >> 30) & 0xff, (seed >> 20) & 0xff));
+        images.push(format!(
+            "registry-{:x}.example.com/app-{:x}:{:x}",
+            seed >> 50,
+            (seed >> 30) & 0xff,
+            (seed >> 20) & 0xff
+        ));
     }
     images
 }
@@ -123,7 +174,9 @@ pub async fn nobody_is_locked_out_without_the_operator(world: &World) -> Result<
     world.until_refused("down", "api", &image("bad")).await?;
     release::upgrade(world, &["--set=replicaCount=0"])?;
     world.operator_ready(0).await?;
-    world.eventually(PATIENCE, "the operator's processes end", async || Ok(world.cluster.replicas().is_empty())).await?;
+    world
+        .eventually(PATIENCE, "the operator's processes end", async || Ok(world.cluster.replicas().is_empty()))
+        .await?;
     for namespace in ["down", "default", "kube-system", RELEASE] {
         let account = if namespace == "down" { "api" } else { "default" };
         let begin = std::time::Instant::now();

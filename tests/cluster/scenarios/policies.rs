@@ -7,7 +7,8 @@ use crate::world::{World, data, golden, image, policies, pull_document, spec};
 
 /// Each object of `tests/data/refused`, with the API server's whole answer beside it.
 pub async fn refused_by_the_schema(world: &World) -> Result<()> {
-    let mut files: Vec<_> = std::fs::read_dir(data("refused"))?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<_> =
+        std::fs::read_dir(data("refused"))?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     ensure!(files.len() >= 12, "only {} objects", files.len());
@@ -49,13 +50,16 @@ pub async fn malformed_documents_are_refused(world: &World) -> Result<()> {
         ("text", json!("{\"Version\": \"2012-10-17\", \"Statement\": ["), ["policies[0].document", "$"]),
         (
             "duplicate",
-            json!("{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Effect\": \"Deny\", \"Action\": \"ecr:*\", \"Resource\": \"*\"}]}"),
+            json!(
+                "{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Effect\": \"Deny\", \"Action\": \"ecr:*\", \"Resource\": \"*\"}]}"
+            ),
             ["policies[0].document", "$.Statement[0]"],
         ),
     ] {
         let answer = world.try_policy("malformed", name, spec(document.clone())).await?;
         ensure!(
-            !answer.ok() && answer.message().starts_with("admission webhook \"policies.ecraccess.dev\" denied the request: "),
+            !answer.ok()
+                && answer.message().starts_with("admission webhook \"policies.ecraccess.dev\" denied the request: "),
             "{name}: {answer:?}"
         );
         ensure!(parts.iter().all(|part| answer.message().contains(part)), "{name}: {parts:?} in {}", answer.message());
@@ -124,7 +128,10 @@ pub async fn status_and_columns(world: &World) -> Result<()> {
     ensure!(condition(&status, "PoliciesResolved").is_some_and(|found| found["status"] == "True"), "{status}");
     ensure!(condition(&status, "Conflicted").is_some_and(|found| found["status"] == "False"), "{status}");
     let denial = &status["denials"][0];
-    ensure!(denial["pod"] == "denied" && denial["serviceAccount"] == "api" && denial["action"] == "ecr:BatchGetImage", "{status}");
+    ensure!(
+        denial["pod"] == "denied" && denial["serviceAccount"] == "api" && denial["action"] == "ecr:BatchGetImage",
+        "{status}"
+    );
 
     let table = world.cluster.kubectl(&["get", "eap", "-n", "status"])?;
     let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());

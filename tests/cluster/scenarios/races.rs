@@ -41,7 +41,9 @@ pub async fn a_namespace_an_account_and_a_pod_in_one_apply(world: &World) -> Res
     let path = "/apis/ecraccess.dev/v1alpha1/clusterecraccesspolicies";
     world.must("POST", path, Some(&policy)).await?;
     world.namespace("together", &[]).await?;
-    world.must("PATCH", "/api/v1/namespaces/together", Some(&json!({"metadata": {"labels": {"together": "yes"}}}))).await?;
+    world
+        .must("PATCH", "/api/v1/namespaces/together", Some(&json!({"metadata": {"labels": {"together": "yes"}}})))
+        .await?;
     world.service_account("together", "probe", json!({"eks.amazonaws.com/ecr-role-arn": role("bad")})).await?;
     world.until_refused("together", "probe", &image("good")).await?;
 
@@ -49,7 +51,8 @@ pub async fn a_namespace_an_account_and_a_pod_in_one_apply(world: &World) -> Res
         let name = format!("together-{round}");
         let allowed = round % 2 == 0;
         let annotations = json!({"eks.amazonaws.com/ecr-role-arn": role(if allowed { "good" } else { "bad" })});
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"together": "yes"}}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"together": "yes"}}});
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
             "metadata": {"name": "api", "namespace": name, "annotations": annotations}});
         let mut pod = pod("app", "api", &image("good"));
@@ -71,7 +74,8 @@ pub async fn two_hundred_pods_at_once(world: &World) -> Result<()> {
     world.until_refused("crowd", "api", &image("bad")).await?;
     let all = (0..200).map(async |index| {
         let good = index % 2 == 0;
-        let answer = world.pod("crowd", &format!("pod-{index}"), "api", &image(if good { "good" } else { "bad" })).await?;
+        let answer =
+            world.pod("crowd", &format!("pod-{index}"), "api", &image(if good { "good" } else { "bad" })).await?;
         let verdict = if good { answer.admitted() } else { answer.refused_with(&[&image("bad")]) };
         verdict.with_context(|| format!("pod {index}"))
     });

@@ -11,9 +11,12 @@ use crate::world::{PATIENCE, RELEASE, World, golden, image, pods, pull_document,
 /// The rights of the operator, in its own namespace and in others, equal a list that somebody reviewed.
 pub async fn rights(world: &World) -> Result<()> {
     let user = format!("--as=system:serviceaccount:{RELEASE}:{RELEASE}");
-    for (namespace, file) in [(RELEASE, "cluster/rights-own-namespace.txt"), ("default", "cluster/rights-elsewhere.txt")] {
+    for (namespace, file) in
+        [(RELEASE, "cluster/rights-own-namespace.txt"), ("default", "cluster/rights-elsewhere.txt")]
+    {
         let table = world.cluster.kubectl(&["auth", "can-i", "--list", "-n", namespace, &user])?;
-        let mut lines: Vec<String> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let mut lines: Vec<String> =
+            table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         lines.get_mut(1..).context("rows")?.sort();
         golden(file, &format!("{}\n", lines.join("\n")))?;
     }
@@ -141,10 +144,18 @@ fn expected_leftover(object: &str) -> bool {
 /// The names of all objects in the cluster, but for what comes and goes by itself.
 pub fn objects(cluster: &Cluster) -> Result<BTreeSet<String>> {
     let resources = cluster.kubectl(&["api-resources", "--verbs=list", "-o", "name"])?;
-    let resources: Vec<&str> =
-        resources.lines().filter(|name| !name.starts_with("events") && !name.starts_with("componentstatuses")).collect();
-    let list = cluster.kubectl(&["get", &resources.join(","), "-A", "--ignore-not-found", "-o",
-        "jsonpath={range .items[*]}{.apiVersion}|{.kind}|{.metadata.namespace}|{.metadata.name}{\"\\n\"}{end}"])?;
+    let resources: Vec<&str> = resources
+        .lines()
+        .filter(|name| !name.starts_with("events") && !name.starts_with("componentstatuses"))
+        .collect();
+    let list = cluster.kubectl(&[
+        "get",
+        &resources.join(","),
+        "-A",
+        "--ignore-not-found",
+        "-o",
+        "jsonpath={range .items[*]}{.apiVersion}|{.kind}|{.metadata.namespace}|{.metadata.name}{\"\\n\"}{end}",
+    ])?;
     Ok(list
         .lines()
         .filter_map(|line| {

@@ -58,7 +58,8 @@ pub async fn all_four_image_places(world: &World) -> Result<()> {
         patch.as_object().unwrap().iter().for_each(|(key, value)| pod["spec"][key] = value.clone());
         pod
     };
-    let containers = |image: &str| json!({"containers": [{"name": "first", "image": good}, {"name": "app", "image": image}]});
+    let containers =
+        |image: &str| json!({"containers": [{"name": "first", "image": good}, {"name": "app", "image": image}]});
     let init = |image: &str| json!({"initContainers": [{"name": "init", "image": image}]});
     let volume = |image: &str| json!({"volumes": [{"name": "model", "image": {"reference": image}}]});
     for (name, field, good_pod, bad_pod) in [
@@ -110,12 +111,15 @@ pub async fn ephemeral_container_beside_an_image_that_cannot_be_pulled(world: &W
 
     let path = format!("{}/app/ephemeralcontainers", pods("debug"));
     let debug = |images: &[String]| {
-        let containers: Vec<Value> =
-            images.iter().enumerate().map(|(index, image)| json!({"name": format!("debug-{index}"), "image": image})).collect();
+        let containers: Vec<Value> = images
+            .iter()
+            .enumerate()
+            .map(|(index, image)| json!({"name": format!("debug-{index}"), "image": image}))
+            .collect();
         json!({"spec": {"ephemeralContainers": containers}})
     };
     let busybox = "docker.io/library/busybox:1".to_owned();
-    world.call("PATCH", &path, Some(&debug(&[busybox.clone()]))).await?.admitted()?;
+    world.call("PATCH", &path, Some(&debug(std::slice::from_ref(&busybox)))).await?.admitted()?;
     world.call("PATCH", &path, Some(&debug(&[busybox.clone(), image("good")]))).await?.admitted()?;
     let refused = world.call("PATCH", &path, Some(&debug(&[busybox, image("good"), image("other")]))).await?;
     refused.refused_with(&[&image("other")])?;
