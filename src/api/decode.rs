@@ -6,15 +6,11 @@
 use std::sync::LazyLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrBool;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{
-    API_VERSION, AnyPolicy, ClusterEcrAccessPolicy, EcrAccessPolicy, PolicyKind, rules, schema,
-};
+use super::{API_VERSION, AnyPolicy, ClusterEcrAccessPolicy, EcrAccessPolicy, PolicyKind, rules, schema};
 
 /// What is wrong with an object, and where.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -34,19 +30,12 @@ pub struct DecodeError {
 /// server's affair: a CRD that is newer may allow more, and that harms nobody here. `status` is read leniently.
 pub fn decode(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError> {
     let mut found = Vec::new();
-    Walk {
-        limits: false,
-        found: &mut found,
-    }
-    .object(kind, object);
+    Walk { limits: false, found: &mut found }.object(kind, object);
     match found.into_iter().next() {
         Some(error) => Err(error),
         None => {
             let policy = build(kind, object)?;
-            rules::violations(&policy)
-                .into_iter()
-                .next()
-                .map_or(Ok(policy), Err)
+            rules::violations(&policy).into_iter().next().map_or(Ok(policy), Err)
         }
     }
 }
@@ -56,11 +45,7 @@ pub fn decode(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError
 /// For manifests that are judged offline. Unlike [`decode`] it looks at the limits of length too.
 pub fn validate(kind: PolicyKind, object: &Value) -> Vec<DecodeError> {
     let mut found = Vec::new();
-    Walk {
-        limits: true,
-        found: &mut found,
-    }
-    .object(kind, object);
+    Walk { limits: true, found: &mut found }.object(kind, object);
     // Only an object of the right shape can be held against the rules, as with the API server.
     if found.is_empty() {
         match build(kind, object) {
@@ -74,32 +59,18 @@ pub fn validate(kind: PolicyKind, object: &Value) -> Vec<DecodeError> {
 /// From JSON of the right shape to the Rust types.
 fn build(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError> {
     fn part<T: DeserializeOwned>(object: &Value, name: &str) -> Result<T, DecodeError> {
-        let value = object
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        serde_json::from_value(value).map_err(|error| DecodeError {
-            path: name.to_owned(),
-            message: error.to_string(),
-        })
+        let value = object.get(name).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        serde_json::from_value(value).map_err(|error| DecodeError { path: name.to_owned(), message: error.to_string() })
     }
     let metadata = part(object, "metadata")?;
     // Written by controllers of any version, and nothing depends on it.
-    let status = object
-        .get("status")
-        .and_then(|status| serde_json::from_value(status.clone()).ok());
+    let status = object.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
     Ok(match kind {
-        PolicyKind::EcrAccessPolicy => AnyPolicy::Namespaced(Box::new(EcrAccessPolicy {
-            metadata,
-            spec: part(object, "spec")?,
-            status,
-        })),
+        PolicyKind::EcrAccessPolicy => {
+            AnyPolicy::Namespaced(Box::new(EcrAccessPolicy { metadata, spec: part(object, "spec")?, status }))
+        }
         PolicyKind::ClusterEcrAccessPolicy => {
-            AnyPolicy::Cluster(Box::new(ClusterEcrAccessPolicy {
-                metadata,
-                spec: part(object, "spec")?,
-                status,
-            }))
+            AnyPolicy::Cluster(Box::new(ClusterEcrAccessPolicy { metadata, spec: part(object, "spec")?, status }))
         }
     })
 }
@@ -115,10 +86,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn add(&mut self, path: &str, message: String) {
-        self.found.push(DecodeError {
-            path: path.to_owned(),
-            message,
-        });
+        self.found.push(DecodeError { path: path.to_owned(), message });
     }
 
     fn object(&mut self, kind: PolicyKind, object: &Value) {
@@ -128,10 +96,7 @@ impl Walk<'_> {
         for (name, expected) in [("apiVersion", API_VERSION), ("kind", kind.as_str())] {
             match fields.get(name) {
                 Some(Value::String(given)) if given == expected => {}
-                Some(given) => self.add(
-                    name,
-                    format!("must be `{expected}`, not `{}`", plain(given)),
-                ),
+                Some(given) => self.add(name, format!("must be `{expected}`, not `{}`", plain(given))),
                 // Items of a typed list have neither.
                 None => {}
             }
@@ -158,36 +123,18 @@ impl Walk<'_> {
             (Some("array"), Value::Array(items)) => self.items(path, schema, items),
             (Some("string"), Value::String(text)) => self.text(path, schema, text),
             // The one place without a type is a policy document.
-            (None, Value::Object(fields)) => {
-                self.at_most(path, "properties", schema.max_properties, fields.len())
-            }
-            (None, Value::String(text)) => {
-                self.at_most(path, "characters", schema.max_length, text.chars().count())
-            }
+            (None, Value::Object(fields)) => self.at_most(path, "properties", schema.max_properties, fields.len()),
+            (None, Value::String(text)) => self.at_most(path, "characters", schema.max_length, text.chars().count()),
             (None, _) => {
-                self.add(
-                    path,
-                    format!(
-                        "must be a mapping, or a string with JSON text, not {}",
-                        type_of(value)
-                    ),
-                );
+                self.add(path, format!("must be a mapping, or a string with JSON text, not {}", type_of(value)));
             }
             (Some(expected), _) => {
-                self.add(
-                    path,
-                    format!("must be of type {expected}, not {}", type_of(value)),
-                );
+                self.add(path, format!("must be of type {expected}, not {}", type_of(value)));
             }
         }
     }
 
-    fn fields(
-        &mut self,
-        path: &str,
-        schema: &JSONSchemaProps,
-        fields: &serde_json::Map<String, Value>,
-    ) {
+    fn fields(&mut self, path: &str, schema: &JSONSchemaProps, fields: &serde_json::Map<String, Value>) {
         self.at_most(path, "properties", schema.max_properties, fields.len());
         if let Some(JSONSchemaPropsOrBool::Schema(each)) = &schema.additional_properties {
             for (key, value) in fields {
@@ -202,11 +149,7 @@ impl Walk<'_> {
         }
         for (name, value) in fields {
             let path = format!("{path}.{name}");
-            match schema
-                .properties
-                .as_ref()
-                .and_then(|properties| properties.get(name))
-            {
+            match schema.properties.as_ref().and_then(|properties| properties.get(name)) {
                 // The API server drops a null where the schema has a default to put there.
                 Some(known) if value.is_null() && known.default.is_some() => {}
                 Some(known) => self.value(&path, known, value),
@@ -230,13 +173,7 @@ impl Walk<'_> {
             && !choices.iter().any(|choice| choice.0 == text)
         {
             let choices: Vec<String> = choices.iter().map(|choice| choice.0.to_string()).collect();
-            self.add(
-                path,
-                format!(
-                    "Unsupported value: {text:?}: supported values: {}",
-                    choices.join(", ")
-                ),
-            );
+            self.add(path, format!("Unsupported value: {text:?}: supported values: {}", choices.join(", ")));
         }
     }
 
@@ -245,10 +182,7 @@ impl Walk<'_> {
             && self.limits
             && i64::try_from(given).is_ok_and(|given| given > limit)
         {
-            self.add(
-                path,
-                format!("Too many: {given}: must have at most {limit} {what}"),
-            );
+            self.add(path, format!("Too many: {given}: must have at most {limit} {what}"));
         }
     }
 }
@@ -265,9 +199,7 @@ fn type_of(value: &Value) -> &'static str {
 }
 
 fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -281,9 +213,7 @@ mod tests {
     }
 
     fn error(spec: Value) -> String {
-        decode(PolicyKind::EcrAccessPolicy, &object(spec))
-            .unwrap_err()
-            .to_string()
+        decode(PolicyKind::EcrAccessPolicy, &object(spec)).unwrap_err().to_string()
     }
 
     #[test]
@@ -300,9 +230,7 @@ mod tests {
             "`spec.namespaceSelector`: unknown field `namespaceSelector`"
         );
         assert_eq!(
-            error(
-                json!({"puller": {"serviceAccount": {}}, "serviceAccounts": {"selector": {"matchLabel": {}}}})
-            ),
+            error(json!({"puller": {"serviceAccount": {}}, "serviceAccounts": {"selector": {"matchLabel": {}}}})),
             "`spec.serviceAccounts.selector.matchLabel`: unknown field `matchLabel`"
         );
     }
@@ -310,10 +238,7 @@ mod tests {
     #[test]
     fn the_other_errors_name_their_path_too() {
         assert_eq!(error(json!({})), "`spec.puller`: Required value");
-        assert_eq!(
-            error(json!({"puller": []})),
-            "`spec.puller`: must be of type object, not array"
-        );
+        assert_eq!(error(json!({"puller": []})), "`spec.puller`: must be of type object, not array");
         assert_eq!(
             error(json!({"puller": {"role": {"arn": 7}}})),
             "`spec.puller.role.arn`: must be of type string, not number"
@@ -329,9 +254,7 @@ mod tests {
              must be a mapping, or a string with JSON text, not number"
         );
         assert_eq!(
-            decode(PolicyKind::EcrAccessPolicy, &json!([]))
-                .unwrap_err()
-                .to_string(),
+            decode(PolicyKind::EcrAccessPolicy, &json!([])).unwrap_err().to_string(),
             "``: must be an object, not array"
         );
     }
@@ -340,36 +263,24 @@ mod tests {
     fn a_status_that_is_not_understood_harms_nothing() {
         let mut object = object(json!({"puller": {"serviceAccount": {}}}));
         object["status"] = json!({"pods": "many"});
-        assert_eq!(
-            decode(PolicyKind::EcrAccessPolicy, &object)
-                .unwrap()
-                .status(),
-            None
-        );
+        assert_eq!(decode(PolicyKind::EcrAccessPolicy, &object).unwrap().status(), None);
     }
 
     #[test]
     fn limits_of_length_are_no_reason_not_to_understand_an_object() {
         let names: Vec<String> = (0..1000).map(|i| format!("a{i}")).collect();
-        let object =
-            object(json!({"puller": {"serviceAccount": {}}, "serviceAccounts": {"names": names}}));
+        let object = object(json!({"puller": {"serviceAccount": {}}, "serviceAccounts": {"names": names}}));
         assert!(decode(PolicyKind::EcrAccessPolicy, &object).is_ok());
         let found = validate(PolicyKind::EcrAccessPolicy, &object);
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            found[0].to_string(),
-            "`spec.serviceAccounts.names`: Too many: 1000: must have at most 256 items"
-        );
+        assert_eq!(found[0].to_string(), "`spec.serviceAccounts.names`: Too many: 1000: must have at most 256 items");
     }
 
     #[test]
     fn a_null_is_nothing_where_a_default_stands_by_and_an_error_elsewhere() {
         assert!(
-            decode(
-                PolicyKind::EcrAccessPolicy,
-                &object(json!({"puller": {"serviceAccount": {}}, "onDeny": null}))
-            )
-            .is_ok()
+            decode(PolicyKind::EcrAccessPolicy, &object(json!({"puller": {"serviceAccount": {}}, "onDeny": null})))
+                .is_ok()
         );
         assert_eq!(
             error(json!({"puller": {"serviceAccount": {}}, "onUnknown": null})),

@@ -17,10 +17,7 @@ pub enum PolicyKind {
 
 impl PolicyKind {
     /// Both, the namespaced one first: it outranks the other.
-    pub const ALL: [PolicyKind; 2] = [
-        PolicyKind::EcrAccessPolicy,
-        PolicyKind::ClusterEcrAccessPolicy,
-    ];
+    pub const ALL: [PolicyKind; 2] = [PolicyKind::EcrAccessPolicy, PolicyKind::ClusterEcrAccessPolicy];
 
     /// `kind` as it stands in a manifest.
     pub fn as_str(self) -> &'static str {
@@ -32,9 +29,7 @@ impl PolicyKind {
 
     /// The kind of this name; `None` where it is neither.
     pub fn from_name(kind: &str) -> Option<PolicyKind> {
-        PolicyKind::ALL
-            .into_iter()
-            .find(|known| known.as_str() == kind)
+        PolicyKind::ALL.into_iter().find(|known| known.as_str() == kind)
     }
 
     /// The resource name in URLs and RBAC rules.
@@ -49,9 +44,7 @@ impl PolicyKind {
     pub fn resource(self) -> kube::api::ApiResource {
         match self {
             PolicyKind::EcrAccessPolicy => kube::api::ApiResource::erase::<EcrAccessPolicy>(&()),
-            PolicyKind::ClusterEcrAccessPolicy => {
-                kube::api::ApiResource::erase::<ClusterEcrAccessPolicy>(&())
-            }
+            PolicyKind::ClusterEcrAccessPolicy => kube::api::ApiResource::erase::<ClusterEcrAccessPolicy>(&()),
         }
     }
 }
@@ -108,10 +101,7 @@ impl AnyPolicy {
 
     /// When the object was created; `None` in a manifest.
     pub fn creation(&self) -> Option<jiff::Timestamp> {
-        self.metadata()
-            .creation_timestamp
-            .as_ref()
-            .map(|time| time.0)
+        self.metadata().creation_timestamp.as_ref().map(|time| time.0)
     }
 
     /// `metadata.uid`; `None` in a manifest.

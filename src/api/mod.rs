@@ -19,9 +19,8 @@ pub use decode::{DecodeError, decode, validate};
 pub use kinds::{AnyPolicy, PolicyKind};
 pub use schema::crds;
 pub use spec::{
-    Action, ClusterEcrAccessPolicy, ClusterEcrAccessPolicySpec, EcrAccessPolicy,
-    EcrAccessPolicySpec, Identity, MappedRole, PolicyEntry, Puller, RolePuller,
-    ServiceAccountPuller, ServiceAccountSelection,
+    Action, ClusterEcrAccessPolicy, ClusterEcrAccessPolicySpec, EcrAccessPolicy, EcrAccessPolicySpec, Identity,
+    MappedRole, PolicyEntry, Puller, RolePuller, ServiceAccountPuller, ServiceAccountSelection,
 };
 pub use status::{Denial, PolicyStatus, VerdictCounts};
 

@@ -128,10 +128,7 @@ struct Violations(Vec<DecodeError>);
 
 impl Violations {
     fn add(&mut self, path: &str, message: impl Into<String>) {
-        self.0.push(DecodeError {
-            path: path.to_owned(),
-            message: message.into(),
-        });
+        self.0.push(DecodeError { path: path.to_owned(), message: message.into() });
     }
 
     fn unless(&mut self, holds: bool, path: &str, rule: &Rule) {
@@ -144,31 +141,20 @@ impl Violations {
         let mut seen = BTreeSet::new();
         for (index, value) in values.enumerate() {
             if !seen.insert(value) {
-                self.add(
-                    &format!("{path}[{index}]"),
-                    format!("Duplicate value: {value:?}"),
-                );
+                self.add(&format!("{path}[{index}]"), format!("Duplicate value: {value:?}"));
             }
         }
     }
 
     fn selection(&mut self, path: &str, selection: &ServiceAccountSelection) {
-        self.unless(
-            selection.names.is_some() || selection.selector.is_some(),
-            path,
-            &SELECTS_SOMETHING,
-        );
+        self.unless(selection.names.is_some() || selection.selector.is_some(), path, &SELECTS_SOMETHING);
         if let Some(names) = &selection.names {
             let path = format!("{path}.names");
             if names.is_empty() {
                 self.add(&path, "must have at least one entry");
             }
             for (index, name) in names.iter().enumerate() {
-                self.unless(
-                    is_dns_subdomain(name),
-                    &format!("{path}[{index}]"),
-                    &SERVICE_ACCOUNT_NAME,
-                );
+                self.unless(is_dns_subdomain(name), &format!("{path}[{index}]"), &SERVICE_ACCOUNT_NAME);
             }
             self.unique(&path, names.iter().map(String::as_str));
         }
@@ -187,40 +173,20 @@ impl Violations {
             let path = format!("{path}.matchExpressions[{index}]");
             let values = expression.values.as_deref().unwrap_or_default();
             let wants_values = matches!(expression.operator.as_str(), "In" | "NotIn");
-            self.unless(
-                wants_values != values.is_empty(),
-                &path,
-                &OPERATOR_TAKES_VALUES,
-            );
-            self.unless(
-                is_qualified_name(&expression.key),
-                &format!("{path}.key"),
-                &QUALIFIED_NAME,
-            );
+            self.unless(wants_values != values.is_empty(), &path, &OPERATOR_TAKES_VALUES);
+            self.unless(is_qualified_name(&expression.key), &format!("{path}.key"), &QUALIFIED_NAME);
             for (index, value) in values.iter().enumerate() {
-                self.unless(
-                    is_label_value(value),
-                    &format!("{path}.values[{index}]"),
-                    &LABEL_VALUE,
-                );
+                self.unless(is_label_value(value), &format!("{path}.values[{index}]"), &LABEL_VALUE);
             }
         }
     }
 
     fn puller(&mut self, path: &str, puller: &Puller) {
-        self.unless(
-            puller.service_account.is_some() != puller.role.is_some(),
-            path,
-            &ONE_PULLER,
-        );
+        self.unless(puller.service_account.is_some() != puller.role.is_some(), path, &ONE_PULLER);
         if let Some(account) = &puller.service_account {
             let path = format!("{path}.serviceAccount");
             if let Some(key) = &account.role_annotation {
-                self.unless(
-                    is_qualified_name(key),
-                    &format!("{path}.roleAnnotation"),
-                    &QUALIFIED_NAME,
-                );
+                self.unless(is_qualified_name(key), &format!("{path}.roleAnnotation"), &QUALIFIED_NAME);
             }
             self.identity(&path, account.identity.as_ref());
             let roles = account.roles.as_deref().unwrap_or_default();
@@ -229,16 +195,9 @@ impl Violations {
                 self.unless(is_role_arn(&role.arn), &format!("{path}.arn"), &ROLE_ARN);
                 self.identity(&path, role.identity.as_ref());
             }
-            self.unique(
-                &format!("{path}.roles"),
-                roles.iter().map(|role| role.arn.as_str()),
-            );
+            self.unique(&format!("{path}.roles"), roles.iter().map(|role| role.arn.as_str()));
             if let Some(arn) = &account.default_role_arn {
-                self.unless(
-                    is_role_arn(arn),
-                    &format!("{path}.defaultRoleArn"),
-                    &ROLE_ARN,
-                );
+                self.unless(is_role_arn(arn), &format!("{path}.defaultRoleArn"), &ROLE_ARN);
             }
         }
         if let Some(role) = &puller.role {
@@ -256,32 +215,19 @@ impl Violations {
         }
         for (index, entry) in identity.policies.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            self.unless(
-                is_iam_name(&entry.name),
-                &format!("{path}.name"),
-                &POLICY_NAME,
-            );
+            self.unless(is_iam_name(&entry.name), &format!("{path}.name"), &POLICY_NAME);
             if entry.document.is_some() == entry.managed_policy_arn.is_some() {
                 self.add(&path, ONE_SOURCE);
             }
             if let Some(arn) = &entry.managed_policy_arn {
-                self.unless(
-                    is_managed_policy_arn(arn),
-                    &format!("{path}.managedPolicyArn"),
-                    &MANAGED_POLICY_ARN,
-                );
+                self.unless(is_managed_policy_arn(arn), &format!("{path}.managedPolicyArn"), &MANAGED_POLICY_ARN);
             }
         }
-        self.unique(
-            &path,
-            identity.policies.iter().map(|entry| entry.name.as_str()),
-        );
+        self.unique(&path, identity.policies.iter().map(|entry| entry.name.as_str()));
     }
 
     fn actions(&mut self, path: &str, spec: &EcrAccessPolicySpec) {
-        let too_strict = spec
-            .on_unknown
-            .is_some_and(|on_unknown| on_unknown > spec.on_deny());
+        let too_strict = spec.on_unknown.is_some_and(|on_unknown| on_unknown > spec.on_deny());
         self.unless(!too_strict, path, &UNKNOWN_AT_MOST_DENY);
     }
 }
@@ -291,10 +237,7 @@ pub fn is_role_arn(text: &str) -> bool {
     let Some((account, resource)) = iam_arn(text) else {
         return false;
     };
-    is_account(account)
-        && resource
-            .strip_prefix("role/")
-            .is_some_and(|path| is_path_and_name(path, 64))
+    is_account(account) && resource.strip_prefix("role/").is_some_and(|path| is_path_and_name(path, 64))
 }
 
 /// Is it the ARN of a managed policy, as [`MANAGED_POLICY_ARN`] has it?
@@ -303,18 +246,13 @@ pub fn is_managed_policy_arn(text: &str) -> bool {
         return false;
     };
     (account == "aws" || is_account(account))
-        && resource
-            .strip_prefix("policy/")
-            .is_some_and(|path| is_path_and_name(path, 128))
+        && resource.strip_prefix("policy/").is_some_and(|path| is_path_and_name(path, 128))
 }
 
 /// Account and resource of an IAM ARN of any partition.
 fn iam_arn(text: &str) -> Option<(&str, &str)> {
     let (partition, rest) = text.strip_prefix("arn:aws")?.split_once(":iam::")?;
-    if !partition
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    {
+    if !partition.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return None;
     }
     rest.split_once(':')
@@ -325,19 +263,14 @@ fn is_account(text: &str) -> bool {
 }
 
 fn is_path_and_name(text: &str, longest_name: usize) -> bool {
-    let (path, name) = text
-        .rsplit_once('/')
-        .map_or((None, text), |(path, name)| (Some(path), name));
+    let (path, name) = text.rsplit_once('/').map_or((None, text), |(path, name)| (Some(path), name));
     is_iam_name(name)
         && name.len() <= longest_name
         && path.is_none_or(|path| !path.is_empty() && path.bytes().all(|b| b.is_ascii_graphic()))
 }
 
 fn is_iam_name(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
 }
 
 fn is_dns_subdomain(text: &str) -> bool {
@@ -345,33 +278,19 @@ fn is_dns_subdomain(text: &str) -> bool {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     })
 }
 
 fn is_qualified_name(text: &str) -> bool {
-    let (prefix, name) = text
-        .split_once('/')
-        .map_or((None, text), |(prefix, name)| (Some(prefix), name));
-    prefix.is_none_or(is_dns_subdomain)
-        && !name.is_empty()
-        && name.len() <= 63
-        && is_label_value(name)
+    let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
+    prefix.is_none_or(is_dns_subdomain) && !name.is_empty() && name.len() <= 63 && is_label_value(name)
 }
 
 fn is_label_value(text: &str) -> bool {
-    text.bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        && text
-            .chars()
-            .next()
-            .is_none_or(|c| c.is_ascii_alphanumeric())
-        && text
-            .chars()
-            .next_back()
-            .is_none_or(|c| c.is_ascii_alphanumeric())
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && text.chars().next().is_none_or(|c| c.is_ascii_alphanumeric())
+        && text.chars().next_back().is_none_or(|c| c.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
@@ -411,19 +330,11 @@ mod tests {
 
     #[test]
     fn a_managed_policy_is_of_aws_or_of_an_account() {
-        assert!(is_managed_policy_arn(
-            "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"
-        ));
-        assert!(is_managed_policy_arn(
-            "arn:aws-cn:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
-        ));
-        assert!(is_managed_policy_arn(
-            "arn:aws:iam::111122223333:policy/mine"
-        ));
+        assert!(is_managed_policy_arn("arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"));
+        assert!(is_managed_policy_arn("arn:aws-cn:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"));
+        assert!(is_managed_policy_arn("arn:aws:iam::111122223333:policy/mine"));
         assert!(!is_managed_policy_arn("arn:aws:iam::amazon:policy/mine"));
-        assert!(!is_managed_policy_arn(
-            "arn:aws:iam::111122223333:role/mine"
-        ));
+        assert!(!is_managed_policy_arn("arn:aws:iam::111122223333:role/mine"));
         assert!(!is_managed_policy_arn("AmazonEC2ContainerRegistryPullOnly"));
         assert!(!is_managed_policy_arn("arn:aws:iam::aws:policy/"));
     }
@@ -454,14 +365,7 @@ mod tests {
             assert_eq!(is_qualified_name(key), holds, "{key}");
         }
         assert!(is_qualified_name(&"a".repeat(63)) && !is_qualified_name(&"a".repeat(64)));
-        for (value, holds) in [
-            ("", true),
-            ("a", true),
-            ("a_b.C", true),
-            ("-a", false),
-            ("a b", false),
-            ("a.", false),
-        ] {
+        for (value, holds) in [("", true), ("a", true), ("a_b.C", true), ("-a", false), ("a b", false), ("a.", false)] {
             assert_eq!(is_label_value(value), holds, "{value}");
         }
     }

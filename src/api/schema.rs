@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceColumnDefinition, CustomResourceDefinition, CustomResourceDefinitionNames,
     CustomResourceDefinitionSpec, CustomResourceDefinitionVersion, CustomResourceSubresourceStatus,
-    CustomResourceSubresources, CustomResourceValidation, JSON, JSONSchemaProps,
-    JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
+    CustomResourceSubresources, CustomResourceValidation, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+    JSONSchemaPropsOrBool, ValidationRule,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -42,10 +42,7 @@ fn crd(kind: PolicyKind) -> CustomResourceDefinition {
         PolicyKind::ClusterEcrAccessPolicy => ("Cluster", "clusterecraccesspolicy", "ceap"),
     };
     CustomResourceDefinition {
-        metadata: ObjectMeta {
-            name: Some(format!("{}.{GROUP}", kind.plural())),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(format!("{}.{GROUP}", kind.plural())), ..ObjectMeta::default() },
         spec: CustomResourceDefinitionSpec {
             group: GROUP.to_owned(),
             scope: scope.to_owned(),
@@ -61,9 +58,7 @@ fn crd(kind: PolicyKind) -> CustomResourceDefinition {
                 name: VERSION.to_owned(),
                 served: true,
                 storage: true,
-                schema: Some(CustomResourceValidation {
-                    open_api_v3_schema: Some(root(kind)),
-                }),
+                schema: Some(CustomResourceValidation { open_api_v3_schema: Some(root(kind)) }),
                 subresources: Some(CustomResourceSubresources {
                     status: Some(CustomResourceSubresourceStatus(serde_json::json!({}))),
                     scale: None,
@@ -79,74 +74,25 @@ fn crd(kind: PolicyKind) -> CustomResourceDefinition {
 
 /// What `kubectl get` shows; priority 1 only with `-o wide`.
 fn columns() -> Vec<CustomResourceColumnDefinition> {
-    let column = |name: &str, type_: &str, json_path: &str, priority: i32, description: &str| {
-        CustomResourceColumnDefinition {
+    let column =
+        |name: &str, type_: &str, json_path: &str, priority: i32, description: &str| CustomResourceColumnDefinition {
             name: name.to_owned(),
             type_: type_.to_owned(),
             json_path: json_path.to_owned(),
             priority: (priority > 0).then_some(priority),
             description: Some(description.to_owned()),
             format: None,
-        }
-    };
+        };
     let ready = r#".status.conditions[?(@.type=="Ready")]"#;
     vec![
-        column(
-            "Ready",
-            "string",
-            &format!("{ready}.status"),
-            0,
-            "Whether pods are judged by this policy.",
-        ),
-        column(
-            "Allowed",
-            "integer",
-            ".status.pods.allowed",
-            0,
-            "Pods that can pull all their images.",
-        ),
-        column(
-            "Denied",
-            "integer",
-            ".status.pods.denied",
-            0,
-            "Pods that could not pull one of their images.",
-        ),
-        column(
-            "Unknown",
-            "integer",
-            ".status.pods.unknown",
-            0,
-            "Pods for which some fact is missing.",
-        ),
-        column(
-            "OnDeny",
-            "string",
-            ".spec.onDeny",
-            0,
-            "What happens to a pod that could not pull.",
-        ),
-        column(
-            "Age",
-            "date",
-            ".metadata.creationTimestamp",
-            0,
-            "Time since the policy was created.",
-        ),
-        column(
-            "Accounts",
-            "integer",
-            ".status.serviceAccounts",
-            1,
-            "Service accounts that this policy decides for.",
-        ),
-        column(
-            "Message",
-            "string",
-            &format!("{ready}.message"),
-            1,
-            "Why the policy is, or is not, ready.",
-        ),
+        column("Ready", "string", &format!("{ready}.status"), 0, "Whether pods are judged by this policy."),
+        column("Allowed", "integer", ".status.pods.allowed", 0, "Pods that can pull all their images."),
+        column("Denied", "integer", ".status.pods.denied", 0, "Pods that could not pull one of their images."),
+        column("Unknown", "integer", ".status.pods.unknown", 0, "Pods for which some fact is missing."),
+        column("OnDeny", "string", ".spec.onDeny", 0, "What happens to a pod that could not pull."),
+        column("Age", "date", ".metadata.creationTimestamp", 0, "Time since the policy was created."),
+        column("Accounts", "integer", ".status.serviceAccounts", 1, "Service accounts that this policy decides for."),
+        column("Message", "string", &format!("{ready}.message"), 1, "Why the policy is, or is not, ready."),
     ]
 }
 
@@ -169,17 +115,8 @@ fn root(kind: PolicyKind) -> JSONSchemaProps {
         }
     };
     object(about)
-        .required(
-            "apiVersion",
-            string(
-                "Version of this API: `ecraccess.dev/v1alpha1`.",
-                NAME_LENGTH,
-            ),
-        )
-        .required(
-            "kind",
-            string(&format!("Kind of this object: `{kind}`."), LABEL_LENGTH),
-        )
+        .required("apiVersion", string("Version of this API: `ecraccess.dev/v1alpha1`.", NAME_LENGTH))
+        .required("kind", string(&format!("Kind of this object: `{kind}`."), LABEL_LENGTH))
         .optional("metadata", metadata())
         .required("spec", Node(spec(kind)))
         .optional("status", status())
@@ -188,10 +125,7 @@ fn root(kind: PolicyKind) -> JSONSchemaProps {
 
 /// The API server knows it by itself and takes nothing here, not even a description.
 fn metadata() -> Node {
-    Node(JSONSchemaProps {
-        type_: Some("object".to_owned()),
-        ..JSONSchemaProps::default()
-    })
+    Node(JSONSchemaProps { type_: Some("object".to_owned()), ..JSONSchemaProps::default() })
 }
 
 /// The schema of `spec` of a kind.
@@ -219,9 +153,7 @@ pub fn spec(kind: PolicyKind) -> JSONSchemaProps {
 fn service_accounts(kind: PolicyKind) -> Node {
     let left_out = match kind {
         PolicyKind::EcrAccessPolicy => "every service account of the namespace, `default` included",
-        PolicyKind::ClusterEcrAccessPolicy => {
-            "every service account of the namespaces covered, `default` included"
-        }
+        PolicyKind::ClusterEcrAccessPolicy => "every service account of the namespaces covered, `default` included",
     };
     object(&format!(
         "The service accounts that this policy is for: those named and those selected, together. A pod without \
@@ -385,13 +317,10 @@ fn on_unknown() -> Node {
 /// A label selector with limits.
 fn selector(about: &str) -> Node {
     let label_value = |about: &str| string(about, LABEL_LENGTH).rule(&rules::LABEL_VALUE);
-    let mut labels = object(
-        "Labels that all must be there with exactly this value. Example: `{team: payments}`.",
-    );
+    let mut labels = object("Labels that all must be there with exactly this value. Example: `{team: payments}`.");
     labels.0.max_properties = Some(32);
-    labels.0.additional_properties = Some(JSONSchemaPropsOrBool::Schema(Box::new(
-        label_value("The value that the label must have.").0,
-    )));
+    labels.0.additional_properties =
+        Some(JSONSchemaPropsOrBool::Schema(Box::new(label_value("The value that the label must have.").0)));
     object(about)
         .optional("matchLabels", labels)
         .optional(
@@ -401,7 +330,10 @@ fn selector(about: &str) -> Node {
                 16,
                 object("One requirement on a label. Example: `{key: tier, operator: In, values: [web, api]}`.")
                     .rule(&rules::OPERATOR_TAKES_VALUES)
-                    .required("key", string("The label's key. Example: `tier`.", KEY_LENGTH).rule(&rules::QUALIFIED_NAME))
+                    .required(
+                        "key",
+                        string("The label's key. Example: `tier`.", KEY_LENGTH).rule(&rules::QUALIFIED_NAME),
+                    )
                     .required(
                         "operator",
                         choice(
@@ -412,7 +344,8 @@ fn selector(about: &str) -> Node {
                     )
                     .optional(
                         "values",
-                        list("Values for In and NotIn; left out otherwise.", 64, label_value("A value of the label.")).atomic(),
+                        list("Values for In and NotIn; left out otherwise.", 64, label_value("A value of the label."))
+                            .atomic(),
                     ),
             )
             .atomic(),
@@ -422,23 +355,14 @@ fn selector(about: &str) -> Node {
 
 fn status() -> Node {
     object("What the operator found out. Written by the operator alone.")
-        .optional(
-            "observedGeneration",
-            integer("metadata.generation of the spec that this status is about."),
-        )
+        .optional("observedGeneration", integer("metadata.generation of the spec that this status is about."))
         .optional("conditions", conditions())
-        .optional(
-            "serviceAccounts",
-            integer("How many service accounts this policy decides for."),
-        )
+        .optional("serviceAccounts", integer("How many service accounts this policy decides for."))
         .optional(
             "pods",
             object("How many pods that have not terminated have which verdict under this policy.")
                 .optional("allowed", integer("Pods that can pull all their images."))
-                .optional(
-                    "denied",
-                    integer("Pods that could not pull one of their images if they had to now."),
-                )
+                .optional("denied", integer("Pods that could not pull one of their images if they had to now."))
                 .optional("unknown", integer("Pods for which some fact is missing.")),
         )
         .optional(
@@ -448,40 +372,22 @@ fn status() -> Node {
                 limit(MAX_DENIALS),
                 object("A pod and its image that could not be pulled.")
                     .required("namespace", string("The pod's namespace.", LABEL_LENGTH))
-                    .required(
-                        "serviceAccount",
-                        string("The service account that the pod runs as.", NAME_LENGTH),
-                    )
+                    .required("serviceAccount", string("The service account that the pod runs as.", NAME_LENGTH))
                     .required("pod", string("The pod's name.", NAME_LENGTH))
-                    .required(
-                        "image",
-                        string("The image as the pod names it.", limit(IMAGE_LENGTH)),
-                    )
-                    .optional(
-                        "repository",
-                        string("ARN of the image's repository.", limit(REPOSITORY_LENGTH)),
-                    )
+                    .required("image", string("The image as the pod names it.", limit(IMAGE_LENGTH)))
+                    .optional("repository", string("ARN of the image's repository.", limit(REPOSITORY_LENGTH)))
                     .optional(
                         "action",
-                        string(
-                            "The first action that is not allowed. Example: `ecr:BatchGetImage`.",
-                            128,
-                        ),
+                        string("The first action that is not allowed. Example: `ecr:BatchGetImage`.", 128),
                     )
                     .optional(
                         "cause",
-                        string(
-                            "A stable code for why. Example: `RepositoryNotInResource`.",
-                            LABEL_LENGTH,
-                        ),
+                        string("A stable code for why. Example: `RepositoryNotInResource`.", LABEL_LENGTH),
                     ),
             )
             .atomic(),
         )
-        .optional(
-            "denialsOmitted",
-            integer("How many more denials there are than are listed."),
-        )
+        .optional("denialsOmitted", integer("How many more denials there are than are listed."))
 }
 
 fn conditions() -> Node {
@@ -543,12 +449,7 @@ fn integer(about: &str) -> Node {
 
 fn choice(about: &str, words: &[&str]) -> Node {
     let mut node = of_type("string", about);
-    node.0.enum_ = Some(
-        words
-            .iter()
-            .map(|word| JSON(serde_json::json!(word)))
-            .collect(),
-    );
+    node.0.enum_ = Some(words.iter().map(|word| JSON(serde_json::json!(word))).collect());
     node
 }
 
@@ -561,31 +462,22 @@ fn list(about: &str, most: i64, item: Node) -> Node {
 
 impl Node {
     fn optional(mut self, name: &str, property: Node) -> Node {
-        self.0
-            .properties
-            .get_or_insert_with(BTreeMap::new)
-            .insert(name.to_owned(), property.0);
+        self.0.properties.get_or_insert_with(BTreeMap::new).insert(name.to_owned(), property.0);
         self
     }
 
     fn required(mut self, name: &str, property: Node) -> Node {
-        self.0
-            .required
-            .get_or_insert_with(Vec::new)
-            .push(name.to_owned());
+        self.0.required.get_or_insert_with(Vec::new).push(name.to_owned());
         self.optional(name, property)
     }
 
     fn rule(mut self, rule: &Rule) -> Node {
-        self.0
-            .x_kubernetes_validations
-            .get_or_insert_with(Vec::new)
-            .push(ValidationRule {
-                rule: rule.cel.to_owned(),
-                message: Some(rule.message.to_owned()),
-                field_path: (!rule.field.is_empty()).then(|| rule.field.to_owned()),
-                ..ValidationRule::default()
-            });
+        self.0.x_kubernetes_validations.get_or_insert_with(Vec::new).push(ValidationRule {
+            rule: rule.cel.to_owned(),
+            message: Some(rule.message.to_owned()),
+            field_path: (!rule.field.is_empty()).then(|| rule.field.to_owned()),
+            ..ValidationRule::default()
+        });
         self
     }
 
@@ -599,10 +491,7 @@ impl Node {
         self.0.one_of = Some(
             names
                 .iter()
-                .map(|name| JSONSchemaProps {
-                    required: Some(vec![(*name).to_owned()]),
-                    ..JSONSchemaProps::default()
-                })
+                .map(|name| JSONSchemaProps { required: Some(vec![(*name).to_owned()]), ..JSONSchemaProps::default() })
                 .collect(),
         );
         self

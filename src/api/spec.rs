@@ -133,9 +133,7 @@ pub struct ServiceAccountPuller {
 impl ServiceAccountPuller {
     /// Key of the annotation with the role ARN: `roleAnnotation`, or [`DEFAULT_ROLE_ANNOTATION`].
     pub fn role_annotation(&self) -> &str {
-        self.role_annotation
-            .as_deref()
-            .unwrap_or(DEFAULT_ROLE_ANNOTATION)
+        self.role_annotation.as_deref().unwrap_or(DEFAULT_ROLE_ANNOTATION)
     }
 }
 
@@ -244,38 +242,19 @@ mod tests {
             assert_eq!(action.to_string().parse(), Ok(action));
             assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
         }
-        assert_eq!(
-            "reject".parse::<Action>().unwrap_err().to_string(),
-            "`reject` is none of Audit, Warn, Reject"
-        );
+        assert_eq!("reject".parse::<Action>().unwrap_err().to_string(), "`reject` is none of Audit, Warn, Reject");
     }
 
     #[test]
     fn an_action_left_out_has_its_default_and_unknown_never_does_more_than_deny() {
         let effective = |on_deny, on_unknown| {
-            let spec = EcrAccessPolicySpec {
-                on_deny,
-                on_unknown,
-                ..EcrAccessPolicySpec::default()
-            };
+            let spec = EcrAccessPolicySpec { on_deny, on_unknown, ..EcrAccessPolicySpec::default() };
             (spec.on_deny(), spec.on_unknown())
         };
         assert_eq!(effective(None, None), (Action::Reject, Action::Warn));
-        assert_eq!(
-            effective(Some(Action::Audit), None),
-            (Action::Audit, Action::Audit)
-        );
-        assert_eq!(
-            effective(Some(Action::Warn), None),
-            (Action::Warn, Action::Warn)
-        );
-        assert_eq!(
-            effective(None, Some(Action::Reject)),
-            (Action::Reject, Action::Reject)
-        );
-        assert_eq!(
-            effective(Some(Action::Warn), Some(Action::Reject)),
-            (Action::Warn, Action::Warn)
-        );
+        assert_eq!(effective(Some(Action::Audit), None), (Action::Audit, Action::Audit));
+        assert_eq!(effective(Some(Action::Warn), None), (Action::Warn, Action::Warn));
+        assert_eq!(effective(None, Some(Action::Reject)), (Action::Reject, Action::Reject));
+        assert_eq!(effective(Some(Action::Warn), Some(Action::Reject)), (Action::Warn, Action::Warn));
     }
 }

@@ -42,9 +42,7 @@ impl PolicyStatus {
     pub fn within_limits(mut self) -> PolicyStatus {
         let omitted = self.denials.len().saturating_sub(MAX_DENIALS);
         self.denials.truncate(MAX_DENIALS);
-        self.denials_omitted = self
-            .denials_omitted
-            .saturating_add(i64::try_from(omitted).unwrap_or(i64::MAX));
+        self.denials_omitted = self.denials_omitted.saturating_add(i64::try_from(omitted).unwrap_or(i64::MAX));
         for denial in &mut self.denials {
             cut(&mut denial.image, IMAGE_LENGTH);
             if let Some(repository) = &mut denial.repository {
@@ -62,11 +60,7 @@ impl PolicyStatus {
 fn cut(text: &mut String, longest: usize) {
     // Bytes are at least as many as characters, and cheaper to count.
     if text.len() > longest && text.chars().count() > longest {
-        *text = text
-            .chars()
-            .take(longest.saturating_sub(1))
-            .chain(['…'])
-            .collect();
+        *text = text.chars().take(longest.saturating_sub(1)).chain(['…']).collect();
     }
 }
 
@@ -111,31 +105,13 @@ mod tests {
 
     #[test]
     fn a_status_is_cut_to_what_the_schema_allows() {
-        let denial = Denial {
-            image: "é".repeat(2000),
-            repository: Some("r".repeat(512)),
-            ..Denial::default()
-        };
-        let status = PolicyStatus {
-            denials: vec![denial; 25],
-            denials_omitted: 3,
-            ..PolicyStatus::default()
-        };
+        let denial = Denial { image: "é".repeat(2000), repository: Some("r".repeat(512)), ..Denial::default() };
+        let status = PolicyStatus { denials: vec![denial; 25], denials_omitted: 3, ..PolicyStatus::default() };
         let status = status.within_limits();
-        assert_eq!(
-            (status.denials.len(), status.denials_omitted),
-            (MAX_DENIALS, 8)
-        );
+        assert_eq!((status.denials.len(), status.denials_omitted), (MAX_DENIALS, 8));
         assert_eq!(status.denials[0].image.chars().count(), IMAGE_LENGTH);
         assert!(status.denials[0].image.ends_with("é…"));
-        assert_eq!(
-            status.denials[0].repository.as_deref(),
-            Some("r".repeat(512).as_str())
-        );
-        assert_eq!(
-            status.clone().within_limits(),
-            status,
-            "cutting twice changes nothing"
-        );
+        assert_eq!(status.denials[0].repository.as_deref(), Some("r".repeat(512).as_str()));
+        assert_eq!(status.clone().within_limits(), status, "cutting twice changes nothing");
     }
 }

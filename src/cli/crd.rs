@@ -42,11 +42,9 @@ pub fn run(args: &CrdArgs) -> Outcome {
 /// # Errors
 /// When the serializer refuses, which it does for no CRD of this program.
 pub fn yaml(crd: &CustomResourceDefinition) -> anyhow::Result<String> {
-    let options =
-        serde_saphyr::ser_options! { prefer_block_scalars: false, compact_list_indent: true };
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false, compact_list_indent: true };
     let name = crd.metadata.name.as_deref().unwrap_or_default();
-    serde_saphyr::to_string_with_options(crd, options)
-        .with_context(|| format!("CRD `{name}` as YAML"))
+    serde_saphyr::to_string_with_options(crd, options).with_context(|| format!("CRD `{name}` as YAML"))
 }
 
 /// The name of a CRD's file: its plural.

@@ -16,21 +16,13 @@ fn file(path: &str) -> PathBuf {
 
 /// The schema of the only version, as JSON.
 fn schema(crd: &CustomResourceDefinition) -> Value {
-    json!(crd)
-        .pointer("/spec/versions/0/schema/openAPIV3Schema")
-        .cloned()
-        .unwrap_or_default()
+    json!(crd).pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default()
 }
 
 /// Calls `look` with every node of a schema and its path.
 fn walk(path: &str, node: &Value, look: &mut impl FnMut(&str, &Value)) {
     look(path, node);
-    for (name, property) in node
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
+    for (name, property) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
         walk(&format!("{path}.{name}"), property, look);
     }
     for (keyword, suffix) in [("items", "[]"), ("additionalProperties", "{}")] {
@@ -51,8 +43,7 @@ fn the_files_in_crds_are_what_the_program_prints() {
     let mut printed = String::new();
     for crd in api::crds() {
         let path = file("crds").join(crd::file_name(&crd));
-        let stored = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let stored = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert!(
             stored == crd::yaml(&crd).unwrap(),
             "{} is stale: run `ecr-access crd --output-dir crds`",
@@ -61,29 +52,18 @@ fn the_files_in_crds_are_what_the_program_prints() {
         printed.push_str("---\n");
         printed.push_str(&stored);
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_ecr-access"))
-        .arg("crd")
-        .output()
-        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_ecr-access")).arg("crd").output().unwrap();
     assert!(output.status.success());
     assert_eq!(String::from_utf8(output.stdout).unwrap(), printed);
     let files = std::fs::read_dir(file("crds")).unwrap().count();
-    assert_eq!(
-        files,
-        api::crds().len(),
-        "crds/ holds the CRDs and nothing else"
-    );
+    assert_eq!(files, api::crds().len(), "crds/ holds the CRDs and nothing else");
 }
 
 #[test]
 fn crd_writes_the_same_files_into_a_directory_and_reports_one_that_is_missing() {
     let directory = tempfile::tempdir().unwrap();
     let run = |to: &Path| {
-        Command::new(env!("CARGO_BIN_EXE_ecr-access"))
-            .args(["crd", "--output-dir"])
-            .arg(to)
-            .output()
-            .unwrap()
+        Command::new(env!("CARGO_BIN_EXE_ecr-access")).args(["crd", "--output-dir"]).arg(to).output().unwrap()
     };
     assert!(run(directory.path()).status.success());
     for crd in api::crds() {
@@ -96,20 +76,14 @@ fn crd_writes_the_same_files_into_a_directory_and_reports_one_that_is_missing() 
     let failed = run(&directory.path().join("missing"));
     assert_eq!(failed.status.code(), Some(2));
     let message = String::from_utf8(failed.stderr).unwrap();
-    assert!(
-        message.starts_with("error: `") && message.contains("missing"),
-        "{message}"
-    );
+    assert!(message.starts_with("error: `") && message.contains("missing"), "{message}");
 }
 
 #[test]
 fn the_yaml_reads_back_as_the_crd_and_survives_a_template_engine() {
     for crd in api::crds() {
         let yaml = crd::yaml(&crd).unwrap();
-        assert_eq!(
-            serde_saphyr::from_str::<CustomResourceDefinition>(&yaml).unwrap(),
-            crd
-        );
+        assert_eq!(serde_saphyr::from_str::<CustomResourceDefinition>(&yaml).unwrap(), crd);
         assert!(!yaml.contains("{{"), "Helm would take it for a template");
         // Client-side apply keeps a copy in an annotation, which may have 256 KiB.
         assert!(yaml.len() < 200_000, "{} bytes", yaml.len());
@@ -144,14 +118,8 @@ fn every_property_is_described_in_whole_sentences() {
             return;
         }
         let description = node["description"].as_str().unwrap_or_default();
-        assert!(
-            description.len() >= 10 && description.ends_with('.'),
-            "{path}: {description:?}"
-        );
-        assert!(
-            !description.contains("  ") && !description.contains('\n'),
-            "{path}: {description:?}"
-        );
+        assert!(description.len() >= 10 && description.ends_with('.'), "{path}: {description:?}");
+        assert!(!description.contains("  ") && !description.contains('\n'), "{path}: {description:?}");
     });
 }
 
@@ -160,20 +128,10 @@ fn every_list_says_how_it_is_merged() {
     walk_all(|path, node| {
         if node["type"] == "array" {
             let merge = node["x-kubernetes-list-type"].as_str().unwrap_or_default();
-            assert!(
-                ["atomic", "set", "map"].contains(&merge),
-                "{path}: {merge:?}"
-            );
-            for key in node["x-kubernetes-list-map-keys"]
-                .as_array()
-                .into_iter()
-                .flatten()
-            {
+            assert!(["atomic", "set", "map"].contains(&merge), "{path}: {merge:?}");
+            for key in node["x-kubernetes-list-map-keys"].as_array().into_iter().flatten() {
                 let required = node["items"]["required"].as_array().unwrap();
-                assert!(
-                    required.contains(key),
-                    "{path}: the key {key} of a list-map must be required"
-                );
+                assert!(required.contains(key), "{path}: the key {key} of a list-map must be required");
             }
         }
     });
@@ -183,16 +141,9 @@ fn every_list_says_how_it_is_merged() {
 fn every_cel_rule_has_a_message_of_one_line() {
     let mut rules = Vec::new();
     walk_all(|path, node| {
-        for rule in node["x-kubernetes-validations"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
+        for rule in node["x-kubernetes-validations"].as_array().into_iter().flatten() {
             let message = rule["message"].as_str().unwrap_or_default();
-            assert!(
-                message.len() > 20 && !message.contains('\n'),
-                "{path}: {message:?}"
-            );
+            assert!(message.len() > 20 && !message.contains('\n'), "{path}: {message:?}");
             rules.push((path.to_owned(), rule["rule"].as_str().unwrap().to_owned()));
         }
     });
@@ -300,36 +251,16 @@ fn both_kinds_are_read_alike() {
     for kind in PolicyKind::ALL {
         let policy = api::decode(kind, &everything(kind)).unwrap();
         assert_eq!((policy.kind(), policy.name()), (kind, "everything"));
-        assert_eq!(
-            (policy.generation(), policy.uid(), policy.resource_version()),
-            (Some(3), Some("u"), Some("7"))
-        );
-        assert_eq!(
-            policy.creation().map(|time| time.to_string()).as_deref(),
-            Some("2026-11-24T00:00:00Z")
-        );
-        assert_eq!(
-            policy
-                .spec()
-                .service_accounts
-                .as_ref()
-                .unwrap()
-                .names
-                .as_ref()
-                .unwrap()
-                .len(),
-            2
-        );
+        assert_eq!((policy.generation(), policy.uid(), policy.resource_version()), (Some(3), Some("u"), Some("7")));
+        assert_eq!(policy.creation().map(|time| time.to_string()).as_deref(), Some("2026-11-24T00:00:00Z"));
+        assert_eq!(policy.spec().service_accounts.as_ref().unwrap().names.as_ref().unwrap().len(), 2);
         assert_eq!(policy.status().unwrap().pods.allowed, 41);
         let cluster = kind == PolicyKind::ClusterEcrAccessPolicy;
         assert_eq!(policy.namespace_selector().is_some(), cluster);
         assert_eq!(policy.namespace(), (!cluster).then_some("payments"));
         assert_eq!(api::validate(kind, &everything(kind)), []);
         let resource = kind.resource();
-        assert_eq!(
-            (resource.api_version.as_str(), resource.plural.as_str()),
-            (api::API_VERSION, kind.plural())
-        );
+        assert_eq!((resource.api_version.as_str(), resource.plural.as_str()), (api::API_VERSION, kind.plural()));
     }
 }
 
@@ -346,27 +277,13 @@ fn every_refused_object_is_refused_offline_for_the_same_reason() {
     for path in files {
         let text = std::fs::read_to_string(&path).unwrap();
         let mut lines = text.lines();
-        let expected = lines
-            .next()
-            .unwrap()
-            .strip_prefix("# expect: ")
-            .expect("first line says what to expect");
+        let expected = lines.next().unwrap().strip_prefix("# expect: ").expect("first line says what to expect");
         // Where the API server's own words help nobody, the program says it better.
-        let expected = lines
-            .next()
-            .unwrap()
-            .strip_prefix("# offline: ")
-            .unwrap_or(expected);
+        let expected = lines.next().unwrap().strip_prefix("# offline: ").unwrap_or(expected);
         let object: Value = serde_saphyr::from_str(&text).unwrap();
         let kind = PolicyKind::from_name(object["kind"].as_str().unwrap()).unwrap();
-        let errors: Vec<String> = api::validate(kind, &object)
-            .iter()
-            .map(|error| format!("{}: {}", error.path, error.message))
-            .collect();
-        assert!(
-            errors.iter().any(|error| error.contains(expected)),
-            "{}: {errors:#?}",
-            path.display()
-        );
+        let errors: Vec<String> =
+            api::validate(kind, &object).iter().map(|error| format!("{}: {}", error.path, error.message)).collect();
+        assert!(errors.iter().any(|error| error.contains(expected)), "{}: {errors:#?}", path.display());
     }
 }

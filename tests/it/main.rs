@@ -1,8 +1,8 @@
 //! The tests that need no cluster: one binary, a module per subject.
 
 mod api;
-mod check;
 mod chart;
+mod check;
 mod conformance;
 mod ecr;
 mod tidy;
