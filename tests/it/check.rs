@@ -2,13 +2,6 @@
 //!
 //! `UPDATE=1 cargo test --test it check` rewrites the golden files; read the diff.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "helpers of tests, which `clippy.toml` knows only by `#[test]`"
-)]
-
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

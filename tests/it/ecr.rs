@@ -1,8 +1,5 @@
 //! Who can pull what, through the public interface alone: policies and pods as manifests have them, verdicts out.
 
-// Helpers of tests may panic as tests may.
-#![allow(clippy::expect_used, clippy::indexing_slicing)]
-
 use ecr_access::forecast::{Admission, Options, Report, Subject, Verdict, forecast};
 use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 use serde_json::{Value, json};

@@ -1,13 +1,6 @@
 //! Rules about the source that the compiler does not enforce: the direction of dependencies inside the crate, no clock
 //! and no I/O where verdicts are made, and a doc at the head of every file.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "helpers of tests, which `clippy.toml` knows only by `#[test]`"
-)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

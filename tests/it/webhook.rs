@@ -1,12 +1,5 @@
 //! The webhook from bytes to bytes: the reviews in `tests/data/reviews` through the router, the fresh reads before a
 //! rejection, the limits, and TLS over a real socket. What an API server does with it is shown by `tests/cluster`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking; clippy.toml allows it in test functions, not in their helpers"
-)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
