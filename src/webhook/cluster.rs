@@ -8,6 +8,7 @@ use axum::http;
 use kube::Client;
 use serde_json::Value;
 
+use super::shared::SharedReads;
 use crate::api::{self, PolicyKind};
 use crate::index::Index;
 use crate::index::object::Raw;
@@ -77,15 +78,32 @@ pub trait Cluster: Send + Sync + 'static {
 /// The cluster that this program runs for.
 pub struct LiveCluster {
     index: Arc<Index>,
-    client: Client,
+    reader: Reader,
+    /// Answers of [`Reader`], by path.
+    objects: SharedReads<String, Result<Option<Value>, ReadError>>,
+    lists: SharedReads<String, Result<Vec<Value>, ReadError>>,
 }
 
 impl LiveCluster {
     /// Memory is `index`, fresh reads go through `client`.
     pub fn new(index: Arc<Index>, client: Client) -> LiveCluster {
-        LiveCluster { index, client }
+        let reader = Reader { client };
+        LiveCluster { index, reader, objects: SharedReads::default(), lists: SharedReads::default() }
     }
 
+    async fn object(&self, what: &str, path: String) -> Result<Option<Value>, ReadError> {
+        let (reader, what) = (self.reader.clone(), what.to_owned());
+        self.objects.read(path.clone(), move || async move { reader.get(&what, path).await }).await
+    }
+}
+
+/// Reads past all caches.
+#[derive(Clone)]
+struct Reader {
+    client: Client,
+}
+
+impl Reader {
     /// One object, or one page of a list; `None` where there is no such object, or no such resource.
     async fn get(&self, what: &str, path: String) -> Result<Option<Value>, ReadError> {
         // No resourceVersion in the query: the API server answers with the latest state, not with its cache's.
@@ -96,32 +114,10 @@ impl LiveCluster {
             Err(error) => Err(ReadError::failed(what, &error)),
         }
     }
-}
 
-impl Cluster for LiveCluster {
-    fn snapshot(&self) -> Option<Arc<Inventory>> {
-        self.index.synced().then(|| self.index.snapshot())
-    }
-
-    async fn service_account(&self, namespace: &str, name: &str) -> Result<Option<ServiceAccountFacts>, ReadError> {
-        let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}", segment(namespace)?, segment(name)?);
-        let what = format!("service account {namespace}/{name}");
-        let Some(object) = self.get(&what, path).await? else { return Ok(None) };
-        ServiceAccountFacts::from_json(&object).map(Some).map_err(|error| ReadError::failed(&what, &error))
-    }
-
-    async fn namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ReadError> {
-        let object = self.get(&format!("namespace {name}"), format!("/api/v1/namespaces/{}", segment(name)?)).await?;
-        Ok(object.map(|object| Raw::new(object).labels()))
-    }
-
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {
-        let (kind, scope) = match namespace {
-            Some(namespace) => (PolicyKind::EcrAccessPolicy, format!("namespaces/{}/", segment(namespace)?)),
-            None => (PolicyKind::ClusterEcrAccessPolicy, String::new()),
-        };
+    /// Every page of a list of policies at `path`.
+    async fn policies(&self, kind: PolicyKind, path: &str) -> Result<Vec<Value>, ReadError> {
         let plural = kind.plural();
-        let path = format!("/apis/{}/{scope}{plural}?limit={PAGE_SIZE}", api::API_VERSION);
         let mut policies = Vec::new();
         let mut from = String::new();
         for _ in 0..PAGES {
@@ -136,6 +132,35 @@ impl Cluster for LiveCluster {
             }
         }
         Err(ReadError::TooMany { what: plural.to_owned() })
+    }
+}
+
+impl Cluster for LiveCluster {
+    fn snapshot(&self) -> Option<Arc<Inventory>> {
+        self.index.synced().then(|| self.index.snapshot())
+    }
+
+    async fn service_account(&self, namespace: &str, name: &str) -> Result<Option<ServiceAccountFacts>, ReadError> {
+        let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}", segment(namespace)?, segment(name)?);
+        let what = format!("service account {namespace}/{name}");
+        let Some(object) = self.object(&what, path).await? else { return Ok(None) };
+        ServiceAccountFacts::from_json(&object).map(Some).map_err(|error| ReadError::failed(&what, &error))
+    }
+
+    async fn namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ReadError> {
+        let object =
+            self.object(&format!("namespace {name}"), format!("/api/v1/namespaces/{}", segment(name)?)).await?;
+        Ok(object.map(|object| Raw::new(object).labels()))
+    }
+
+    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {
+        let (kind, scope) = match namespace {
+            Some(namespace) => (PolicyKind::EcrAccessPolicy, format!("namespaces/{}/", segment(namespace)?)),
+            None => (PolicyKind::ClusterEcrAccessPolicy, String::new()),
+        };
+        let path = format!("/apis/{}/{scope}{}?limit={PAGE_SIZE}", api::API_VERSION, kind.plural());
+        let reader = self.reader.clone();
+        self.lists.read(path.clone(), move || async move { reader.policies(kind, &path).await }).await
     }
 }
 

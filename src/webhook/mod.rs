@@ -4,6 +4,7 @@
 //! - [`message`] is the AdmissionReview, in and out.
 //! - [`review`] judges pods, [`policies`] checks policy objects. Neither knows of HTTP.
 //! - [`cluster`] is what a review asks: the snapshot in memory, and the fresh reads before a rejection.
+//! - [`shared`] makes one of the fresh reads of many reviews.
 //! - [`server`] is HTTP: routes, limits, the deadline, the guard against panics.
 //! - [`selftest`] keeps a broken judge from judging.
 //! - [`tls`] serves it, [`certificates`] keeps the certificate that it serves with.
@@ -17,6 +18,7 @@ pub mod policies;
 pub mod review;
 pub mod selftest;
 pub mod server;
+pub mod shared;
 pub mod tls;
 
 use std::fmt;
