@@ -75,6 +75,9 @@ pub async fn upgrade_with_changed_values(world: &World) -> Result<()> {
 
     upgrade(world, &[])?;
     world.operator_ready(2).await?;
+    // The API server keeps its connection to the old replica, with the old values, until that one has gone.
+    let refused = async || Ok(world.try_pod("upgrade", "api", &image("bad")).await?.code == 403);
+    world.eventually(PATIENCE, "the new values hold", refused).await?;
     world.until_refused("upgrade", "api", &image("bad")).await.map(drop)
 }
 
