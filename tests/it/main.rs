@@ -13,6 +13,7 @@ mod api;
 mod chart;
 mod check;
 mod conformance;
+mod docs;
 mod ecr;
 mod tidy;
 mod webhook;

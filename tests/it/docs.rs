@@ -1,0 +1,106 @@
+//! The documents against what they describe: output that a page shows was recorded, a manifest that it shows is valid, a
+//! target or a file that it names is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ecr_access::api::{self, PolicyKind};
+use serde_json::Value;
+
+const PAGES: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The fenced blocks of a page, with the word behind the fence.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in page.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(word), None) => open = Some((word.to_owned(), String::new())),
+            (None, Some((_, text))) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block does not end");
+    blocks
+}
+
+#[test]
+fn output_that_the_readme_shows_was_recorded() {
+    let demo = read("docs/demo.txt");
+    let shown: Vec<String> =
+        blocks(&read("README.md")).into_iter().map(|(_, text)| text).filter(|text| text.starts_with("$ ")).collect();
+    assert!(shown.len() >= 2, "{shown:?}");
+    for text in shown {
+        assert!(demo.contains(&text), "not in docs/demo.txt, as `make demo-record` wrote it:\n{text}");
+    }
+}
+
+#[test]
+fn manifests_that_the_readme_shows_are_valid() {
+    let mut seen = 0;
+    for (word, text) in blocks(&read("README.md")) {
+        if word != "yaml" {
+            continue;
+        }
+        let object: Value = serde_saphyr::from_str(&text).unwrap();
+        let kind = match object["kind"].as_str() {
+            Some("EcrAccessPolicy") => PolicyKind::EcrAccessPolicy,
+            Some("ClusterEcrAccessPolicy") => PolicyKind::ClusterEcrAccessPolicy,
+            other => panic!("{other:?} in\n{text}"),
+        };
+        let problems = api::validate(kind, &object);
+        assert!(problems.is_empty(), "{problems:?} in\n{text}");
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+#[test]
+fn targets_that_pages_name_are_there() {
+    let makefile = read("Makefile");
+    let targets: Vec<&str> =
+        makefile.lines().filter(|line| line.contains(" ## ")).filter_map(|line| line.split(':').next()).collect();
+    let mut seen = 0;
+    for page in PAGES {
+        let text = read(page);
+        for rest in text.split("make ").skip(1) {
+            // `make demo`, not the verb: only in code.
+            let before = &text[..rest.as_ptr() as usize - text.as_ptr() as usize - "make ".len()];
+            if !before.ends_with(['`', '\n']) {
+                continue;
+            }
+            let target: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            assert!(targets.contains(&target.as_str()), "{page} names `make {target}`, which the Makefile has not");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "{seen}");
+}
+
+#[test]
+fn files_that_pages_link_to_are_there() {
+    let mut seen = 0;
+    for page in PAGES {
+        for rest in read(page).split("](").skip(1) {
+            let target = rest.split([')', '#']).next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            assert!(Path::new(&root().join(target)).exists(), "{page} links to {target}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen}");
+}
