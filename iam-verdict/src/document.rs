@@ -8,6 +8,7 @@ use crate::condition::Condition;
 use crate::condition::operator::Operator;
 use crate::json::{self, Json};
 use crate::pattern::{Pattern, Wildcards};
+use crate::quote::{Clipped, MAX_SHOWN, Quoted};
 use crate::request::Context;
 use crate::truth::Truth;
 
@@ -168,7 +169,7 @@ impl Policy {
         self.keys.iter().map(String::as_str)
     }
 
-    fn compile(json: &Json) -> Result<Self, DocumentError> {
+    pub(crate) fn compile(json: &Json) -> Result<Self, DocumentError> {
         let path = Path::root();
         let fields = object(json, &path)?;
         known_fields(fields, &path, &["Version", "Id", "Statement"])?;
@@ -180,7 +181,7 @@ impl Policy {
                 other => {
                     return Err(DocumentError::new(
                         path.field("Version"),
-                        format!("`{other}` is not a version of the policy language"),
+                        format!("{} is not a version of the policy language", Quoted(other)),
                     )
                     .hint("write `2012-10-17`"));
                 }
@@ -241,8 +242,11 @@ impl Statement {
                 "Allow" => Effect::Allow,
                 "Deny" => Effect::Deny,
                 other => {
-                    return Err(DocumentError::new(path.field("Effect"), format!("`{other}` is not an effect"))
-                        .hint("write `Allow` or `Deny`, with this capital letter"));
+                    return Err(DocumentError::new(
+                        path.field("Effect"),
+                        format!("{} is not an effect", Quoted(other)),
+                    )
+                    .hint("write `Allow` or `Deny`, with this capital letter"));
                 }
             },
         };
@@ -303,7 +307,7 @@ fn principals(json: &Json, path: &Path<'_>) -> Result<Box<[PrincipalEntry]>, Doc
     if let Json::String(text) = json {
         return match text.as_str() {
             "*" => Ok(Box::new([PrincipalEntry::Everyone])),
-            other => Err(DocumentError::new(path, format!("`{other}` is not a principal"))
+            other => Err(DocumentError::new(path, format!("{} is not a principal", Quoted(other)))
                 .hint("write `\"*\"` or an object such as `{\"AWS\": \"arn:…\"}`")),
         };
     }
@@ -333,7 +337,7 @@ fn conditions(json: &Json, path: &Path<'_>, modern: bool) -> Result<Box<[Conditi
     for (name, block) in operators {
         let at = path.field(name);
         let Some(operator) = Operator::parse(name) else {
-            let error = DocumentError::new(at, format!("`{name}` is not a condition operator"));
+            let error = DocumentError::new(at, format!("{} is not a condition operator", Quoted(name)));
             return Err(match Operator::suggestion(name) {
                 Some(close) => error.hint(format!("did you mean `{close}`?")),
                 None => error,
@@ -385,8 +389,13 @@ impl fmt::Display for Path<'_> {
         match self.step {
             Step::Root => f.write_str("$"),
             Step::Index(index) => write!(f, "[{index}]"),
-            Step::Field(name) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            Step::Field(name)
+                if !name.is_empty() && name.len() <= MAX_SHOWN && name.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+            {
                 write!(f, ".{name}")
+            }
+            Step::Field(name) if name.chars().nth(MAX_SHOWN).is_some() => {
+                write!(f, "[\"{}\"]", Clipped(name))
             }
             Step::Field(name) => write!(f, "[{name:?}]"),
         }
@@ -409,7 +418,11 @@ pub(crate) fn string<'a>(json: &'a Json, path: &Path<'_>) -> Result<&'a str, Doc
         Json::String(text) => Ok(text),
         other => {
             let error = DocumentError::new(path, format!("a string should stand here, not {}", other.kind()));
-            Err(if let Json::Number(number) = other { error.hint(format!("write `\"{number}\"`")) } else { error })
+            Err(if let Json::Number(number) = other {
+                error.hint(format!("write `\"{}\"`", Clipped(number)))
+            } else {
+                error
+            })
         }
     }
 }
@@ -446,27 +459,34 @@ pub(crate) fn scalars(json: &Json, path: &Path<'_>) -> Result<Vec<String>, Docum
 pub(crate) fn no_repeats(fields: &[(String, Json)], path: &Path<'_>) -> Result<(), DocumentError> {
     let mut seen = BTreeSet::new();
     match fields.iter().find(|(key, _)| !seen.insert(key.as_str())) {
-        Some((key, _)) => {
-            Err(DocumentError::new(path.field(key), format!("`{key}` stands twice")).hint("merge the two"))
-        }
+        Some((key, _)) => Err(repeated(key, path)),
         None => Ok(()),
     }
 }
 
+/// A key that stands twice.
+pub(crate) fn repeated(key: &str, path: &Path<'_>) -> DocumentError {
+    DocumentError::new(path.field(key), format!("{} stands twice", Quoted(key))).hint("merge the two")
+}
+
 pub(crate) fn known_fields(fields: &[(String, Json)], path: &Path<'_>, known: &[&str]) -> Result<(), DocumentError> {
-    for (key, _) in fields {
-        if !known.contains(&key.as_str()) {
-            let error = DocumentError::new(path.field(key), format!("`{key}` is not an element that may stand here"));
-            let singular = |name: &&&str| {
-                name.eq_ignore_ascii_case(key) || name.eq_ignore_ascii_case(key.strip_suffix('s').unwrap_or(key))
-            };
-            return Err(match known.iter().find(singular) {
-                Some(close) => error.hint(format!("did you mean `{close}`?")),
-                None => error,
-            });
-        }
+    match fields.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        Some((key, _)) => Err(unknown_field(key, path, known)),
+        None => no_repeats(fields, path),
     }
-    no_repeats(fields, path)
+}
+
+/// An element that may not stand here; `known` are the ones that may.
+pub(crate) fn unknown_field(key: &str, path: &Path<'_>, known: &[&str]) -> DocumentError {
+    let error = DocumentError::new(path.field(key), format!("{} is not an element that may stand here", Quoted(key)));
+    let singular = |name: &&&str| {
+        name.eq_ignore_ascii_case(key) || name.eq_ignore_ascii_case(key.strip_suffix('s').unwrap_or(key))
+    };
+    match known.iter().find(singular) {
+        Some(close) => error.hint(format!("did you mean `{close}`?")),
+        None => error
+            .hint(format!("known are {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))),
+    }
 }
 
 /// The element and its `Not` form exclude each other.

@@ -101,7 +101,8 @@ impl Reader<'_> {
     fn error(&self, message: impl Into<String>) -> JsonError {
         let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
         let line = 1 + before.iter().filter(|b| **b == b'\n').count();
-        let column = 1 + before.iter().rev().take_while(|b| **b != b'\n').count();
+        // In characters: bytes that continue a character do not count.
+        let column = 1 + before.iter().rev().take_while(|b| **b != b'\n').filter(|b| (**b & 0xc0) != 0x80).count();
         JsonError { line, column, message: message.into() }
     }
 
@@ -290,7 +291,8 @@ impl Reader<'_> {
     }
 
     fn hex(&mut self) -> Result<u32, JsonError> {
-        let digits = self.text.get(self.at..self.at + 4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let digits =
+            self.text.get(self.at..self.at.saturating_add(4)).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         match digits.and_then(|d| u32::from_str_radix(d, 16).ok()) {
             Some(code) => {
                 self.at += 4;

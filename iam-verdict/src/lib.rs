@@ -7,6 +7,7 @@ mod evaluate;
 mod explain;
 mod json;
 mod pattern;
+mod quote;
 mod request;
 mod settle;
 mod truth;
@@ -20,4 +21,4 @@ pub use request::{
     PolicyState, Principal, Request,
 };
 pub use settle::missing;
-pub use validate::{PolicyType, validate};
+pub use validate::{MAX_PROBLEMS, PolicyType, problems, validate};

@@ -1,13 +1,14 @@
 //! The strict validator: what AWS refuses when a policy is stored, found beforehand, with the place and a hint.
 
+pub(crate) mod grammar;
+
 use std::collections::BTreeSet;
 
-use crate::arn;
-use crate::condition::operator::{Operator, Test};
-use crate::condition::value::{self, Instant, Network, Number};
-use crate::condition::variable;
-use crate::document::{DocumentError, Path, Policy, field, no_repeats, object, one_of, scalars, string, strings};
+use crate::condition::operator::Operator;
+use crate::document::{DocumentError, Path, Policy, field, repeated, unknown_field};
 use crate::json::{self, Json};
+use crate::quote::{Clipped, Quoted};
+use grammar::Fault;
 
 /// What a document is used for: each use has its own grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +32,18 @@ pub enum PolicyType {
 }
 
 impl PolicyType {
+    /// Every type.
+    pub const ALL: [Self; 8] = [
+        Self::Identity,
+        Self::Boundary,
+        Self::Session,
+        Self::Resource,
+        Self::Registry,
+        Self::Scp,
+        Self::Rcp,
+        Self::Trust,
+    ];
+
     /// The lower-case word for the type.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -49,28 +62,40 @@ impl PolicyType {
     /// The type that [`as_str`](Self::as_str) calls `word`.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [
-            Self::Identity,
-            Self::Boundary,
-            Self::Session,
-            Self::Resource,
-            Self::Registry,
-            Self::Scp,
-            Self::Rcp,
-            Self::Trust,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == word)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// The type in a sentence.
+    const fn phrase(self) -> &'static str {
+        match self {
+            Self::Identity => "an identity policy",
+            Self::Boundary => "a permissions boundary",
+            Self::Session => "a session policy",
+            Self::Resource => "a resource policy",
+            Self::Registry => "a registry policy",
+            Self::Scp => "a service control policy",
+            Self::Rcp => "a resource control policy",
+            Self::Trust => "a trust policy",
+        }
     }
 
     /// Whether a statement names principals.
-    const fn names_principals(self) -> bool {
+    pub(crate) const fn names_principals(self) -> bool {
         matches!(self, Self::Resource | Self::Registry | Self::Rcp | Self::Trust)
+    }
+
+    /// Whether the policy lives in AWS Organizations.
+    const fn is_of_organizations(self) -> bool {
+        matches!(self, Self::Scp | Self::Rcp)
     }
 }
 
+/// [`problems`] names at most this many.
+pub const MAX_PROBLEMS: usize = 100;
+
 /// Whether AWS would take `text` as a policy of this type ("Grammar of the IAM JSON policy language", and the pages of
-/// the policy types). Size quotas are not looked at: they depend on where the policy is stored and who owns it.
+/// the policy types). Size quotas are not looked at, they are a matter of [`lint`](crate::lint()): they depend on where
+/// the policy is stored and who owns it.
 ///
 /// ```
 /// use iam_verdict::{validate, PolicyType};
@@ -80,416 +105,556 @@ impl PolicyType {
 /// ```
 ///
 /// # Errors
-/// The first thing in document order that AWS would refuse. Time is linear in the length of the text; its size (1 MiB)
-/// and depth (64) are bounded.
+/// The first of the [`problems`].
 pub fn validate(kind: PolicyType, text: &str) -> Result<(), DocumentError> {
-    let json = json::read(text).map_err(|error| DocumentError::new("$", format!("not JSON: {error}")))?;
-    let path = Path::root();
-    characters(&json, &path)?;
-    // What evaluation refuses is refused here too, so that a valid document always compiles.
-    Policy::parse(text)?;
-    let fields = object(&json, &path)?;
-    let modern = field(fields, "Version").is_some_and(|version| *version == Json::String("2012-10-17".into()));
-    let at = path.field("Statement");
-    let mut sids = BTreeSet::new();
-    match field(fields, "Statement") {
-        Some(Json::Array(items)) if items.is_empty() => {
-            Err(DocumentError::new(at, "the list is empty").hint("write at least one statement"))
-        }
-        Some(Json::Array(items)) => {
-            for (index, item) in items.iter().enumerate() {
-                Checker { kind, modern }.statement(item, &at.index(index), &mut sids)?;
-            }
-            Ok(())
-        }
-        Some(single) => Checker { kind, modern }.statement(single, &at, &mut sids),
+    match find(kind, text, 1).into_iter().next() {
+        Some(problem) => Err(problem),
         None => Ok(()),
     }
 }
 
-/// The characters a policy may have: tab, line feed, carriage return, U+0020 to U+00FF.
-fn characters(json: &Json, path: &Path<'_>) -> Result<(), DocumentError> {
-    let check = |text: &str| match text.chars().find(|c| !matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}')) {
-        Some(c) => Err(DocumentError::new(path, format!("`{}` is not a character of policies", c.escape_unicode()))
-            .hint("tab, line feed, carriage return and U+0020 to U+00FF are")),
-        None => Ok(()),
+/// Everything for which AWS would refuse `text` as a policy of this type, [`MAX_PROBLEMS`] at most; empty exactly where
+/// [`validate`] is content. A document without problems is one that [`Policy::parse`](crate::Policy::parse) reads.
+///
+/// Time is linear in the length of the text (but for a logarithm); its size (1 MiB) and depth (64) are bounded, and so
+/// is the length of each message.
+///
+/// ```
+/// use iam_verdict::{problems, PolicyType};
+/// let text = r#"{"Statement": [{"Sid": "a b", "Effect": "allow", "Action": "ecr:*", "Resource": "*"}]}"#;
+/// let paths: Vec<_> = problems(PolicyType::Identity, text).into_iter().map(|problem| problem.path).collect();
+/// assert_eq!(paths, ["$.Statement[0].Sid", "$.Statement[0].Effect"]);
+/// ```
+#[must_use]
+pub fn problems(kind: PolicyType, text: &str) -> Vec<DocumentError> {
+    find(kind, text, MAX_PROBLEMS)
+}
+
+fn find(kind: PolicyType, text: &str, limit: usize) -> Vec<DocumentError> {
+    let json = match json::read(text) {
+        Ok(json) => json,
+        Err(error) => return vec![DocumentError::new("$", format!("not JSON: {error}"))],
     };
-    match json {
-        Json::String(text) => check(text),
-        Json::Array(items) => {
-            items.iter().enumerate().try_for_each(|(index, item)| characters(item, &path.index(index)))
-        }
-        Json::Object(fields) => fields.iter().try_for_each(|(key, item)| {
-            check(key)?;
-            characters(item, &path.field(key))
-        }),
-        _ => Ok(()),
+    let mut checker = Checker { kind, modern: false, limit, found: Vec::new(), sids: BTreeSet::new() };
+    checker.document(&json);
+    let mut found = checker.found;
+    if found.is_empty() {
+        // A safety net, so that a document without problems always compiles.
+        found.extend(Policy::compile(&json).err());
     }
+    found
 }
 
-struct Checker {
+const STATEMENT: [&str; 9] =
+    ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+
+struct Checker<'a> {
     kind: PolicyType,
+    /// Version 2012-10-17, which has variables.
     modern: bool,
+    limit: usize,
+    found: Vec<DocumentError>,
+    sids: BTreeSet<&'a str>,
 }
 
-impl Checker {
-    fn statement<'a>(
-        &self,
-        json: &'a Json,
-        path: &Path<'_>,
-        sids: &mut BTreeSet<&'a str>,
-    ) -> Result<(), DocumentError> {
-        let fields = object(json, path)?;
-        if let Some(sid) = field(fields, "Sid") {
-            self.sid(string(sid, &path.field("Sid"))?, &path.field("Sid"), sids)?;
+impl<'a> Checker<'a> {
+    fn report(&mut self, problem: DocumentError) {
+        if !self.full() {
+            self.found.push(problem);
         }
-        self.principal(fields, path)?;
-        if let Some((name, json)) = one_of(fields, path, "Action", "NotAction")? {
-            self.each(json, &path.field(name), |text, path| self.action(text, path))?;
-            if self.kind == PolicyType::Rcp && name == "NotAction" {
-                return Err(DocumentError::new(path.field(name), "a resource control policy has no `NotAction`"));
-            }
-            if self.kind == PolicyType::Trust && name == "NotAction" {
-                return Err(DocumentError::new(path.field(name), "a trust policy has no `NotAction`")
-                    .hint("write `\"Action\": \"sts:AssumeRole\"`"));
-            }
-        }
-        match (one_of(fields, path, "Resource", "NotResource")?, self.kind) {
-            (Some((name, _)), PolicyType::Trust) => {
-                return Err(DocumentError::new(path.field(name), format!("a trust policy has no `{name}`"))
-                    .hint("its resource is the role itself: remove the element"));
-            }
-            (None, PolicyType::Trust | PolicyType::Resource) => {}
-            (None, _) => {
-                return Err(DocumentError::new(path, "neither `Resource` nor `NotResource` is there"));
-            }
-            (Some((name, json)), _) => self.each(json, &path.field(name), |text, path| self.resource(text, path))?,
-        }
-        if let Some(json) = field(fields, "Condition") {
-            self.conditions(json, &path.field("Condition"))?;
-        }
-        let allows = field(fields, "Effect") == Some(&Json::String("Allow".into()));
-        if self.kind == PolicyType::Rcp && !allows && has_star(fields) {
-            return Err(DocumentError::new(path.field("Action"), "`Action` of a resource control policy is not `*`")
-                .hint("name a service, for example `ecr:*`"));
-        }
-        if self.kind == PolicyType::Rcp && allows && !is_full_access(fields) {
-            return Err(DocumentError::new(path.field("Effect"), "a resource control policy denies only")
-                .hint("the allow-all policy `RCPFullAWSAccess` is attached everywhere already"));
-        }
-        Ok(())
     }
 
-    fn sid<'a>(&self, sid: &'a str, path: &Path<'_>, sids: &mut BTreeSet<&'a str>) -> Result<(), DocumentError> {
+    fn fault(&mut self, path: &Path<'_>, fault: Fault) {
+        let problem = DocumentError::new(path, fault.message);
+        self.report(match fault.hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        });
+    }
+
+    fn full(&self) -> bool {
+        self.found.len() >= self.limit
+    }
+
+    fn document(&mut self, json: &'a Json) {
+        let path = Path::root();
+        self.characters(json, &path);
+        let Some(fields) = self.object(json, &path) else { return };
+        self.elements(fields, &path, &["Version", "Id", "Statement"]);
+        self.version(fields, &path);
+        if let Some(id) = field(fields, "Id") {
+            self.string(id, &path.field("Id"));
+        }
+        let at = path.field("Statement");
+        match field(fields, "Statement") {
+            None => self.report(DocumentError::new(path, "`Statement` is missing")),
+            Some(Json::Array(items)) => {
+                if items.is_empty() {
+                    self.report(DocumentError::new(at, "the list is empty").hint("write at least one statement"));
+                }
+                for (index, item) in items.iter().enumerate() {
+                    if self.full() {
+                        return;
+                    }
+                    self.statement(item, &at.index(index), items.len() == 1);
+                }
+            }
+            Some(single) => self.statement(single, &at, true),
+        }
+    }
+
+    /// The characters a policy may have: tab, line feed, carriage return, U+0020 to U+00FF.
+    fn characters(&mut self, json: &Json, path: &Path<'_>) {
+        match json {
+            Json::String(text) => self.check_characters(text, path),
+            Json::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.characters(item, &path.index(index));
+                }
+            }
+            Json::Object(fields) => {
+                for (key, item) in fields {
+                    self.check_characters(key, path);
+                    self.characters(item, &path.field(key));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn check_characters(&mut self, text: &str, path: &Path<'_>) {
+        if let Some(c) = text.chars().find(|c| !matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}')) {
+            let problem = DocumentError::new(path, format!("`{}` is not a character of policies", c.escape_unicode()));
+            self.report(problem.hint("tab, line feed, carriage return and U+0020 to U+00FF are"));
+        }
+    }
+
+    fn version(&mut self, fields: &'a [(String, Json)], path: &Path<'_>) {
+        let at = path.field("Version");
+        let current = "write `\"Version\": \"2012-10-17\"`";
+        let Some(json) = field(fields, "Version") else {
+            if self.kind.is_of_organizations() {
+                let message = format!("`Version` is missing; {} has to have it", self.kind.phrase());
+                self.report(DocumentError::new(path, message).hint(current));
+            }
+            return;
+        };
+        match self.string(json, &at) {
+            None => {}
+            Some("2012-10-17") => self.modern = true,
+            Some("2008-10-17") if self.kind.is_of_organizations() => self.report(
+                DocumentError::new(at, format!("{} has the Version `2012-10-17` and no other", self.kind.phrase()))
+                    .hint(current),
+            ),
+            Some("2008-10-17") => {}
+            Some(other) => self.report(
+                DocumentError::new(at, format!("{} is not a version of the policy language", Quoted(other)))
+                    .hint("write `2012-10-17`"),
+            ),
+        }
+    }
+
+    fn statement(&mut self, json: &'a Json, path: &Path<'_>, alone: bool) {
+        let Some(fields) = self.object(json, path) else { return };
+        self.elements(fields, path, &STATEMENT);
+        if let Some(sid) = field(fields, "Sid") {
+            self.sid(sid, &path.field("Sid"));
+        }
+        self.effect(fields, path, alone);
+        self.principal(fields, path);
+        self.actions(fields, path, alone);
+        self.resources(fields, path);
+        if let Some(json) = field(fields, "Condition") {
+            self.conditions(json, &path.field("Condition"));
+        }
+    }
+
+    fn sid(&mut self, json: &'a Json, path: &Path<'_>) {
+        let Some(sid) = self.string(json, path) else { return };
         // Services with resource-based policies of their own allow more characters, spaces among them ("Sid").
         let free = matches!(self.kind, PolicyType::Resource | PolicyType::Registry);
         if !free && !sid.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(
-                DocumentError::new(path, format!("`{sid}` is not a Sid")).hint("use letters A-Z, a-z and digits")
+            self.report(
+                DocumentError::new(path, format!("{} is not a Sid", Quoted(sid)))
+                    .hint("use letters A-Z, a-z and digits"),
             );
         }
-        if !sid.is_empty() && !sids.insert(sid) {
-            return Err(DocumentError::new(path, format!("the Sid `{sid}` stands in two statements")));
+        // The empty Sid is as good as none, in any number of statements.
+        if !sid.is_empty() && !self.sids.insert(sid) {
+            self.report(
+                DocumentError::new(path, format!("the Sid {} stands in two statements", Quoted(sid)))
+                    .hint("give each statement its own, or none"),
+            );
         }
-        Ok(())
     }
 
-    /// A string or a list of at least one.
-    fn each(
-        &self,
-        json: &Json,
-        path: &Path<'_>,
-        check: impl Fn(&str, &Path<'_>) -> Result<(), DocumentError>,
-    ) -> Result<(), DocumentError> {
-        let texts = strings(json, path)?;
-        if texts.is_empty() {
-            return Err(DocumentError::new(path, "the list is empty"));
-        }
-        let single = matches!(json, Json::String(_));
-        texts
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, text)| if single { check(text, path) } else { check(text, &path.index(index)) })
-    }
-
-    fn principal(&self, fields: &[(String, Json)], path: &Path<'_>) -> Result<(), DocumentError> {
-        let Some((name, json)) = one_of(fields, path, "Principal", "NotPrincipal")? else {
-            if self.kind.names_principals() {
-                return Err(DocumentError::new(
-                    path,
-                    format!("`Principal` is missing in a {} policy", self.kind.as_str()),
-                ));
+    fn effect(&mut self, fields: &'a [(String, Json)], path: &Path<'_>, alone: bool) {
+        let at = path.field("Effect");
+        let Some(json) = field(fields, "Effect") else {
+            self.report(DocumentError::new(path, "`Effect` is missing").hint("write `Allow` or `Deny`"));
+            return;
+        };
+        match self.string(json, &at) {
+            None | Some("Deny") => {}
+            Some("Allow") => {
+                if self.kind == PolicyType::Rcp && !(alone && is_full_access(fields)) {
+                    self.report(
+                        DocumentError::new(at, "a resource control policy denies only")
+                            .hint("the allow-all policy `RCPFullAWSAccess` is attached everywhere already"),
+                    );
+                }
             }
-            return Ok(());
+            Some(other) => self.report(
+                DocumentError::new(at, format!("{} is not an effect", Quoted(other)))
+                    .hint("write `Allow` or `Deny`, with this capital letter"),
+            ),
+        }
+    }
+
+    fn principal(&mut self, fields: &'a [(String, Json)], path: &Path<'_>) {
+        let Some((name, json)) = self.one_of(fields, path, "Principal", "NotPrincipal") else {
+            if self.kind.names_principals() {
+                let message = format!("`Principal` is missing; {} says whom a statement is about", self.kind.phrase());
+                self.report(DocumentError::new(path, message).hint("write for example `{\"AWS\": \"111122223333\"}`"));
+            }
+            return;
         };
         let at = path.field(name);
         if !self.kind.names_principals() {
-            return Err(DocumentError::new(at, format!("a policy of type {} has no `{name}`", self.kind.as_str()))
-                .hint("it applies to whoever it is attached to: remove the element"));
+            self.report(
+                DocumentError::new(at, format!("{} has no `{name}`", self.kind.phrase()))
+                    .hint("it applies to whoever it is attached to: remove the element"),
+            );
+            return;
         }
-        if self.kind == PolicyType::Rcp && (name == "NotPrincipal" || *json != Json::String("*".into())) {
-            return Err(DocumentError::new(at, "a resource control policy has `\"Principal\": \"*\"` and no other"));
-        }
-        if name == "NotPrincipal" && field(fields, "Effect") == Some(&Json::String("Allow".into())) {
-            return Err(DocumentError::new(at, "`NotPrincipal` stands with `Deny` only"));
-        }
-        let Json::Object(kinds) = json else {
-            if self.kind == PolicyType::Trust {
-                return Err(DocumentError::new(at, "a trust policy does not take `\"*\"` alone")
-                    .hint("write `{\"AWS\": \"*\"}`"));
+        if self.kind == PolicyType::Rcp {
+            if name == "NotPrincipal" || !is_star(json) {
+                self.report(
+                    DocumentError::new(at, "a resource control policy has `\"Principal\": \"*\"` and no other")
+                        .hint("except principals by a condition, for example on `aws:PrincipalOrgID`"),
+                );
             }
-            return Ok(());
-        };
+            return;
+        }
+        if name == "NotPrincipal" && self.kind == PolicyType::Trust {
+            self.report(
+                DocumentError::new(at, "a trust policy has no `NotPrincipal`")
+                    .hint("deny with `\"Principal\": {\"AWS\": \"*\"}` and a condition on `aws:PrincipalArn`"),
+            );
+            return;
+        }
+        if name == "NotPrincipal" && is_effect(fields, "Allow") {
+            self.report(
+                DocumentError::new(at, "`NotPrincipal` stands with `Deny` only").hint("name the principals to allow"),
+            );
+            return;
+        }
+        match json {
+            Json::String(text) if text == "*" => {
+                if self.kind == PolicyType::Trust {
+                    self.report(
+                        DocumentError::new(at, "a trust policy does not take `\"*\"` alone")
+                            .hint("write `{\"AWS\": \"*\"}`, with a condition"),
+                    );
+                }
+            }
+            Json::String(other) => self.report(
+                DocumentError::new(at, format!("{} is not a principal", Quoted(other)))
+                    .hint("write `\"*\"` or an object such as `{\"AWS\": \"arn:…\"}`"),
+            ),
+            json => self.principals(json, &at),
+        }
+    }
+
+    fn principals(&mut self, json: &'a Json, path: &Path<'_>) {
+        let Some(kinds) = self.object(json, path) else { return };
         if kinds.is_empty() {
-            return Err(DocumentError::new(at, "no principal is named"));
+            self.report(DocumentError::new(path, "no principal is named"));
         }
-        for (kind, json) in kinds {
-            self.each(json, &at.field(kind), |text, path| {
-                if is_principal(kind, text) {
-                    return Ok(());
-                }
-                let error = DocumentError::new(path, format!("`{text}` is not a principal of type `{kind}`"));
-                Err(if kind == "AWS" && text.contains(['*', '?']) {
-                    error.hint("principals have no wildcards: use `\"*\"` and a condition on `aws:PrincipalArn`")
-                } else {
-                    error
-                })
-            })?;
+        self.elements(kinds, path, &grammar::PRINCIPAL_KINDS);
+        for (kind, json) in kinds.iter().filter(|(kind, _)| grammar::PRINCIPAL_KINDS.contains(&kind.as_str())) {
+            self.each(json, &path.field(kind), |text| grammar::principal(kind, text));
         }
-        Ok(())
     }
 
-    fn action(&self, text: &str, path: &Path<'_>) -> Result<(), DocumentError> {
-        if self.kind == PolicyType::Trust {
-            return trust_action(text, path);
-        }
-        if text == "*" {
-            return Ok(());
-        }
-        let Some((service, name)) = text.split_once(':') else {
-            return Err(DocumentError::new(path, format!("`{text}` is not an action"))
-                .hint("write `service:Name`, or `*` alone"));
+    fn actions(&mut self, fields: &'a [(String, Json)], path: &Path<'_>, alone: bool) {
+        let (action, negated) = (field(fields, "Action"), field(fields, "NotAction"));
+        let Some((name, json)) = self.one_of(fields, path, "Action", "NotAction") else {
+            if action.is_none() && negated.is_none() {
+                self.report(DocumentError::new(path, "neither `Action` nor `NotAction` is there"));
+            }
+            return;
         };
-        if service.contains(['*', '?']) {
-            return Err(DocumentError::new(path, format!("`{text}` has a wildcard in the service prefix"))
-                .hint("name the service, or write `*` alone"));
+        let at = path.field(name);
+        match self.kind {
+            PolicyType::Rcp if name == "NotAction" => {
+                self.report(
+                    DocumentError::new(at, "a resource control policy has no `NotAction`").hint("list the actions"),
+                );
+            }
+            PolicyType::Trust if name == "NotAction" => {
+                self.report(
+                    DocumentError::new(at, "a trust policy has no `NotAction`")
+                        .hint("write `\"Action\": \"sts:AssumeRole\"`"),
+                );
+                return;
+            }
+            _ => {}
         }
-        let good = !service.is_empty()
-            && service.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'*' | b'?' | b'-' | b'_'));
-        if good { Ok(()) } else { Err(DocumentError::new(path, format!("`{text}` is not an action"))) }
+        let full_access = alone && is_full_access(fields);
+        let kind = self.kind;
+        self.each(json, &at, |text| match kind {
+            PolicyType::Trust => grammar::trust_action(text),
+            PolicyType::Rcp if text == "*" && name == "Action" && !full_access => Err(Fault::new(
+                "`Action` of a resource control policy is not `*`",
+                "name a service, for example `ecr:*`",
+            )),
+            _ => grammar::action(text),
+        });
     }
 
-    fn resource(&self, text: &str, path: &Path<'_>) -> Result<(), DocumentError> {
-        self.variables(text, path)?;
-        if text == "*" { Ok(()) } else { is_arn_pattern(text, path) }
+    fn resources(&mut self, fields: &'a [(String, Json)], path: &Path<'_>) {
+        let found = field(fields, "Resource").or(field(fields, "NotResource"));
+        let Some((name, json)) = self.one_of(fields, path, "Resource", "NotResource") else {
+            if found.is_none() && !matches!(self.kind, PolicyType::Trust | PolicyType::Resource) {
+                self.report(
+                    DocumentError::new(path, "neither `Resource` nor `NotResource` is there")
+                        .hint("write `\"Resource\": \"*\"` or the ARN of a resource"),
+                );
+            }
+            return;
+        };
+        let at = path.field(name);
+        if self.kind == PolicyType::Trust {
+            self.report(
+                DocumentError::new(at, format!("a trust policy has no `{name}`"))
+                    .hint("its resource is the role itself: remove the element"),
+            );
+            return;
+        }
+        // "Private repository policies in Amazon ECR": the repository is implied, and ECR refuses to be told.
+        if self.kind == PolicyType::Resource && is_about_repository(fields) {
+            self.report(
+                DocumentError::new(at, format!("the policy of an ECR repository has no `{name}`"))
+                    .hint("its resource is the repository itself: remove the element"),
+            );
+            return;
+        }
+        let modern = self.modern;
+        self.each(json, &at, |text| {
+            if modern {
+                grammar::variables(text)?;
+            }
+            if text == "*" { Ok(()) } else { grammar::resource_arn(text) }
+        });
     }
 
-    /// Every `${` begins a variable or an escape.
-    fn variables(&self, text: &str, path: &Path<'_>) -> Result<(), DocumentError> {
-        let mut rest = text;
-        while let Some(start) = rest.find("${").filter(|_| self.modern) {
-            rest = rest.get(start..).unwrap_or_default();
-            match variable::parse(rest) {
-                Some((_, tail)) => rest = tail,
-                None => {
-                    let shown: String = rest.chars().take(40).collect();
-                    return Err(DocumentError::new(path, format!("`{shown}` is not a policy variable"))
-                        .hint("write `${key}` or `${key, 'default'}`; `${$}` is a dollar sign"));
+    fn conditions(&mut self, json: &'a Json, path: &Path<'_>) {
+        let Some(operators) = self.object(json, path) else { return };
+        self.no_repeats(operators, path);
+        for (name, block) in operators {
+            if self.full() {
+                return;
+            }
+            let at = path.field(name);
+            match (Operator::parse(name), Operator::canonical(name)) {
+                (Some(operator), Some(spelled)) if spelled == *name => self.block(operator, block, &at),
+                (_, close) => {
+                    let problem = DocumentError::new(at, format!("{} is not a condition operator", Quoted(name)));
+                    let close = close.or_else(|| Operator::suggestion(name).map(str::to_owned));
+                    self.report(match close {
+                        _ if grammar::is_null_with_more(name) => problem
+                            .hint("`Null` asks for presence itself: it takes neither `IfExists` nor a set operator"),
+                        Some(close) => problem.hint(format!("did you mean `{close}`?")),
+                        None => problem,
+                    });
                 }
             }
         }
-        Ok(())
     }
 
-    fn conditions(&self, json: &Json, path: &Path<'_>) -> Result<(), DocumentError> {
-        for (name, block) in object(json, path)? {
-            let at = path.field(name);
-            let operator = Operator::parse(name).ok_or_else(|| DocumentError::new(at, "not a condition operator"))?;
-            if let Some(spelled) = Operator::canonical(name).filter(|spelled| spelled != name) {
-                return Err(DocumentError::new(at, format!("`{name}` is not a condition operator"))
-                    .hint(format!("did you mean `{spelled}`?")));
+    fn block(&mut self, operator: Operator, json: &'a Json, path: &Path<'_>) {
+        let Some(lines) = self.object(json, path) else { return };
+        if lines.is_empty() {
+            self.report(DocumentError::new(path, "no condition key is named").hint("remove the operator"));
+        }
+        let mut seen = BTreeSet::new();
+        for (key, values) in lines {
+            if self.full() {
+                return;
             }
-            let lines = object(block, &at)?;
-            no_repeats(lines, &at)?;
-            if lines.is_empty() {
-                return Err(DocumentError::new(at, "no condition key is named"));
+            let at = path.field(key);
+            // Condition keys are the same in either case, so that two spellings are one key twice.
+            if !seen.insert(key.to_ascii_lowercase()) {
+                self.report(repeated(key, path));
+                continue;
             }
-            for (key, values) in lines {
-                let at = at.field(key);
-                match key.split_once(':') {
-                    Some((prefix, name))
-                        if !prefix.is_empty() && !name.is_empty() && !key.contains(['*', '?', '$']) => {}
-                    _ => {
-                        return Err(DocumentError::new(at, format!("`{key}` is not a condition key"))
-                            .hint("keys have a prefix, for example `aws:SourceIp`"));
+            if let Err(fault) = grammar::condition_key(key) {
+                self.fault(&at, fault);
+                continue;
+            }
+            match values {
+                Json::Array(items) => {
+                    if items.is_empty() {
+                        self.report(DocumentError::new(at, "the list is empty").hint("write at least one value"));
+                    }
+                    for (index, item) in items.iter().enumerate() {
+                        if self.full() {
+                            return;
+                        }
+                        self.value(operator, item, &at.index(index));
                     }
                 }
-                let texts = scalars(values, &at)?;
-                if texts.is_empty() {
-                    return Err(DocumentError::new(at, "the list is empty"));
-                }
-                for (index, text) in texts.iter().enumerate() {
-                    let place = at.index(index);
-                    self.value(operator, text, if matches!(values, Json::Array(_)) { &place } else { &at })?;
-                }
+                single => self.value(operator, single, &at),
             }
         }
-        Ok(())
     }
 
-    fn value(&self, operator: Operator, text: &str, path: &Path<'_>) -> Result<(), DocumentError> {
-        let has_variable = self.modern && text.contains("${");
-        let (good, wanted) = match operator.test {
-            Test::StringEquals | Test::StringEqualsIgnoreCase | Test::StringLike => return self.variables(text, path),
-            Test::Arn if text == "*" => return Ok(()),
-            Test::Arn if has_variable => return self.variables(text, path),
-            Test::Arn => return is_arn_pattern(text, path),
-            Test::Bool if has_variable => return self.variables(text, path),
-            Test::Bool | Test::Null => (value::parse_bool(text).is_some(), "`true` or `false`"),
-            Test::Numeric(_) => (Number::parse(text).is_some(), "a number such as `10` or `0.5`"),
-            Test::Date(_) => {
-                (Instant::parse(text).is_some(), "a date such as `2024-06-01T00:00:00Z`, or epoch seconds")
+    fn value(&mut self, operator: Operator, json: &'a Json, path: &Path<'_>) {
+        let text = match json {
+            Json::String(text) | Json::Number(text) => text.as_str(),
+            Json::Bool(true) => "true",
+            Json::Bool(false) => "false",
+            other => {
+                let message = format!("a string, a number or a boolean should stand here, not {}", other.kind());
+                self.report(DocumentError::new(path, message));
+                return;
             }
-            Test::Ip => (Network::parse(text).is_some(), "an address or a CIDR block such as `203.0.113.0/24`"),
-            Test::Binary => (value::parse_base64(text).is_some(), "base-64"),
         };
-        if good { Ok(()) } else { Err(DocumentError::new(path, format!("`{text}` is not {wanted}"))) }
+        if let Err(fault) = grammar::condition_value(operator, text, self.modern) {
+            self.fault(path, fault);
+        }
+    }
+
+    fn object(&mut self, json: &'a Json, path: &Path<'_>) -> Option<&'a [(String, Json)]> {
+        match json {
+            Json::Object(fields) => Some(fields),
+            other => {
+                self.report(DocumentError::new(path, format!("an object should stand here, not {}", other.kind())));
+                None
+            }
+        }
+    }
+
+    fn string(&mut self, json: &'a Json, path: &Path<'_>) -> Option<&'a str> {
+        match json {
+            Json::String(text) => Some(text),
+            other => {
+                let problem = DocumentError::new(path, format!("a string should stand here, not {}", other.kind()));
+                self.report(match other {
+                    Json::Number(number) => problem.hint(format!("write `\"{}\"`", Clipped(number))),
+                    _ => problem,
+                });
+                None
+            }
+        }
+    }
+
+    /// A string or a list of at least one.
+    fn each(&mut self, json: &'a Json, path: &Path<'_>, check: impl Fn(&str) -> Result<(), Fault>) {
+        match json {
+            Json::String(text) => {
+                if let Err(fault) = check(text) {
+                    self.fault(path, fault);
+                }
+            }
+            Json::Array(items) => {
+                if items.is_empty() {
+                    self.report(DocumentError::new(path, "the list is empty").hint("write at least one entry"));
+                }
+                for (index, item) in items.iter().enumerate() {
+                    if self.full() {
+                        return;
+                    }
+                    let at = path.index(index);
+                    if let Some(Err(fault)) = self.string(item, &at).map(&check) {
+                        self.fault(&at, fault);
+                    }
+                }
+            }
+            other => self.report(DocumentError::new(
+                path,
+                format!("a string or a list of strings should stand here, not {}", other.kind()),
+            )),
+        }
+    }
+
+    /// Only these elements, and each once: AWS refuses repeats, and readers that take the first or the last would differ.
+    fn elements(&mut self, fields: &'a [(String, Json)], path: &Path<'_>, known: &[&str]) {
+        for (key, _) in fields.iter().filter(|(key, _)| !known.contains(&key.as_str())) {
+            if self.full() {
+                return;
+            }
+            self.report(unknown_field(key, path, known));
+        }
+        self.no_repeats(fields, path);
+    }
+
+    fn no_repeats(&mut self, fields: &'a [(String, Json)], path: &Path<'_>) {
+        let mut seen = BTreeSet::new();
+        for (key, _) in fields {
+            if self.full() {
+                return;
+            }
+            if !seen.insert(key.as_str()) {
+                self.report(repeated(key, path));
+            }
+        }
+    }
+
+    /// The element and its `Not` form exclude each other.
+    fn one_of(
+        &mut self,
+        fields: &'a [(String, Json)],
+        path: &Path<'_>,
+        name: &'static str,
+        negated: &'static str,
+    ) -> Option<(&'static str, &'a Json)> {
+        match (field(fields, name), field(fields, negated)) {
+            (Some(_), Some(_)) => {
+                self.report(
+                    DocumentError::new(path, format!("`{name}` and `{negated}` exclude each other"))
+                        .hint("split the statement in two"),
+                );
+                None
+            }
+            (Some(json), None) => Some((name, json)),
+            (None, Some(json)) => Some((negated, json)),
+            (None, None) => None,
+        }
     }
 }
 
-fn has_star(fields: &[(String, Json)]) -> bool {
-    match field(fields, "Action") {
-        Some(Json::Array(items)) => items.iter().any(|item| *item == Json::String("*".into())),
-        item => item == Some(&Json::String("*".into())),
-    }
+fn is_star(json: &Json) -> bool {
+    matches!(json, Json::String(text) if text == "*")
 }
 
-/// `RCPFullAWSAccess`, the one resource control policy that allows.
+fn is_effect(fields: &[(String, Json)], effect: &str) -> bool {
+    matches!(field(fields, "Effect"), Some(Json::String(text)) if text == effect)
+}
+
+/// The statement of `RCPFullAWSAccess`, the one resource control policy that allows.
 fn is_full_access(fields: &[(String, Json)]) -> bool {
     let star = |name| match field(fields, name) {
-        Some(Json::Array(items)) => items.iter().all(|item| *item == Json::String("*".into())),
-        Some(item) => *item == Json::String("*".into()),
+        Some(Json::Array(items)) => matches!(items.as_slice(), [item] if is_star(item)),
+        Some(item) => is_star(item),
         None => false,
     };
-    star("Principal") && star("Action") && star("Resource") && field(fields, "Condition").is_none()
+    is_effect(fields, "Allow")
+        && star("Principal")
+        && star("Action")
+        && star("Resource")
+        && field(fields, "Condition").is_none()
 }
 
-/// A trust policy is about assuming the role.
-fn trust_action(text: &str, path: &Path<'_>) -> Result<(), DocumentError> {
-    let lower = text.to_ascii_lowercase();
-    let known = [
-        "sts:assumerole",
-        "sts:assumerolewithsaml",
-        "sts:assumerolewithwebidentity",
-        "sts:tagsession",
-        "sts:setsourceidentity",
-        "sts:setcontext",
-    ];
-    let pattern = ["sts:assumerole", "sts:tag", "sts:set"].iter().any(|start| lower.starts_with(start))
-        && lower.contains(['*', '?']);
-    if known.contains(&lower.as_str()) || pattern {
-        Ok(())
-    } else {
-        Err(DocumentError::new(path, format!("`{text}` is not an action of trust policies"))
-            .hint("use `sts:AssumeRole`, `sts:AssumeRoleWithSAML`, `sts:AssumeRoleWithWebIdentity`, `sts:TagSession`, `sts:SetSourceIdentity` or `sts:SetContext`"))
+/// Whether every action of the statement is one of ECR, so that the policy can only be that of a repository.
+fn is_about_repository(fields: &[(String, Json)]) -> bool {
+    let of_ecr = |json: &Json| matches!(json, Json::String(text) if text.to_ascii_lowercase().starts_with("ecr:"));
+    match field(fields, "Action") {
+        Some(Json::Array(items)) => !items.is_empty() && items.iter().all(of_ecr),
+        Some(single) => of_ecr(single),
+        None => false,
     }
-}
-
-fn is_principal(kind: &str, text: &str) -> bool {
-    let host = |text: &str| {
-        text.contains('.')
-            && text.split('.').all(|label| {
-                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            })
-    };
-    match kind {
-        "AWS" => {
-            text == "*"
-                || arn::is_account_id(text)
-                || is_principal_arn(text)
-                // The unique id that AWS stores for a principal which was deleted since.
-                || (text.len() >= 16 && text.starts_with('A') && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()))
-        }
-        "Service" => host(text) && !text.contains('*'),
-        "Federated" => {
-            host(text.split('/').next().unwrap_or_default())
-                || (text.starts_with("arn:") && text.contains("-provider/") && !text.contains('*'))
-        }
-        "CanonicalUser" => text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()),
-        _ => false,
-    }
-}
-
-/// The ARN of a root user, user, role, session or federated user; without wildcards.
-fn is_principal_arn(text: &str) -> bool {
-    let parts: Vec<&str> = text.splitn(6, ':').collect();
-    let ["arn", partition, service, "", account, resource] = parts.as_slice() else { return false };
-    let named = |prefix: &str| resource.strip_prefix(prefix).is_some_and(|name| !name.is_empty());
-    let good = match *service {
-        "iam" => *resource == "root" || named("user/") || named("role/"),
-        "sts" => {
-            named("assumed-role/") && resource.matches('/').count() == 2 && !resource.ends_with('/')
-                || named("federated-user/")
-        }
-        _ => false,
-    };
-    good && is_partition(partition) && arn::is_account_id(account) && !text.contains(['*', '?', ' '])
-}
-
-fn is_partition(text: &str) -> bool {
-    (text == "aws" || text.starts_with("aws-")) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
-}
-
-/// The grammar of ARNs in `Resource` and in ARN operators.
-fn is_arn_pattern(text: &str, path: &Path<'_>) -> Result<(), DocumentError> {
-    let refuse = |why: &str, hint: &str| Err(DocumentError::new(path, format!("`{text}` {why}")).hint(hint));
-    let form = "write `arn:partition:service:region:account:resource`";
-    let Some(rest) = text.strip_prefix("arn:") else {
-        return refuse("is not an ARN", form);
-    };
-    let fields: Vec<&str> = rest.splitn(5, ':').collect();
-    let (partition, service) = match fields.as_slice() {
-        [partition, service, ..] => (*partition, *service),
-        _ => return refuse("is not a whole ARN", form),
-    };
-    let wild = partition.contains(['*', '?'])
-        && partition.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'*' | b'?'));
-    if !wild && !is_partition(partition) {
-        return refuse("does not name a partition", "partitions are `aws`, `aws-cn`, `aws-us-gov`, …, or `*`");
-    }
-    if service.contains(['*', '?']) {
-        return refuse("has a wildcard in its service field", "name the service");
-    }
-    if service.is_empty() || !service.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-        return refuse("does not name a service", form);
-    }
-    // A `*` at the end of a field reaches beyond the colon, so that fields may be left out behind it.
-    let reaching = fields.iter().skip(2).any(|field| field.ends_with('*'));
-    match fields.as_slice() {
-        [_, _, _, _, resource] if !resource.is_empty() => {}
-        [_, _, _, _, _] => return refuse("does not name a resource", form),
-        _ if reaching => {}
-        _ => return refuse("is not a whole ARN", form),
-    }
-    let ([_, _, region, account, _], false) = (fields.as_slice(), reaching && fields.len() < 5) else { return Ok(()) };
-    let wild = |field: &str| field.contains(['*', '?', '$']);
-    if !region.is_empty()
-        && !wild(region)
-        && !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    {
-        return refuse("does not name a region", "write for example `us-east-1`, or `*`");
-    }
-    if !account.is_empty()
-        && !wild(account)
-        && *account != "aws"
-        && !arn::is_account_id(account)
-        && !account.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
-    {
-        return refuse("does not name an account", "an account id has twelve digits");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
