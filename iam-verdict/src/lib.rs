@@ -6,6 +6,7 @@ mod document;
 mod evaluate;
 mod explain;
 mod json;
+mod lint;
 mod pattern;
 mod quote;
 mod request;
@@ -16,6 +17,8 @@ mod validate;
 pub use document::{DocumentError, Policy};
 pub use evaluate::{decide, evaluate};
 pub use explain::{Explanation, StatementExplanation, explain, nearest_miss};
+pub use lint::facts::{ActionFacts, ServiceFacts};
+pub use lint::{Lint, LintId, Linter, MAX_LINTS, Severity, lint};
 pub use request::{
     Account, Context, Decision, Environment, Fact, Layer, MissedPart, Missing, NamedPolicy, NearMiss, Outcome,
     PolicyState, Principal, Request,
