@@ -250,8 +250,7 @@ impl Statement {
                 }
             },
         };
-        let action = one_of(fields, path, "Action", "NotAction")?
-            .ok_or_else(|| DocumentError::new(path, "neither `Action` nor `NotAction` is there"))?;
+        let action = one_of(fields, path, "Action", "NotAction")?.ok_or_else(|| missing_action(path))?;
         let resource = one_of(fields, path, "Resource", "NotResource")?;
         let principal = one_of(fields, path, "Principal", "NotPrincipal")?;
         Ok(Self {
@@ -336,13 +335,7 @@ fn conditions(json: &Json, path: &Path<'_>, modern: bool) -> Result<Box<[Conditi
     no_repeats(operators, path)?;
     for (name, block) in operators {
         let at = path.field(name);
-        let Some(operator) = Operator::parse(name) else {
-            let error = DocumentError::new(at, format!("{} is not a condition operator", Quoted(name)));
-            return Err(match Operator::suggestion(name) {
-                Some(close) => error.hint(format!("did you mean `{close}`?")),
-                None => error,
-            });
-        };
+        let operator = Operator::parse(name).ok_or_else(|| unknown_operator(name, &at))?;
         let lines = object(block, &at)?;
         no_repeats(lines, &at)?;
         for (key, values) in lines {
@@ -489,6 +482,30 @@ pub(crate) fn unknown_field(key: &str, path: &Path<'_>, known: &[&str]) -> Docum
     }
 }
 
+/// A statement about no action.
+pub(crate) fn missing_action(path: &Path<'_>) -> DocumentError {
+    DocumentError::new(path, "neither `Action` nor `NotAction` is there")
+        .hint("write for example `\"Action\": \"ecr:BatchGetImage\"`")
+}
+
+/// An element stands beside its `Not` form.
+pub(crate) fn exclusive(path: &Path<'_>, name: &str, negated: &str) -> DocumentError {
+    DocumentError::new(path, format!("`{name}` and `{negated}` exclude each other")).hint("split the statement in two")
+}
+
+/// A name of no operator, or one that is not spelled as AWS does.
+pub(crate) fn unknown_operator(name: &str, path: &Path<'_>) -> DocumentError {
+    let error = DocumentError::new(path, format!("{} is not a condition operator", Quoted(name)));
+    let base = name.rsplit(':').next().unwrap_or(name);
+    if base.eq_ignore_ascii_case("NullIfExists") || (base != name && base.eq_ignore_ascii_case("Null")) {
+        return error.hint("`Null` asks for presence itself: it takes neither `IfExists` nor a set operator");
+    }
+    match Operator::canonical(name).or_else(|| Operator::suggestion(name).map(str::to_owned)) {
+        Some(close) => error.hint(format!("did you mean `{close}`?")),
+        None => error,
+    }
+}
+
 /// The element and its `Not` form exclude each other.
 pub(crate) fn one_of<'a>(
     fields: &'a [(String, Json)],
@@ -497,7 +514,7 @@ pub(crate) fn one_of<'a>(
     negated: &'static str,
 ) -> Result<Option<(&'static str, &'a Json)>, DocumentError> {
     match (field(fields, name), field(fields, negated)) {
-        (Some(_), Some(_)) => Err(DocumentError::new(path, format!("`{name}` and `{negated}` exclude each other"))),
+        (Some(_), Some(_)) => Err(exclusive(path, name, negated)),
         (Some(json), None) => Ok(Some((name, json))),
         (None, Some(json)) => Ok(Some((negated, json))),
         (None, None) => Ok(None),

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::quote::Quoted;
+
 /// Nesting beyond this is refused: a policy needs six levels.
 pub(crate) const MAX_DEPTH: usize = 64;
 /// Texts beyond this many bytes are refused; the largest AWS managed policies have about 100 KB.
@@ -115,7 +117,8 @@ impl Reader<'_> {
     fn unexpected(&self, wanted: &str) -> JsonError {
         match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
             None => self.error(format!("the document ends where {wanted} should stand")),
-            Some(c) => self.error(format!("`{}` stands where {wanted} should", c.escape_default())),
+            Some('\u{feff}') => self.error("a byte order mark stands before the document; save it without"),
+            Some(c) => self.error(format!("{} stands where {wanted} should", Quoted(c.encode_utf8(&mut [0; 4])))),
         }
     }
 
@@ -284,7 +287,7 @@ impl Reader<'_> {
                 }
                 return Err(self.error("half of a surrogate pair stands alone"));
             }
-            _ => return Err(self.error("not an escape of JSON")),
+            _ => return Err(self.error("what follows the backslash is not an escape of JSON")),
         };
         self.at += 1;
         Ok(c)

@@ -5,11 +5,14 @@ use std::fmt;
 /// Characters shown at most; the rest becomes `…`.
 pub(crate) const MAX_SHOWN: usize = 100;
 
-/// Displays a text in backticks, with control characters escaped and at most [`MAX_SHOWN`] characters of it.
+/// Displays a text in backticks (an empty one in words), with control characters escaped and at most [`MAX_SHOWN`] characters of it.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("an empty string");
+        }
         write!(f, "`{}`", Clipped(self.0))
     }
 }
@@ -36,6 +39,7 @@ mod tests {
 
     #[test]
     fn long_and_odd_input_is_shown_short_and_on_one_line() {
+        assert_eq!(Quoted("").to_string(), "an empty string");
         assert_eq!(Quoted("a b").to_string(), "`a b`");
         assert_eq!(Quoted("a\n\u{7f}b").to_string(), "`a\\n\\u{7f}b`");
         assert_eq!(Quoted(&"é".repeat(100)).to_string(), format!("`{}`", "é".repeat(100)));

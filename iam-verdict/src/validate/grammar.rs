@@ -287,12 +287,6 @@ pub(crate) fn condition_key(key: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `Null` with `IfExists` or a set operator.
-pub(crate) fn is_null_with_more(name: &str) -> bool {
-    let base = name.rsplit(':').next().unwrap_or(name);
-    name != base && base.eq_ignore_ascii_case("Null") || base.eq_ignore_ascii_case("NullIfExists")
-}
-
 /// A value of a condition, as text ("IAM JSON policy elements: Condition operators"); `modern` says whether the policy
 /// has variables.
 pub(crate) fn condition_value(operator: Operator, text: &str, modern: bool) -> Result<(), Fault> {

@@ -2,10 +2,12 @@
 
 pub(crate) mod grammar;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::condition::operator::Operator;
-use crate::document::{DocumentError, Path, Policy, field, repeated, unknown_field};
+use crate::document::{
+    DocumentError, Path, Policy, exclusive, field, missing_action, repeated, unknown_field, unknown_operator,
+};
 use crate::json::{self, Json};
 use crate::quote::{Clipped, Quoted};
 use grammar::Fault;
@@ -312,13 +314,15 @@ impl<'a> Checker<'a> {
     }
 
     fn principal(&mut self, fields: &'a [(String, Json)], path: &Path<'_>) {
-        let Some((name, json)) = self.one_of(fields, path, "Principal", "NotPrincipal") else {
-            if self.kind.names_principals() {
-                let message = format!("`Principal` is missing; {} says whom a statement is about", self.kind.phrase());
-                self.report(DocumentError::new(path, message).hint("write for example `{\"AWS\": \"111122223333\"}`"));
-            }
-            return;
-        };
+        let absent = field(fields, "Principal").is_none() && field(fields, "NotPrincipal").is_none();
+        if absent && self.kind.names_principals() {
+            let message = format!("`Principal` is missing; {} says whom a statement is about", self.kind.phrase());
+            self.report(DocumentError::new(path, message).hint(match self.kind {
+                PolicyType::Rcp => "write `\"Principal\": \"*\"`",
+                _ => "write for example `{\"AWS\": \"111122223333\"}`",
+            }));
+        }
+        let Some((name, json)) = self.one_of(fields, path, "Principal", "NotPrincipal") else { return };
         let at = path.field(name);
         if !self.kind.names_principals() {
             self.report(
@@ -362,12 +366,15 @@ impl<'a> Checker<'a> {
                 DocumentError::new(at, format!("{} is not a principal", Quoted(other)))
                     .hint("write `\"*\"` or an object such as `{\"AWS\": \"arn:…\"}`"),
             ),
-            json => self.principals(json, &at),
+            Json::Object(kinds) => self.principals(kinds, &at),
+            other => self.report(
+                DocumentError::new(at, format!("`\"*\"` or an object should stand here, not {}", other.kind()))
+                    .hint("write for example `{\"AWS\": [\"111122223333\"]}`"),
+            ),
         }
     }
 
-    fn principals(&mut self, json: &'a Json, path: &Path<'_>) {
-        let Some(kinds) = self.object(json, path) else { return };
+    fn principals(&mut self, kinds: &'a [(String, Json)], path: &Path<'_>) {
         if kinds.is_empty() {
             self.report(DocumentError::new(path, "no principal is named"));
         }
@@ -381,7 +388,7 @@ impl<'a> Checker<'a> {
         let (action, negated) = (field(fields, "Action"), field(fields, "NotAction"));
         let Some((name, json)) = self.one_of(fields, path, "Action", "NotAction") else {
             if action.is_none() && negated.is_none() {
-                self.report(DocumentError::new(path, "neither `Action` nor `NotAction` is there"));
+                self.report(missing_action(path));
             }
             return;
         };
@@ -459,16 +466,7 @@ impl<'a> Checker<'a> {
             let at = path.field(name);
             match (Operator::parse(name), Operator::canonical(name)) {
                 (Some(operator), Some(spelled)) if spelled == *name => self.block(operator, block, &at),
-                (_, close) => {
-                    let problem = DocumentError::new(at, format!("{} is not a condition operator", Quoted(name)));
-                    let close = close.or_else(|| Operator::suggestion(name).map(str::to_owned));
-                    self.report(match close {
-                        _ if grammar::is_null_with_more(name) => problem
-                            .hint("`Null` asks for presence itself: it takes neither `IfExists` nor a set operator"),
-                        Some(close) => problem.hint(format!("did you mean `{close}`?")),
-                        None => problem,
-                    });
-                }
+                _ => self.report(unknown_operator(name, &at)),
             }
         }
     }
@@ -478,15 +476,20 @@ impl<'a> Checker<'a> {
         if lines.is_empty() {
             self.report(DocumentError::new(path, "no condition key is named").hint("remove the operator"));
         }
-        let mut seen = BTreeSet::new();
+        let mut seen = BTreeMap::new();
         for (key, values) in lines {
             if self.full() {
                 return;
             }
             let at = path.field(key);
             // Condition keys are the same in either case, so that two spellings are one key twice.
-            if !seen.insert(key.to_ascii_lowercase()) {
-                self.report(repeated(key, path));
+            if let Some(first) = seen.insert(key.to_ascii_lowercase(), key) {
+                let problem = repeated(key, path);
+                self.report(if first == key {
+                    problem
+                } else {
+                    problem.hint("keys are the same in either case: merge the two")
+                });
                 continue;
             }
             if let Err(fault) = grammar::condition_key(key) {
@@ -612,10 +615,7 @@ impl<'a> Checker<'a> {
     ) -> Option<(&'static str, &'a Json)> {
         match (field(fields, name), field(fields, negated)) {
             (Some(_), Some(_)) => {
-                self.report(
-                    DocumentError::new(path, format!("`{name}` and `{negated}` exclude each other"))
-                        .hint("split the statement in two"),
-                );
+                self.report(exclusive(path, name, negated));
                 None
             }
             (Some(json), None) => Some((name, json)),
