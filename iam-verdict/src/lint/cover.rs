@@ -44,8 +44,8 @@ pub(super) fn resource(wide: &str, narrow: &str, budget: &mut Budget) -> bool {
     if !plain(wide) || !plain(narrow) || narrow.matches(':').count() < 5 {
         return false;
     }
-    // A star inside one of the first five fields does not cross the colon; one that is the whole field does.
-    let free = wide.splitn(6, ':').take(5).all(|field| field == "*" || !field.contains(['*', '?']));
+    // A star inside one of the first five fields does not cross the colon; one that ends its field does.
+    let free = wide.splitn(6, ':').take(5).all(|field| !field.trim_end_matches('*').contains(['*', '?']));
     free && glob(wide, narrow, u8::eq, budget)
 }
 
@@ -139,7 +139,9 @@ mod tests {
             ("*", repo, true),
             ("arn:aws:ecr:*:*:repository/*", repo, true),
             ("arn:aws:ecr:*:repository/team/*", repo, true),
-            ("arn:aws:ecr:us-*:*:repository/*", repo, false),
+            ("arn:aws:ecr:us-*:*:repository/*", repo, true),
+            ("arn:aws:ecr:us-*-1:*:repository/*", repo, false),
+            ("arn:aws:ecr:u?-east-1:*:repository/*", repo, false),
             ("arn:aws:ecr:us-east-1:111122223333:repository/team/app", repo, false),
             ("arn:aws:ecr:*:*:repository/${aws:username}", "arn:aws:ecr:*:*:repository/a", false),
             (repo, "*", false),
