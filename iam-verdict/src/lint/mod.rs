@@ -14,7 +14,7 @@ use cover::Budget;
 use facts::ServiceFacts;
 use rules::Statement;
 
-/// [`Linter::lint`] gives at most this many.
+/// [`Linter::lint`] gives at most this many, and at most half as many notes, so that they never crowd out warnings.
 pub const MAX_LINTS: usize = 100;
 
 /// How bad it is.
@@ -259,7 +259,9 @@ impl<'a> Lints<'a> {
     }
 
     fn add(&mut self, id: LintId, path: impl fmt::Display, message: impl Into<String>, hint: impl Into<String>) {
-        if !self.full() {
+        let notes = || self.found.iter().filter(|lint| lint.severity() == Severity::Note).count();
+        let crowded = id.severity() == Severity::Note && notes() >= MAX_LINTS / 2;
+        if !self.full() && !crowded {
             self.found.push(Lint { id, path: path.to_string(), message: message.into(), hint: hint.into() });
         }
     }

@@ -389,7 +389,7 @@ fn old_variables(lints: &mut Lints<'_>, text: &str, at: &Path<'_>) {
 
 /// IAM-VAR-9.
 fn multivalued(lints: &mut Lints<'_>, text: &str, at: &Path<'_>) {
-    if let Some(variable) = variables(text).0.iter().find(|variable| key::is_multivalued(&variable.key)) {
+    if let Some(variable) = variables(text).0.iter().find(|v| v.default.is_none() && key::is_multivalued(&v.key)) {
         lints.add(
             LintId::MultivaluedVariable,
             at,
