@@ -374,6 +374,7 @@ pub(crate) fn principal_account<'a>(env: &'a Environment, request: &'a Request) 
     match &request.principal.account {
         Account::Known(id) => Some(id),
         Account::SameAsResource => resource_account(env, request),
+        Account::Outside => None,
         Account::Unknown => request.principal.arns.iter().find_map(|arn| arn::account(arn)),
     }
 }
@@ -388,7 +389,10 @@ pub(crate) fn resource_account<'a>(env: &'a Environment, request: &'a Request) -
 
 /// Whether principal and resource are of the same account. An action without a resource belongs to the caller's.
 pub(crate) fn same_account(env: &Environment, request: &Request) -> Truth {
-    if request.principal.account == Account::SameAsResource || env.resource_account == Account::SameAsResource {
+    // IAM-EVAL-11: a caller without an account has no side of its own that would have to allow.
+    if matches!(request.principal.account, Account::SameAsResource | Account::Outside)
+        || env.resource_account == Account::SameAsResource
+    {
         return Truth::True;
     }
     match (principal_account(env, request), resource_account(env, request)) {
@@ -400,6 +404,7 @@ pub(crate) fn same_account(env: &Environment, request: &Request) -> Truth {
 
 fn is_account(id: &str, env: &Environment, request: &Request) -> Truth {
     match principal_account(env, request) {
+        _ if request.principal.account == Account::Outside => Truth::False,
         Some(account) => Truth::from(account == id),
         None => Truth::Unknown,
     }

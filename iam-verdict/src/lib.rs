@@ -11,17 +11,24 @@ mod pattern;
 mod quote;
 mod request;
 mod settle;
+mod time;
+mod transition;
 mod truth;
 mod validate;
 
 pub use document::{DocumentError, Policy};
 pub use evaluate::{decide, evaluate};
-pub use explain::{Explanation, StatementExplanation, explain, nearest_miss};
+pub use explain::{
+    ConditionFinding, Explanation, Finding, LayerExplanation, MissCause, MissedPart, NearMiss, PolicyExplanation,
+    Resolution, StatementExplanation, Wanted, explain, nearest_miss,
+};
 pub use lint::facts::{ActionFacts, ServiceFacts};
 pub use lint::{Lint, LintId, Linter, MAX_LINTS, Severity, lint};
 pub use request::{
-    Account, Context, Decision, Environment, Fact, Layer, MissedPart, Missing, NamedPolicy, NearMiss, Outcome,
-    PolicyState, Principal, Request,
+    Account, Context, Decision, Environment, Fact, Layer, Missing, NamedPolicy, Outcome, PolicyState, Principal,
+    Request,
 };
 pub use settle::missing;
+pub use transition::{Transition, next_transition};
+pub use truth::Truth;
 pub use validate::{MAX_PROBLEMS, PolicyType, problems, validate};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::document::Policy;
+use crate::time;
 
 /// The outcome of one request.
 ///
@@ -165,6 +166,31 @@ impl Context {
         }
     }
 
+    /// Sets the two keys that tell the time, which move together: `aws:EpochTime` and `aws:CurrentTime`.
+    ///
+    /// The engine reads no clock. Instants outside the years 0 to 9999, which have no date of four digits, count as the
+    /// nearest that has one.
+    ///
+    /// ```
+    /// use iam_verdict::{Context, Fact};
+    /// let mut context = Context::new();
+    /// context.set_time(1_717_200_000);
+    /// assert_eq!(context.get("aws:CurrentTime"), &Fact::value("2024-06-01T00:00:00Z"));
+    /// assert_eq!(context.get("aws:EpochTime"), &Fact::value("1717200000"));
+    /// ```
+    pub fn set_time(&mut self, epoch_seconds: i64) -> &mut Self {
+        let seconds = time::clamp(epoch_seconds);
+        self.set(time::EPOCH_TIME, Fact::value(seconds.to_string()));
+        self.set(time::CURRENT_TIME, Fact::value(time::text(seconds)))
+    }
+
+    /// As [`set_time`](Self::set_time), for a chain of calls.
+    #[must_use]
+    pub fn with_time(mut self, epoch_seconds: i64) -> Self {
+        self.set_time(epoch_seconds);
+        self
+    }
+
     /// As [`get`](Self::get) for a key that is lower-case already.
     pub(crate) fn lookup(&self, key: &str) -> &Fact {
         self.facts.get(key).unwrap_or(&self.unlisted)
@@ -219,6 +245,17 @@ pub enum Account {
     Unknown,
     /// Not known by number, but the same as the resource's.
     SameAsResource,
+    /// None: an anonymous caller or an AWS service principal. A resource-based policy is enough to grant
+    /// ("Cross-account policy evaluation logic" asks for both sides only where the caller has an account).
+    Outside,
+}
+
+impl Account {
+    /// The account with this id.
+    #[must_use]
+    pub fn known(id: impl Into<String>) -> Self {
+        Self::Known(id.into())
+    }
 }
 
 /// Who asks.
@@ -252,6 +289,66 @@ impl Principal {
         };
         Self { arns, account, ..Self::default() }
     }
+
+    /// Reads whatever a Principal element may name: an ARN, an account id (its root user), an AWS service or another
+    /// provider by its host name, or `*` for an anonymous caller ("AWS JSON policy elements: Principal"). The last two
+    /// belong to no account, and service control policies do not reach them. None where the text is none of these.
+    ///
+    /// ```
+    /// use iam_verdict::{Account, Principal};
+    /// let root = Principal::from_text("111122223333").unwrap();
+    /// assert_eq!(root.arns, ["arn:aws:iam::111122223333:root"]);
+    /// let service = Principal::from_text("ecs.amazonaws.com").unwrap();
+    /// assert_eq!(service.account, Account::Outside);
+    /// assert!(Principal::from_text("alice").is_none());
+    /// ```
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        if text.starts_with("arn:") {
+            let whole = text.splitn(6, ':').nth(5).is_some_and(|resource| !resource.is_empty());
+            return whole.then(|| Self::from_arn(text));
+        }
+        if crate::arn::is_account_id(text) {
+            return Some(Self::from_arn(&format!("arn:aws:iam::{text}:root")));
+        }
+        let host = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+        let named = text.contains('.') && !text.starts_with('.') && !text.ends_with('.') && text.bytes().all(host);
+        let anonymous = text == "*";
+        (named || anonymous).then(|| Self {
+            arns: vec![text.to_owned()],
+            account: Account::Outside,
+            scp_exempt: true,
+            session_unknown: false,
+        })
+    }
+
+    /// Adds an ARN by which policies may name this principal, such as the ARN of a role with a path.
+    #[must_use]
+    pub fn with_arn(mut self, arn: impl Into<String>) -> Self {
+        self.arns.push(arn.into());
+        self
+    }
+
+    /// Says which account the principal is of.
+    #[must_use]
+    pub fn with_account(mut self, account: Account) -> Self {
+        self.account = account;
+        self
+    }
+
+    /// Says whether service control policies do not apply.
+    #[must_use]
+    pub fn with_scp_exempt(mut self, exempt: bool) -> Self {
+        self.scp_exempt = exempt;
+        self
+    }
+
+    /// Says that the principal is a session of its role whose name is not known.
+    #[must_use]
+    pub fn with_session_unknown(mut self, unknown: bool) -> Self {
+        self.session_unknown = unknown;
+        self
+    }
 }
 
 /// One IAM request.
@@ -267,7 +364,60 @@ pub struct Request {
     pub context: Context,
 }
 
+impl Request {
+    /// A request without condition keys.
+    ///
+    /// ```
+    /// use iam_verdict::{Fact, Principal, Request};
+    /// let request = Request::new(
+    ///     Principal::from_arn("arn:aws:iam::111122223333:role/app"),
+    ///     "ecr:BatchGetImage",
+    ///     "arn:aws:ecr:us-east-1:111122223333:repository/team/app",
+    /// )
+    /// .with("aws:SourceIp", Fact::value("192.0.2.1"));
+    /// assert_eq!(request.context.iter().count(), 1);
+    /// ```
+    #[must_use]
+    pub fn new(principal: Principal, action: impl Into<String>, resource: impl Into<String>) -> Self {
+        Self { principal, action: action.into(), resource: resource.into(), context: Context::new() }
+    }
+
+    /// Takes these condition keys in place of those it had.
+    #[must_use]
+    pub fn with_context(mut self, context: Context) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Sets what is known of one condition key.
+    #[must_use]
+    pub fn with(mut self, key: &str, fact: Fact) -> Self {
+        self.context.set(key, fact);
+        self
+    }
+}
+
 /// The policies that take part in a decision, by layer. The default has none of them.
+///
+/// ```
+/// use iam_verdict::{Account, Decision, Environment, NamedPolicy, Policy, Principal, Request, evaluate};
+///
+/// let allow = Policy::parse(r#"{"Statement": {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}}"#)?;
+/// let guard = Policy::parse(r#"{"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}"#)?;
+/// let env = Environment::new()
+///     .with_identity(NamedPolicy::known("app", allow))
+///     .with_scp_level([NamedPolicy::known("root-guard", guard)])
+///     .with_resource_account(Account::known("111122223333"));
+/// let request = Request::new(
+///     Principal::from_arn("arn:aws:iam::111122223333:role/app"),
+///     "ecr:BatchGetImage",
+///     "arn:aws:ecr:us-east-1:111122223333:repository/team/app",
+/// );
+/// let outcome = evaluate(&env, &request);
+/// assert_eq!(outcome.decision, Decision::ImplicitlyDenied);
+/// assert_eq!(outcome.layer.map(|layer| layer.as_str()), Some("scp"));
+/// # Ok::<(), iam_verdict::DocumentError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// Identity-based policies of the principal.
@@ -290,6 +440,77 @@ pub struct Environment {
     pub resource_account: Account,
 }
 
+impl Environment {
+    /// No policies, and the resource's account read from the request's ARN.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an identity-based policy.
+    #[must_use]
+    pub fn with_identity(mut self, policy: NamedPolicy) -> Self {
+        self.identity.push(policy);
+        self
+    }
+
+    /// Sets the permissions boundary.
+    #[must_use]
+    pub fn with_boundary(mut self, policy: NamedPolicy) -> Self {
+        self.boundary = Some(policy);
+        self
+    }
+
+    /// Adds a session policy.
+    #[must_use]
+    pub fn with_session(mut self, policy: NamedPolicy) -> Self {
+        self.session.push(policy);
+        self
+    }
+
+    /// Sets the policy of the resource.
+    #[must_use]
+    pub fn with_resource(mut self, policy: NamedPolicy) -> Self {
+        self.resource = Some(policy);
+        self
+    }
+
+    /// Sets the policy of the registry that holds the resource.
+    #[must_use]
+    pub fn with_registry(mut self, policy: NamedPolicy) -> Self {
+        self.registry = Some(policy);
+        self
+    }
+
+    /// Adds the next level of service control policies, root first.
+    #[must_use]
+    pub fn with_scp_level(mut self, policies: impl IntoIterator<Item = NamedPolicy>) -> Self {
+        self.scps.push(policies.into_iter().collect());
+        self
+    }
+
+    /// Adds the next level of resource control policies, root first.
+    #[must_use]
+    pub fn with_rcp_level(mut self, policies: impl IntoIterator<Item = NamedPolicy>) -> Self {
+        self.rcps.push(policies.into_iter().collect());
+        self
+    }
+
+    /// Sets the policy of the VPC endpoint.
+    #[must_use]
+    pub fn with_endpoint(mut self, policy: NamedPolicy) -> Self {
+        self.endpoint = Some(policy);
+        self
+    }
+
+    /// Says which account owns the resource.
+    #[must_use]
+    pub fn with_resource_account(mut self, account: Account) -> Self {
+        self.resource_account = account;
+        self
+    }
+}
+
 /// A decision and what decided it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -304,6 +525,14 @@ pub struct Outcome {
     pub statement: Option<String>,
 }
 
+impl Outcome {
+    /// [`Decision::Unknown`], for callers that know without asking that nothing is known.
+    #[must_use]
+    pub const fn unknown() -> Self {
+        Self { decision: Decision::Unknown, layer: None, policy: None, statement: None }
+    }
+}
+
 /// The facts that would settle an Unknown decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
@@ -312,32 +541,4 @@ pub struct Missing {
     /// Whether no proper subset settles. False beyond the bound of exact evaluation, where `facts` are all facts in
     /// play.
     pub minimal: bool,
-}
-
-/// The statement that came closest to granting a request, and the one thing that kept it from applying.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NearMiss {
-    /// The layer of the policy.
-    pub layer: Layer,
-    /// The name of the policy.
-    pub policy: String,
-    /// The statement: its Sid, or `#index`.
-    pub statement: String,
-    /// What does not match, for a person: "resource `…:repository/team` is not `…:repository/team/app`".
-    pub what: String,
-    /// Which part of the statement does not match.
-    pub part: MissedPart,
-}
-
-/// The part of a statement that kept it from applying.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MissedPart {
-    /// Action or NotAction.
-    Action,
-    /// Resource or NotResource.
-    Resource,
-    /// Principal or NotPrincipal.
-    Principal,
-    /// A Condition.
-    Condition,
 }

@@ -1,16 +1,30 @@
 //! Three-valued logic (strong Kleene).
 
+use std::fmt;
 use std::ops::{BitAnd, BitOr, Not};
 
 /// True, false, or not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Truth {
+pub enum Truth {
+    /// It holds, whatever the facts that are not known turn out to be.
     True,
+    /// It does not hold, whatever they turn out to be.
     False,
+    /// It depends on them.
     Unknown,
 }
 
 impl Truth {
+    /// `true`, `false` or `unknown`, as [`Display`](fmt::Display) prints it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// What two readings of the same fact have in common.
     pub(crate) fn join(self, other: Self) -> Self {
         if self == other { self } else { Self::Unknown }
@@ -32,6 +46,12 @@ impl Truth {
     /// Whether all of the items are true.
     pub(crate) fn all<T>(items: impl IntoIterator<Item = T>, mut test: impl FnMut(T) -> Self) -> Self {
         !Self::any(items, |item| !test(item))
+    }
+}
+
+impl fmt::Display for Truth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

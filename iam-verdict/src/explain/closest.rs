@@ -1,0 +1,287 @@
+//! Which entry of an element came closest, and how it differs.
+
+use super::{MissCause, Resolution, condition};
+use crate::condition::variable::Resolved;
+use crate::document::{Clause, Entry};
+use crate::pattern::{Pattern, Wildcards};
+use crate::request::Request;
+use crate::truth::Truth;
+
+/// How far an entry is from matching: the fields that differ, then the characters that nothing covers.
+pub(super) type Distance = (usize, usize);
+/// Further than anything that can be compared.
+pub(super) const FAR: Distance = (usize::MAX, usize::MAX);
+
+/// Names of the fields of an ARN before the resource.
+const FIELDS: [(&str, MissCause); 5] = [
+    ("`arn:`", MissCause::Resource),
+    ("partition", MissCause::Partition),
+    ("service", MissCause::Service),
+    ("region", MissCause::Region),
+    ("account", MissCause::Account),
+];
+
+/// The entry of an element that decides, or came closest.
+pub(super) struct Closest {
+    pub(super) entry: Option<String>,
+    pub(super) resolved: Option<Resolution>,
+    pub(super) cause: MissCause,
+    pub(super) distance: Distance,
+    /// In words, where the element matches.
+    pub(super) hit: String,
+    /// In words, where it does not.
+    pub(super) miss: String,
+}
+
+impl Closest {
+    pub(super) fn action(clause: &Clause, action: &str) -> Self {
+        let matching = clause.entries.iter().find(|entry| entry.pattern.matches_plain(action));
+        let spelled =
+            |entry: &&Entry| (typos(&entry.text, action).unwrap_or(usize::MAX), action_distance(&entry.text, action));
+        let closest = matching.or_else(|| clause.entries.iter().min_by_key(spelled));
+        let Some(entry) = closest else { return Self::none("action", clause, action) };
+        let text = &*entry.text;
+        let (cause, distance) = match typos(text, action) {
+            Some(letters) => (MissCause::ActionSpelling, (0, letters)),
+            None => (MissCause::Action, (1, action_distance(text, action))),
+        };
+        let mut closest = Self {
+            entry: Some(text.to_owned()),
+            resolved: None,
+            cause,
+            distance,
+            hit: format!("action `{text}` covers `{action}`"),
+            miss: format!("action `{text}` is not `{action}`"),
+        };
+        if cause == MissCause::ActionSpelling && !clause.negated {
+            closest.miss.push_str(": the spelling differs");
+        }
+        closest.negate(clause, "NotAction", action);
+        closest
+    }
+
+    pub(super) fn resource(clause: &Clause, request: &Request) -> Self {
+        let asked = request.resource.as_str();
+        let matching = clause.entries.iter().find(|entry| {
+            let patterns = std::iter::once(&entry.pattern).chain(&entry.completed);
+            Truth::any(patterns, |pattern| pattern.matches(asked, &request.context)) == Truth::True
+        });
+        let closest =
+            matching.or_else(|| clause.entries.iter().min_by_key(|entry| distance(&literal(entry, request), asked)));
+        let Some(entry) = closest else { return Self::none("resource", clause, asked) };
+        let text = &*entry.text;
+        let resolved = resolution(entry, request);
+        let compared = literal(entry, request);
+        let (cause, miss) = match &resolved {
+            Some(Resolution::NoValue(key)) => (
+                MissCause::VariableWithoutValue,
+                format!("resource `{text}` reads `{key}`, of which the request has no single value"),
+            ),
+            Some(Resolution::NotKnown(key)) => {
+                (MissCause::NotKnown, format!("resource `{text}` reads `{key}`, which is not known"))
+            }
+            _ => difference(text, &compared, request),
+        };
+        let mut closest = Self {
+            entry: Some(text.to_owned()),
+            resolved,
+            cause,
+            distance: distance(&compared, asked),
+            hit: format!("resource `{text}` covers `{asked}`"),
+            miss,
+        };
+        closest.negate(clause, "NotResource", asked);
+        closest
+    }
+
+    fn none(word: &str, clause: &Clause, asked: &str) -> Self {
+        Self {
+            entry: None,
+            resolved: None,
+            cause: MissCause::NoEntries,
+            distance: FAR,
+            hit: if clause.negated { format!("no {word} is excepted, `{asked}` neither") } else { String::new() },
+            miss: format!("no {word} is listed"),
+        }
+    }
+
+    /// For the `Not` form a match is a miss.
+    fn negate(&mut self, clause: &Clause, element: &str, asked: &str) {
+        if clause.negated {
+            self.hit = format!("`{element}` does not except `{asked}`");
+            if !matches!(self.cause, MissCause::NotKnown) {
+                self.miss = format!("`{element}` excepts `{asked}`");
+                self.cause = MissCause::Excepted;
+            }
+            self.distance = (0, 0);
+        }
+    }
+}
+
+/// How a resource that does not match differs, as code and in words. `written` is the entry, `entry` the same without
+/// variables.
+fn difference(written: &str, entry: &str, request: &Request) -> (MissCause, String) {
+    let asked = request.resource.as_str();
+    if asked == "*" {
+        // IAM-RES-6
+        let action = &request.action;
+        return (
+            MissCause::OnlyOnStar,
+            format!("resource `{written}` is not `*`, and `{action}` is only ever granted on `*`"),
+        );
+    }
+    let (short, cut) = shorten(written, asked);
+    let plain = format!("resource `{short}` is not `{cut}`");
+    if Pattern::new(entry, Wildcards::Resource, true, true).matches_plain(asked) {
+        return (MissCause::Case, format!("{plain}: upper and lower case differ"));
+    }
+    let (Some(wanted), Some(has)) = (Arn::of(entry), Arn::of(asked)) else {
+        return (MissCause::Resource, plain);
+    };
+    let differing: Vec<usize> = wanted.differing(&has).collect();
+    if free(wanted.resource, has.resource) {
+        let Some(first) = differing.first() else { return (MissCause::Resource, plain) };
+        let cause = FIELDS.get(*first).map_or(MissCause::Resource, |(_, cause)| *cause);
+        let words: Vec<String> = differing
+            .iter()
+            .filter_map(|index| {
+                let (name, _) = FIELDS.get(*index)?;
+                Some(format!("{name} `{}`, not `{}`", wanted.field(*index), has.field(*index)))
+            })
+            .collect();
+        return (cause, format!("resource `{written}` names {}", words.join(", and ")));
+    }
+    if !differing.is_empty() {
+        return (MissCause::Resource, plain);
+    }
+    // `team/app` where `repository/team/app` is meant.
+    if let Some((kind, _)) = has.resource.split_once('/')
+        && !wanted.resource.contains(&format!("{kind}/"))
+        && free(&format!("{kind}/{}", wanted.resource), has.resource)
+    {
+        return (MissCause::MissingType, format!("{plain}: `{kind}/` is missing before the name"));
+    }
+    if free(&format!("{}/*", wanted.resource), has.resource) {
+        return (MissCause::Below, plain);
+    }
+    (MissCause::Resource, plain)
+}
+
+/// The six fields of an ARN.
+struct Arn<'a> {
+    fields: [&'a str; 5],
+    resource: &'a str,
+}
+
+impl<'a> Arn<'a> {
+    /// IAM-RES-5: fields that are left out at the end are `*`.
+    fn of(text: &'a str) -> Option<Self> {
+        let mut parts = text.splitn(6, ':');
+        let fields =
+            [parts.next()?, parts.next()?, parts.next()?, parts.next().unwrap_or("*"), parts.next().unwrap_or("*")];
+        (fields.first() == Some(&"arn")).then(|| Self { fields, resource: parts.next().unwrap_or("*") })
+    }
+
+    fn field(&self, index: usize) -> &'a str {
+        self.fields.get(index).copied().unwrap_or_default()
+    }
+
+    /// The indices of the fields before the resource that do not match.
+    fn differing(&self, has: &Self) -> impl Iterator<Item = usize> {
+        (0..self.fields.len()).filter(|index| !free(self.field(*index), has.field(*index)))
+    }
+}
+
+/// Whether a part of an ARN matches; variables are replaced already, so that only their escapes are left.
+fn free(pattern: &str, text: &str) -> bool {
+    pattern == text || Pattern::new(pattern, Wildcards::Free, true, false).matches_plain(text)
+}
+
+/// The number of fields that differ (the resource is one), then what is not covered in the resource.
+fn distance(entry: &str, asked: &str) -> Distance {
+    let (Some(wanted), Some(has)) = (Arn::of(entry), Arn::of(asked)) else {
+        return (FIELDS.len() + 2, uncovered(entry, asked));
+    };
+    let fields = wanted.differing(&has).count();
+    if free(wanted.resource, has.resource) {
+        return (fields, 0);
+    }
+    (fields + 1, 1 + uncovered(wanted.resource, has.resource))
+}
+
+/// The characters between the common start and the common end: of the entry those that are no wildcards, of the text all
+/// where no star takes them.
+fn uncovered(entry: &str, text: &str) -> usize {
+    let (mut entry, mut text): (Vec<char>, Vec<char>) = (entry.chars().collect(), text.chars().collect());
+    let same = |(a, b): &(&char, &char)| a == b && **a != '*';
+    let start = entry.iter().zip(&text).take_while(same).count();
+    entry.drain(..start);
+    text.drain(..start);
+    let end = entry.iter().rev().zip(text.iter().rev()).take_while(same).count();
+    entry.truncate(entry.len() - end);
+    text.truncate(text.len() - end);
+    let star = entry.contains(&'*');
+    entry.iter().filter(|c| !matches!(c, '*' | '?')).count() + if star { 0 } else { text.len() }
+}
+
+fn action_distance(entry: &str, action: &str) -> usize {
+    uncovered(&entry.to_ascii_lowercase(), &action.to_ascii_lowercase())
+}
+
+/// For an entry that is the action but for one or two letters: how many.
+fn typos(entry: &str, action: &str) -> Option<usize> {
+    if entry.contains(['*', '?']) || entry.len().abs_diff(action.len()) > 2 {
+        return None;
+    }
+    let (start, end) = (entry.to_ascii_lowercase(), action.to_ascii_lowercase());
+    let (a, b): (Vec<char>, Vec<char>) = (start.chars().collect(), end.chars().collect());
+    // What remains between common start and end is at most three letters for such an entry: any more is another word.
+    let front = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+    let back = a.iter().skip(front).rev().zip(b.iter().skip(front).rev()).take_while(|(x, y)| x == y).count();
+    let longest = a.len().max(b.len()) - front - back;
+    (longest <= 2 && front > 0).then_some(longest)
+}
+
+/// The entry with variables replaced, where it has any.
+fn resolution(entry: &Entry, request: &Request) -> Option<Resolution> {
+    condition::resolution(&entry.text, &entry.pattern, &request.context)
+}
+
+/// The entry as a pattern without variables; wildcards in values are escaped, so that they stay literal.
+fn literal(entry: &Entry, request: &Request) -> String {
+    if !entry.pattern.has_variables() {
+        return entry.text.to_string();
+    }
+    condition::replace(&entry.text, |variable| match variable.resolve(&request.context) {
+        Resolved::Text(text) => escape(text),
+        Resolved::Nothing | Resolved::Unknown => format!("${{{}}}", variable.written),
+    })
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '*' | '?' | '$' => out.extend(["${", c.encode_utf8(&mut [0; 4]), "}"]),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Leaves out the fields that two ARNs share.
+fn shorten(entry: &str, text: &str) -> (String, String) {
+    let mut cut = 0;
+    for ((at, a), b) in entry.char_indices().zip(text.chars()) {
+        if a != b {
+            break;
+        }
+        if a == ':' && entry.starts_with("arn:") {
+            cut = at;
+        }
+    }
+    match (entry.get(cut..), text.get(cut..)) {
+        (Some(entry), Some(text)) if cut > 4 => (format!("…{entry}"), format!("…{text}")),
+        _ => (entry.to_owned(), text.to_owned()),
+    }
+}
