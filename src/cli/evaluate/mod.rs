@@ -2,18 +2,22 @@
 //!
 //! `docs/evaluate.md` documents the format. A line that is wrong is answered with its error, and the others go on.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
+mod explanation;
+mod line;
 
-use iam_verdict::{
-    Account, Context, Decision, DocumentError, Environment, Fact, NamedPolicy, Policy, PolicyType, Principal, Request,
-};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::PathBuf;
+
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::Outcome;
+pub use explanation::{Explained, NearestMiss};
+pub use line::LineError;
+
+/// Lines beyond this many bytes are answered with an error: a policy has at most 1 MiB, and a line a handful of them.
+const MAX_LINE: usize = 16 * 1024 * 1024;
 
 /// Arguments of `ecr-access evaluate`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +26,9 @@ pub struct EvaluateArgs {
     /// JSON Lines to answer; `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
+    /// Add to each decision what every statement says of the request, and what came closest to another decision
+    #[arg(long)]
+    explain: bool,
 }
 
 const FORMAT: &str = r##"A line is one JSON object:
@@ -30,21 +37,23 @@ const FORMAT: &str = r##"A line is one JSON object:
                "resource": "arn:aws:ecr:us-east-1:111122223333:repository/team/app", "context": {"aws:SourceIp": "192.0.2.1"}},
    "identityPolicies": [{…}], "permissionsBoundary": null, "sessionPolicies": [], "resourcePolicy": null,
    "registryPolicy": null, "endpointPolicy": null, "serviceControlPolicies": [[{…}]], "resourceControlPolicies": [],
-   "resourceAccountId": "111122223333", "unknownContext": ["aws:SourceVpce"]}
+   "resourceAccountId": "111122223333", "unknownContext": ["aws:SourceVpce"],
+   "at": "2026-11-23T00:00:00Z", "nextTransition": true}
 and its answer is one line:
-  {"id":"…","decision":"Allowed","layer":"identity","policy":"identityPolicies[0]","statement":"#0","missing":[]}
+  {"id":"…","decision":"Allowed","layer":"identity","policy":"identityPolicies[0]","statement":"#0","missing":[],"nextTransition":null}
 
-Everything but `request` may be left out. The context is complete: a key that is not listed is absent, unless
-`unknownContext` names it (`"*"` names all that are not listed).
+Everything but `request` may be left out or null. The context is complete: a key that is not listed is absent, unless
+`unknownContext` names it (`"*"` names all that are not listed). `at` sets aws:CurrentTime and aws:EpochTime, and
+`nextTransition` asks when the decision changes by the passing of time.
 
 Where something is not known:
   a context value        {"present": true}, {"absentOr": ["false"]}, {"absent": true} or {"unknown": true}
   a policy               {"unreadable": "repositoryPolicy"}: it may allow or deny; the name is reported as missing
-  the principal          {"arns": ["…"], "account": "111122223333" | "unknown" | "sameAsResource",
+  the principal          {"arns": ["…"], "account": "111122223333" | "unknown" | "sameAsResource" | "none",
                           "scpExempt": false, "sessionUnknown": false}
   resourceAccountId      left out or null
 
-Policies are JSON objects, or strings that hold the JSON text and keep its every byte. The strict validator alone:
+Policies are JSON objects, or strings that hold the JSON text. The strict validator alone:
   {"id": "…", "validate": {"policyType": "identity", "document": "{\"Version\": …}"}}  is answered  {"id":"…","valid":true}
 with the types identity, boundary, session, resource, registry, scp, rcp, trust.
 
@@ -52,11 +61,11 @@ A bad line is answered {"id":"…","error":{"path":"$.identityPolicies[0].Statem
 Exit codes: 0 nothing denied, 1 some decision is a denial, 2 some line was answered with an error."##;
 
 /// The answer to one line.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Answer {
-    /// The line's `id`, as it was given.
+    /// The line's `id`, as it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<Value>,
+    pub id: Option<Box<RawValue>>,
     /// What the line asked for, or why it could not be answered.
     #[serde(flatten)]
     pub body: Body,
@@ -67,17 +76,24 @@ pub struct Answer {
 #[serde(untagged)]
 pub enum Body {
     /// To a request.
+    #[serde(rename_all = "camelCase")]
     Decision {
         /// `Allowed`, `ExplicitlyDenied`, `ImplicitlyDenied` or `Unknown`.
-        decision: String,
+        decision: &'static str,
         /// The deciding layer, such as `identity`.
-        layer: Option<String>,
+        layer: Option<&'static str>,
         /// The deciding policy by its place in the line, such as `identityPolicies[0]`.
         policy: Option<String>,
         /// The deciding statement: its Sid, or `#index`.
         statement: Option<String>,
         /// The facts that would settle an `Unknown`.
         missing: Vec<String>,
+        /// Where the line asks for it: when the decision changes by the passing of time, null where it never does.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_transition: Option<Option<Change>>,
+        /// With `--explain`.
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        explained: Option<Box<Explained>>,
     },
     /// To `validate`, where AWS would take the document.
     Valid {
@@ -91,28 +107,21 @@ pub enum Body {
     },
 }
 
-/// What is wrong with a line.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, thiserror::Error)]
-#[error("{path}: {message}")]
-pub struct LineError {
-    /// A JSON path from the line's root, such as `$.request.action`; for `validate` from the document's root.
-    pub path: String,
-    /// What is wrong there.
-    pub message: String,
-}
-
-impl LineError {
-    fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
-    }
+/// A change of a decision by the passing of time.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Change {
+    /// The first second of the new decision, in RFC 3339.
+    pub at: String,
+    /// The decision from then on.
+    pub decision: &'static str,
 }
 
 /// Runs the subcommand.
 pub fn run(args: &EvaluateArgs) -> Outcome {
     let result = if args.file.as_os_str() == "-" {
-        answer_all(io::stdin().lock(), io::stdout().lock())
+        answer_all(io::stdin().lock(), io::stdout().lock(), args.explain)
     } else {
-        File::open(&args.file).and_then(|file| answer_all(BufReader::new(file), io::stdout().lock()))
+        File::open(&args.file).and_then(|file| answer_all(file, io::stdout().lock(), args.explain))
     };
     match result {
         Ok(outcome) => outcome,
@@ -125,24 +134,36 @@ pub fn run(args: &EvaluateArgs) -> Outcome {
     }
 }
 
-/// Answers every line of `input` on `output`; blank lines have no answer.
+/// Answers every line of `input` on `output`; blank lines have no answer. Memory is bounded by the longest line that is
+/// read, 16 MiB.
 ///
 /// # Errors
 /// Only those of reading and writing: a bad line is an answer.
-pub fn answer_all(mut input: impl BufRead, mut output: impl Write) -> io::Result<Outcome> {
+pub fn answer_all(input: impl Read, output: impl Write, explain: bool) -> io::Result<Outcome> {
+    let mut input = BufReader::with_capacity(64 * 1024, input);
+    let mut output = BufWriter::with_capacity(64 * 1024, output);
     let mut outcome = Outcome::Clean;
     let mut line = Vec::new();
     let mut number = 0_usize;
     loop {
-        line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
+        // Whoever writes a line and waits for its answer gets it.
+        if !input.buffer().contains(&b'\n') {
+            output.flush()?;
+        }
+        let read = read_line(&mut input, &mut line)?;
+        number += 1;
+        if read == Line::End {
+            output.flush()?;
             return Ok(outcome);
         }
-        number += 1;
-        let answer = match std::str::from_utf8(&line) {
+        // A byte order mark, as some editors write it.
+        let bytes = line.as_slice();
+        let bytes = if number == 1 { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) } else { bytes };
+        let answer = match std::str::from_utf8(bytes) {
+            _ if read == Line::TooLong => failed(format!("line {number}: longer than {MAX_LINE} bytes")),
             Ok(text) if text.trim().is_empty() => continue,
-            Ok(text) => answer_at(text, number),
-            Err(_) => Answer { id: None, body: error(LineError::new("$", format!("line {number}: not UTF-8"))) },
+            Ok(text) => answer_at(text, number, explain),
+            Err(_) => failed(format!("line {number}: not UTF-8")),
         };
         outcome = match (&answer.body, outcome) {
             (Body::Error { .. }, _) | (_, Outcome::BadInput) => Outcome::BadInput,
@@ -154,346 +175,90 @@ pub fn answer_all(mut input: impl BufRead, mut output: impl Write) -> io::Result
     }
 }
 
-/// Answers one line.
-pub fn answer(line: &str) -> Answer {
-    answer_at(line, 1)
+#[derive(Clone, Copy, PartialEq)]
+enum Line {
+    Read,
+    TooLong,
+    End,
 }
 
-fn answer_at(line: &str, number: usize) -> Answer {
-    let value: Value = match serde_json::from_str(line) {
-        Ok(value) => value,
-        Err(bad) => {
-            let full = bad.to_string();
-            let what = full.rsplit_once(" at line ").map_or(full.as_str(), |(what, _)| what);
-            let message = format!("line {number}, column {}: not JSON: {what}", bad.column());
-            return Answer { id: None, body: error(LineError::new("$", message)) };
+/// Reads a line, of one that is too long only the start; the rest is skipped.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
+    line.clear();
+    let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX).saturating_add(1);
+    if input.by_ref().take(limit).read_until(b'\n', line)? == 0 {
+        return Ok(Line::End);
+    }
+    if line.len() <= MAX_LINE || line.ends_with(b"\n") {
+        return Ok(Line::Read);
+    }
+    loop {
+        let buffer = input.fill_buf()?;
+        let (skipped, found) = match buffer.iter().position(|byte| *byte == b'\n') {
+            Some(at) => (at + 1, true),
+            None => (buffer.len(), buffer.is_empty()),
+        };
+        input.consume(skipped);
+        if found {
+            return Ok(Line::TooLong);
         }
-    };
-    let Value::Object(fields) = value else {
-        return Answer { id: None, body: error(LineError::new("$", format!("line {number}: must be an object"))) };
-    };
-    let id = fields.get("id").filter(|id| !id.is_null()).cloned();
-    let body = match fields.get("validate") {
-        Some(asked) => validate(&fields, asked),
-        None => decide(&fields),
-    };
-    Answer { id, body: body.unwrap_or_else(error) }
+    }
 }
 
-fn error(error: LineError) -> Body {
-    Body::Error { error }
+/// Answers one line.
+pub fn answer(line: &str, explain: bool) -> Answer {
+    answer_at(line, 1, explain)
 }
 
-fn decide(fields: &Map<String, Value>) -> Result<Body, LineError> {
-    // A misspelled layer would silently change the answer, so only known names pass. The last three say nothing.
-    only(
-        fields,
-        "$",
-        &[
-            "request",
-            "identityPolicies",
-            "permissionsBoundary",
-            "sessionPolicies",
-            "resourcePolicy",
-            "registryPolicy",
-            "endpointPolicy",
-            "serviceControlPolicies",
-            "resourceControlPolicies",
-            "resourceAccountId",
-            "unknownContext",
-            "id",
-            "origin",
-            "expected",
-        ],
-    )?;
-    let environment = Environment {
-        identity: policies(fields, "identityPolicies")?,
-        boundary: policy_field(fields, "permissionsBoundary")?,
-        session: policies(fields, "sessionPolicies")?,
-        resource: policy_field(fields, "resourcePolicy")?,
-        registry: policy_field(fields, "registryPolicy")?,
-        scps: levels(fields, "serviceControlPolicies")?,
-        rcps: levels(fields, "resourceControlPolicies")?,
-        endpoint: policy_field(fields, "endpointPolicy")?,
-        resource_account: match fields.get("resourceAccountId") {
-            None | Some(Value::Null) => Account::Unknown,
-            Some(value) => Account::Known(account_id("$.resourceAccountId", value)?),
-        },
+fn answer_at(text: &str, number: usize, explain: bool) -> Answer {
+    match line::Fields::of_line(text) {
+        Err(message) => failed(format!("line {number}{message}")),
+        Ok(fields) => {
+            let id = fields.id().map(ToOwned::to_owned);
+            let body = match fields.ask() {
+                Ok(line::Ask::Decision(asked)) => decide(&asked, explain),
+                Ok(line::Ask::Valid) => Body::Valid { valid: true },
+                Err(error) => Body::Error { error },
+            };
+            Answer { id, body }
+        }
+    }
+}
+
+/// The answer to a line of which nothing could be read.
+fn failed(message: String) -> Answer {
+    Answer { id: None, body: Body::Error { error: LineError { path: "$".to_owned(), message } } }
+}
+
+fn decide(asked: &line::Asked, explain: bool) -> Body {
+    let (environment, request) = (&asked.environment, &asked.request);
+    let explanation = explain.then(|| iam_verdict::explain(environment, request));
+    let outcome = match &explanation {
+        Some(explanation) => explanation.outcome.clone(),
+        None => iam_verdict::evaluate(environment, request),
     };
-    let request = request(fields)?;
-    let outcome = iam_verdict::evaluate(&environment, &request);
     let missing = match outcome.decision {
-        Decision::Unknown => iam_verdict::missing(&environment, &request).facts,
+        iam_verdict::Decision::Unknown => iam_verdict::missing(environment, request).facts,
         _ => Vec::new(),
     };
-    Ok(Body::Decision {
-        decision: outcome.decision.to_string(),
-        layer: outcome.layer.map(|layer| layer.to_string()),
+    let next_transition = asked.transition_after.map(|now| {
+        iam_verdict::next_transition(environment, request, now)
+            .map(|change| Change { at: line::rfc3339(change.at), decision: change.decision.as_str() })
+    });
+    Body::Decision {
+        decision: outcome.decision.as_str(),
+        layer: outcome.layer.map(iam_verdict::Layer::as_str),
         policy: outcome.policy,
         statement: outcome.statement,
         missing,
-    })
-}
-
-fn request(fields: &Map<String, Value>) -> Result<Request, LineError> {
-    let request = match fields.get("request") {
-        Some(Value::Object(request)) => request,
-        Some(_) => return Err(LineError::new("$.request", "must be an object")),
-        None => return Err(LineError::new("$.request", "is missing")),
-    };
-    only(request, "$.request", &["principal", "action", "resource", "context"])?;
-    let principal = principal(request)?;
-    let action = required_text(request, "$.request", "action")?;
-    if action.split_once(':').is_none_or(|(service, name)| service.is_empty() || name.is_empty()) {
-        return Err(LineError::new("$.request.action", format!("`{action}` is not `service:Action`")));
-    }
-    let mut context = Context::new();
-    let mut listed = Vec::new();
-    if let Some(given) = request.get("context").filter(|given| !given.is_null()) {
-        let given = object("$.request.context", given)?;
-        for (key, value) in given {
-            let path = member("$.request.context", key);
-            once(&mut listed, key, &path)?;
-            context.set(key, fact(&path, value)?);
-        }
-    }
-    if let Some(given) = fields.get("unknownContext").filter(|given| !given.is_null()) {
-        for (index, key) in array("$.unknownContext", given)?.iter().enumerate() {
-            let path = format!("$.unknownContext[{index}]");
-            let key = text(&path, key)?;
-            once(&mut listed, key, &path)?;
-            if key == "*" {
-                context = context.with_unlisted(Fact::Unknown);
-            } else {
-                context.set(key, Fact::Unknown);
-            }
-        }
-    }
-    Ok(Request {
-        principal,
-        action: action.to_owned(),
-        resource: required_text(request, "$.request", "resource")?.to_owned(),
-        context,
-    })
-}
-
-/// Context keys are case-insensitive, so `aws:SourceIp` and `aws:sourceip` would be two answers to one question.
-fn once(listed: &mut Vec<String>, key: &str, path: &str) -> Result<(), LineError> {
-    let key = key.to_ascii_lowercase();
-    if listed.contains(&key) {
-        return Err(LineError::new(path, "the context key is given twice (case does not distinguish keys)"));
-    }
-    listed.push(key);
-    Ok(())
-}
-
-fn principal(request: &Map<String, Value>) -> Result<Principal, LineError> {
-    let path = "$.request.principal";
-    let fields = match request.get("principal") {
-        None => return Err(LineError::new(path, "is missing")),
-        Some(Value::String(arn)) => return Ok(Principal::from_arn(arn)),
-        Some(Value::Object(fields)) => fields,
-        Some(_) => return Err(LineError::new(path, "must be an ARN or an object")),
-    };
-    only(fields, path, &["arns", "account", "scpExempt", "sessionUnknown"])?;
-    let arns = match fields.get("arns") {
-        None => Vec::new(),
-        Some(given) => strings(&member(path, "arns"), given)?,
-    };
-    let account = match fields.get("account") {
-        None => arns.first().map_or(Account::Unknown, |arn| Principal::from_arn(arn).account),
-        Some(Value::String(word)) if word == "unknown" => Account::Unknown,
-        Some(Value::String(word)) if word == "sameAsResource" => Account::SameAsResource,
-        Some(value) => Account::Known(account_id(&member(path, "account"), value)?),
-    };
-    let flag = |name: &str| match fields.get(name) {
-        None => Ok(false),
-        Some(Value::Bool(flag)) => Ok(*flag),
-        Some(_) => Err(LineError::new(member(path, name), "must be true or false")),
-    };
-    Ok(Principal { account, scp_exempt: flag("scpExempt")?, session_unknown: flag("sessionUnknown")?, arns })
-}
-
-fn fact(path: &str, value: &Value) -> Result<Fact, LineError> {
-    let Value::Object(fields) = value else { return values(path, value).map(Fact::Values) };
-    let mut fields = fields.iter();
-    match (fields.next(), fields.next()) {
-        (Some((word, Value::Bool(true))), None) if word == "present" => Ok(Fact::Present),
-        (Some((word, Value::Bool(true))), None) if word == "absent" => Ok(Fact::Absent),
-        (Some((word, Value::Bool(true))), None) if word == "unknown" => Ok(Fact::Unknown),
-        (Some((word, given)), None) if word == "absentOr" => {
-            values(&member(path, "absentOr"), given).map(Fact::AbsentOr)
-        }
-        _ => Err(LineError::new(
-            path,
-            "must be a value, a list of values, or one of {\"present\": true}, {\"absent\": true}, \
-             {\"unknown\": true}, {\"absentOr\": […]}",
-        )),
-    }
-}
-
-/// The values of a context key, which are text in a request however they were written.
-fn values(path: &str, value: &Value) -> Result<Vec<String>, LineError> {
-    let scalar = |path: &str, value: &Value| match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Bool(flag) => Ok(flag.to_string()),
-        _ => Err(LineError::new(path, "must be a string, a number or a boolean")),
-    };
-    match value {
-        Value::Array(items) => {
-            items.iter().enumerate().map(|(index, item)| scalar(&format!("{path}[{index}]"), item)).collect()
-        }
-        value => Ok(vec![scalar(path, value)?]),
-    }
-}
-
-fn policies(fields: &Map<String, Value>, name: &str) -> Result<Vec<NamedPolicy>, LineError> {
-    match fields.get(name) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(given) => policy_list(name, given),
-    }
-}
-
-fn levels(fields: &Map<String, Value>, name: &str) -> Result<Vec<Vec<NamedPolicy>>, LineError> {
-    match fields.get(name) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(given) => array(&format!("$.{name}"), given)?
-            .iter()
-            .enumerate()
-            .map(|(index, level)| policy_list(&format!("{name}[{index}]"), level))
-            .collect(),
-    }
-}
-
-fn policy_list(name: &str, given: &Value) -> Result<Vec<NamedPolicy>, LineError> {
-    array(&format!("$.{name}"), given)?
-        .iter()
-        .enumerate()
-        .map(|(index, given)| named_policy(&format!("{name}[{index}]"), given))
-        .collect()
-}
-
-fn policy_field(fields: &Map<String, Value>, name: &str) -> Result<Option<NamedPolicy>, LineError> {
-    match fields.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(given) => named_policy(name, given).map(Some),
-    }
-}
-
-/// A policy is named by its place in the line, which is where its errors are too.
-fn named_policy(name: &str, given: &Value) -> Result<NamedPolicy, LineError> {
-    let path = format!("$.{name}");
-    if let Value::Object(fields) = given
-        && fields.len() == 1
-        && let Some(missing) = fields.get("unreadable")
-    {
-        return Ok(NamedPolicy::unreadable(name, text(&member(&path, "unreadable"), missing)?));
-    }
-    let policy = match given {
-        Value::String(text) => Policy::parse(text),
-        value => Policy::from_value(value),
-    };
-    match policy {
-        Ok(policy) => Ok(NamedPolicy::known(name, Arc::new(policy))),
-        Err(error) => Err(document_error(&path, error)),
-    }
-}
-
-fn document_error(root: &str, error: DocumentError) -> LineError {
-    let path = match error.path.strip_prefix('$') {
-        Some(rest) => format!("{root}{rest}"),
-        None => format!("{root}.{}", error.path),
-    };
-    let message = match error.hint {
-        Some(hint) => format!("{} ({hint})", error.message),
-        None => error.message,
-    };
-    LineError { path, message }
-}
-
-fn validate(fields: &Map<String, Value>, asked: &Value) -> Result<Body, LineError> {
-    only(fields, "$", &["validate", "id", "origin", "expected"])?;
-    let asked = object("$.validate", asked)?;
-    only(asked, "$.validate", &["policyType", "document"])?;
-    let kind = match required_text(asked, "$.validate", "policyType")? {
-        "identity" => PolicyType::Identity,
-        "boundary" => PolicyType::Boundary,
-        "session" => PolicyType::Session,
-        "resource" => PolicyType::Resource,
-        "registry" => PolicyType::Registry,
-        "scp" => PolicyType::Scp,
-        "rcp" => PolicyType::Rcp,
-        "trust" => PolicyType::Trust,
-        other => {
-            let message =
-                format!("`{other}` is not one of identity, boundary, session, resource, registry, scp, rcp, trust");
-            return Err(LineError::new("$.validate.policyType", message));
-        }
-    };
-    let result = match asked.get("document") {
-        None => return Err(LineError::new("$.validate.document", "is missing")),
-        Some(Value::String(text)) => iam_verdict::validate(kind, text),
-        Some(value) => iam_verdict::validate(kind, &value.to_string()),
-    };
-    result.map(|()| Body::Valid { valid: true }).map_err(|error| document_error("$", error))
-}
-
-fn only(fields: &Map<String, Value>, path: &str, known: &[&str]) -> Result<(), LineError> {
-    match fields.keys().find(|key| !known.contains(&key.as_str())) {
-        None => Ok(()),
-        Some(key) => Err(LineError::new(member(path, key), format!("unknown field `{key}`"))),
-    }
-}
-
-/// `path.key`, or `path["key"]` where the key is not a plain word.
-fn member(path: &str, key: &str) -> String {
-    if !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        format!("{path}.{key}")
-    } else {
-        format!("{path}[{}]", Value::from(key))
-    }
-}
-
-fn object<'a>(path: &str, value: &'a Value) -> Result<&'a Map<String, Value>, LineError> {
-    value.as_object().ok_or_else(|| LineError::new(path, "must be an object"))
-}
-
-fn array<'a>(path: &str, value: &'a Value) -> Result<&'a Vec<Value>, LineError> {
-    value.as_array().ok_or_else(|| LineError::new(path, "must be a list"))
-}
-
-fn text<'a>(path: &str, value: &'a Value) -> Result<&'a str, LineError> {
-    value.as_str().ok_or_else(|| LineError::new(path, "must be a string"))
-}
-
-fn strings(path: &str, value: &Value) -> Result<Vec<String>, LineError> {
-    array(path, value)?
-        .iter()
-        .enumerate()
-        .map(|(index, item)| text(&format!("{path}[{index}]"), item).map(str::to_owned))
-        .collect()
-}
-
-fn required_text<'a>(fields: &'a Map<String, Value>, path: &str, name: &str) -> Result<&'a str, LineError> {
-    match fields.get(name) {
-        None => Err(LineError::new(member(path, name), "is missing")),
-        Some(value) => text(&member(path, name), value),
-    }
-}
-
-fn account_id(path: &str, value: &Value) -> Result<String, LineError> {
-    let id = text(path, value)?;
-    if id.len() == 12 && id.bytes().all(|b| b.is_ascii_digit()) {
-        Ok(id.to_owned())
-    } else {
-        Err(LineError::new(path, format!("`{id}` is not an account id of twelve digits")))
+        next_transition,
+        explained: explanation.as_ref().map(|explanation| Box::new(Explained::from(explanation))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -514,7 +279,7 @@ mod tests {
     }
 
     fn told(line: &Value) -> String {
-        serde_json::to_string(&answer(&line.to_string())).unwrap()
+        serde_json::to_string(&answer(&line.to_string(), false)).unwrap()
     }
 
     #[test]
@@ -540,7 +305,7 @@ mod tests {
     fn errors_name_their_place() {
         let cases: [(&str, Value, &str); 16] = [
             ("/request/action", json!("Get"), "$.request.action: `Get` is not `service:Action`"),
-            ("/request/action", json!(7), "$.request.action: must be a string"),
+            ("/request/action", json!(7), "$.request.action: must be a string (write `\"7\"`)"),
             ("/request/context", json!([]), "$.request.context: must be an object"),
             (
                 "/request/context",
@@ -559,7 +324,7 @@ mod tests {
                 json!({"aws:SourceIp": "192.0.2.1", "aws:sourceip": "192.0.2.1"}),
                 "$.request.context[\"aws:sourceip\"]: the context key is given twice (case does not distinguish keys)",
             ),
-            ("/request/principal", json!(null), "$.request.principal: must be an ARN or an object"),
+            ("/request/principal", json!(null), "$.request.principal: is missing"),
             ("/request/principal", json!({"arn": "x"}), "$.request.principal.arn: unknown field `arn`"),
             ("/request/principal", json!({"scpExempt": 1}), "$.request.principal.scpExempt: must be true or false"),
             ("/request", json!("x"), "$.request: must be an object"),
@@ -579,7 +344,7 @@ mod tests {
                 Some(place) => *place = value,
                 None => given[at.trim_start_matches('/')] = value,
             }
-            match answer(&given.to_string()).body {
+            match answer(&given.to_string(), false).body {
                 Body::Error { error } => assert_eq!(error.to_string(), expected),
                 other => panic!("{at}: {other:?}"),
             }
@@ -590,7 +355,7 @@ mod tests {
     fn an_error_in_a_document_has_the_path_from_the_line() {
         let mut given = line();
         given["serviceControlPolicies"] = json!([[{"Version": "2012-10-17", "Statement": [{"Effect": "Perhaps"}]}]]);
-        match answer(&given.to_string()).body {
+        match answer(&given.to_string(), false).body {
             Body::Error { error } => {
                 assert!(error.path.starts_with("$.serviceControlPolicies[0][0].Statement[0]"), "{error}");
             }
@@ -605,7 +370,7 @@ mod tests {
         denied["identityPolicies"] = json!([]);
         let input = format!("{allowed}\n\nnonsense\n[]\n{denied}\n");
         let mut output = Vec::new();
-        assert_eq!(answer_all(input.as_bytes(), &mut output).unwrap(), Outcome::BadInput);
+        assert_eq!(answer_all(input.as_bytes(), &mut output, false).unwrap(), Outcome::BadInput);
         let output = String::from_utf8(output).unwrap();
         let lines: Vec<_> = output.lines().collect();
         assert_eq!(lines.len(), 4);
@@ -614,10 +379,10 @@ mod tests {
         assert_eq!(lines[2], r#"{"error":{"path":"$","message":"line 4: must be an object"}}"#);
         assert!(lines[3].contains("ImplicitlyDenied"));
 
-        let outcome = |input: &Value| answer_all(format!("{input}\n").as_bytes(), io::sink()).unwrap();
+        let outcome = |input: &Value| answer_all(format!("{input}\n").as_bytes(), io::sink(), false).unwrap();
         assert_eq!(outcome(&denied), Outcome::Denied);
         assert_eq!(outcome(&allowed), Outcome::Clean);
-        assert_eq!(answer_all(&b"\xff\n"[..], io::sink()).unwrap(), Outcome::BadInput);
+        assert_eq!(answer_all(&b"\xff\n"[..], io::sink(), false).unwrap(), Outcome::BadInput);
     }
 
     #[test]
