@@ -426,6 +426,7 @@ fn is_arn(wanted: &str, env: &Environment, request: &Request) -> Truth {
     }
     let open = principal.arns.is_empty()
         || (principal.session_unknown && principal.arns.iter().any(|role| arn::session_may_be_of(wanted, role)));
-    let elsewhere = matches!((principal_account(env, request), arn::account(wanted)), (Some(a), Some(b)) if a != b);
+    let elsewhere = principal.account == Account::Outside
+        || matches!((principal_account(env, request), arn::account(wanted)), (Some(a), Some(b)) if a != b);
     if open && !elsewhere { Truth::Unknown } else { Truth::False }
 }

@@ -15,5 +15,6 @@ mod check;
 mod conformance;
 mod docs;
 mod ecr;
+mod evaluate;
 mod tidy;
 mod webhook;

@@ -161,7 +161,7 @@ impl<'a> Fields<'a> {
                 "expected",
             ],
         )?;
-        let mut environment = Environment::default();
+        let mut environment = Environment::new();
         environment.identity = self.policies("identityPolicies")?;
         environment.boundary = self.policy("permissionsBoundary")?;
         environment.session = self.policies("sessionPolicies")?;

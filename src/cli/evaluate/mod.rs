@@ -162,7 +162,7 @@ pub fn answer_all(input: impl Read, output: impl Write, explain: bool) -> io::Re
         let answer = match std::str::from_utf8(bytes) {
             _ if read == Line::TooLong => failed(format!("line {number}: longer than {MAX_LINE} bytes")),
             Ok(text) if text.trim().is_empty() => continue,
-            Ok(text) => answer_at(text, number, explain),
+            Ok(text) => answer_at(text.trim_end(), number, explain),
             Err(_) => failed(format!("line {number}: not UTF-8")),
         };
         outcome = match (&answer.body, outcome) {
