@@ -72,7 +72,7 @@ pub fn next_transition(env: &Environment, request: &Request, now: i64) -> Option
     None
 }
 
-/// The seconds after `now` at which some line of some condition may change its truth: where the policy's instant begins,
+/// IAM-TIME-1: the seconds after `now` at which some line of some condition may change its truth: where the policy's instant begins,
 /// and the second after it. Between two of them nothing changes.
 fn instants(env: &Environment, request: &Request, now: i64) -> BTreeSet<i64> {
     let mut all = BTreeSet::new();
@@ -168,6 +168,7 @@ mod tests {
         (now + 1..=until).map(|second| Transition { at: second, decision: at(second) }).find(|t| t.decision != current)
     }
 
+    /// IAM-TIME-1
     #[test]
     fn every_operator_and_notation_changes_at_its_second() {
         let operators = ["Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"];

@@ -23,7 +23,7 @@ pub fn case(case: &Value) -> Result<(Environment, Request), String> {
     let request = &case["request"];
     let text = |name: &str| request[name].as_str().map(str::to_owned).ok_or(format!("`request.{name}` is missing"));
     let mut principal = match &request["principal"] {
-        Value::String(arn) => Principal::from_arn(arn),
+        Value::String(text) => Principal::from_text(text).ok_or(format!("`{text}` names no principal"))?,
         Value::Null => Principal::default(),
         Value::Array(arns) => Principal {
             arns: arns.iter().filter_map(|arn| arn.as_str().map(str::to_owned)).collect(),
@@ -36,7 +36,7 @@ pub fn case(case: &Value) -> Result<(Environment, Request), String> {
         Some(account) => principal.account = Account::Known(account.to_owned()),
         None => {}
     }
-    principal.scp_exempt = request["scpExempt"] == Value::Bool(true);
+    principal.scp_exempt |= request["scpExempt"] == Value::Bool(true);
     principal.session_unknown = request["sessionUnknown"] == Value::Bool(true);
     let mut context = Context::new();
     for (key, value) in request["context"].as_object().into_iter().flatten() {
