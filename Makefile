@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test lint bench crds cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test lint wasm bench crds cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell cat Cargo.lock rust-toolchain.toml | sha256sum | cut -c1-16)
@@ -24,12 +24,16 @@ test: ## Run every test: units, offline, and on a real control plane
 	cargo test --workspace --lib --bins --test it --test '*' --no-fail-fast -- --quiet
 	cargo test --workspace --doc
 
-lint: $(CARGO_DENY) ## Formatting, clippy, dependency rules, documentation, generated files
+lint: $(CARGO_DENY) wasm ## Formatting, clippy, dependency rules, documentation, generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	$(CARGO_DENY) --log-level warn check bans licenses sources
 	bash -n hack/*.sh tests/cluster/*.sh .ci/run
+
+wasm: ## The engine builds without an operating system beneath it
+	rustup target add wasm32-unknown-unknown
+	cargo build -p iam-verdict --target wasm32-unknown-unknown
 
 bench: ## Benchmarks of one review and of one decision
 	cargo bench --workspace

@@ -14,6 +14,7 @@ use crate::truth::Truth;
 
 /// Why a document is refused, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DocumentError {
     /// A JSON path, for example `$.Statement[0].Effect`.
     pub path: String,

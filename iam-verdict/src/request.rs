@@ -10,7 +10,18 @@ use crate::time;
 /// The outcome of one request.
 ///
 /// The first three are the words of the AWS page "Policy evaluation logic". `Unknown` is ours: some filling of the
-/// facts that are not known allows the request, and another one denies it.
+/// facts that are not known allows the request, and another one denies it. There will be no fifth.
+///
+/// ```
+/// use iam_verdict::Decision;
+/// let may_go_on = |decision| match decision {
+///     Decision::Allowed => Some(true),
+///     Decision::ExplicitlyDenied | Decision::ImplicitlyDenied => Some(false),
+///     Decision::Unknown => None,
+/// };
+/// assert_eq!(may_go_on(Decision::Unknown), None);
+/// assert_eq!(Decision::ImplicitlyDenied.to_string(), "ImplicitlyDenied");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// Every reading of the facts allows the request.
@@ -44,6 +55,7 @@ impl fmt::Display for Decision {
 
 /// A kind of policy that takes part in a decision, in the order in which refusals are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Layer {
     /// Policies attached to the principal.
     Identity,
@@ -117,6 +129,16 @@ impl Fact {
 }
 
 /// The facts of a request by context key. Keys are case-insensitive ("IAM JSON policy elements: Condition").
+///
+/// ```
+/// use iam_verdict::{Context, Fact};
+/// // Complete: what is not set is absent. `with_unlisted` says otherwise.
+/// let mut context = Context::new().with_unlisted(Fact::Unknown);
+/// context.set("aws:SourceIp", Fact::value("192.0.2.1"));
+/// context.set("aws:MultiFactorAuthPresent", Fact::AbsentOr(vec!["false".into()]));
+/// assert_eq!(context.get("AWS:sourceip"), &Fact::value("192.0.2.1"));
+/// assert_eq!(context.get("aws:SourceVpc"), &Fact::Unknown);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Context {
     facts: BTreeMap<String, Fact>,
@@ -203,6 +225,16 @@ impl Context {
 }
 
 /// A policy and the name it is reported by.
+///
+/// ```
+/// use iam_verdict::{NamedPolicy, Policy, PolicyState};
+/// let read = |text: &str| match Policy::parse(text) {
+///     Ok(policy) => NamedPolicy::known("app", policy),
+///     // A document that cannot be read may say anything.
+///     Err(_) => NamedPolicy::unreadable("app", "document:app"),
+/// };
+/// assert!(matches!(read("{").policy, PolicyState::Unreadable(_)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct NamedPolicy {
     /// How outcomes call this policy.
@@ -237,6 +269,7 @@ pub enum PolicyState {
 
 /// The account of the principal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Account {
     /// This account id (twelve digits).
     Known(String),
@@ -534,7 +567,23 @@ impl Outcome {
 }
 
 /// The facts that would settle an Unknown decision.
+///
+/// ```
+/// use iam_verdict::{Environment, Fact, NamedPolicy, Policy, Principal, Request, missing};
+/// let policy = Policy::parse(r#"{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*",
+///     "Condition": {"Bool": {"aws:SecureTransport": "true"}}}}"#)?;
+/// let env = Environment::new()
+///     .with_identity(NamedPolicy::known("app", policy))
+///     .with_boundary(NamedPolicy::unreadable("boundary", "boundary:app"));
+/// let request = Request::new(Principal::from_arn("arn:aws:iam::111122223333:role/app"), "ecr:ListImages", "*")
+///     .with("aws:SecureTransport", Fact::Present);
+/// let missing = missing(&env, &request);
+/// assert_eq!(missing.facts, ["boundary:app", "aws:SecureTransport"]);
+/// assert!(missing.minimal);
+/// # Ok::<(), iam_verdict::DocumentError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Missing {
     /// Names of facts: context keys (lower-cased), the facts of unreadable policies, `principal`, `account`.
     pub facts: Vec<String>,

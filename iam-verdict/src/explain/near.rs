@@ -73,6 +73,7 @@ impl fmt::Display for NearMiss {
 
 /// The part of a statement that kept it from applying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MissedPart {
     /// Action or NotAction.
     Action,
