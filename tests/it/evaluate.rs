@@ -1,12 +1,5 @@
 //! `ecr-access evaluate` as a program: every field of `docs/evaluate.md`, bad lines, streams and exit codes.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "helpers of tests, which `clippy.toml` knows only by `#[test]`"
-)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread;

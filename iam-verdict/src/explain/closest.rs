@@ -36,9 +36,15 @@ pub(super) struct Closest {
 impl Closest {
     pub(super) fn action(clause: &Clause, action: &str) -> Self {
         let matching = clause.entries.iter().find(|entry| entry.pattern.matches_plain(action));
-        let spelled =
-            |entry: &&Entry| (typos(&entry.text, action).unwrap_or(usize::MAX), action_distance(&entry.text, action));
-        let closest = matching.or_else(|| clause.entries.iter().min_by_key(spelled));
+        // Of thousands of entries few are of the service in question; the others need no comparison.
+        let rank = |entry: &&Entry| {
+            let text = &*entry.text;
+            if !same_service(text, action) {
+                return (true, usize::MAX, usize::MAX);
+            }
+            (false, typos(text, action).unwrap_or(usize::MAX), action_distance(text, action))
+        };
+        let closest = matching.or_else(|| clause.entries.iter().min_by_key(rank));
         let Some(entry) = closest else { return Self::none("action", clause, action) };
         let text = &*entry.text;
         let (cause, distance) = match typos(text, action) {
@@ -222,6 +228,14 @@ fn uncovered(entry: &str, text: &str) -> usize {
     text.truncate(text.len() - end);
     let star = entry.contains(&'*');
     entry.iter().filter(|c| !matches!(c, '*' | '?')).count() + if star { 0 } else { text.len() }
+}
+
+/// Whether an entry of `Action` is about the service of an action.
+pub(super) fn same_service(entry: &str, action: &str) -> bool {
+    fn service(text: &str) -> &str {
+        text.split_once(':').map_or(text, |(service, _)| service)
+    }
+    service(entry).eq_ignore_ascii_case(service(action))
 }
 
 fn action_distance(entry: &str, action: &str) -> usize {

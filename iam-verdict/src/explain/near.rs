@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::closest::Distance;
+use super::closest::{Distance, same_service};
 use super::{StatementExplanation, levels};
 use crate::document::Effect;
 use crate::evaluate;
@@ -227,9 +227,14 @@ fn refused(env: &Environment, request: &Request, outcome: &Outcome) -> Option<Ne
                 if statement.effect == Effect::Deny {
                     continue;
                 }
-                let explained = StatementExplanation::new(layer, index, statement, env, request);
-                match miss(&explained, &statement.action.entries.iter().map(|e| &*e.text).collect::<Vec<_>>(), request)
+                let action = &statement.action;
+                if !action.matches_action(&request.action)
+                    && !action.entries.iter().any(|entry| same_service(&entry.text, &request.action))
                 {
+                    continue;
+                }
+                let explained = StatementExplanation::new(layer, index, statement, env, request);
+                match miss(&explained) {
                     Some((rank, mut near)) if in_level.as_ref().is_none_or(|(held, _)| rank < *held) => {
                         near.layer = layer;
                         near.policy.clone_from(&policy.name);
@@ -253,13 +258,10 @@ fn refused(env: &Environment, request: &Request, outcome: &Outcome) -> Option<Ne
     best.map(|(_, near)| near)
 }
 
-/// What keeps an Allow from granting; none where nothing does, and where it is about another service.
-fn miss(statement: &StatementExplanation, actions: &[&str], request: &Request) -> Option<(Rank, NearMiss)> {
+/// What keeps an Allow from granting; none where nothing does.
+fn miss(statement: &StatementExplanation) -> Option<(Rank, NearMiss)> {
     let other_action =
         statement.action.truth != Truth::True && statement.action.cause != Some(MissCause::ActionSpelling);
-    if statement.action.truth != Truth::True && !actions.iter().any(|entry| same_service(entry, &request.action)) {
-        return None;
-    }
     let elements = [(MissedPart::Action, &statement.action), (MissedPart::Resource, &statement.resource)];
     let principal = statement.principal.iter().map(|finding| (MissedPart::Principal, finding));
     let elements = elements.into_iter().chain(principal).map(|(part, finding)| {
@@ -348,9 +350,4 @@ fn keeps(statement: &StatementExplanation) -> (MissedPart, MissCause, String) {
         );
     }
     (MissedPart::Action, MissCause::NoCondition, format!("{}, without condition", statement.action.what))
-}
-
-fn same_service(entry: &str, action: &str) -> bool {
-    let service = |text: &str| text.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    service(entry) == service(action)
 }

@@ -1,3 +1,5 @@
+//! Explanations and nearest misses, by what they say.
+
 use super::*;
 use crate::{Account, Context, Policy, Principal};
 
