@@ -156,9 +156,8 @@ pub fn answer_all(input: impl Read, output: impl Write, explain: bool) -> io::Re
             output.flush()?;
             return Ok(outcome);
         }
-        // A byte order mark, as some editors write it.
-        let bytes = line.as_slice();
-        let bytes = if number == 1 { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) } else { bytes };
+        // A byte order mark, as some editors write it; `cat` leaves it in the middle.
+        let bytes = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
         let answer = match std::str::from_utf8(bytes) {
             _ if read == Line::TooLong => failed(format!("line {number}: longer than {MAX_LINE} bytes")),
             Ok(text) if text.trim().is_empty() => continue,
