@@ -309,6 +309,18 @@ fn errors_have_paths() {
             "$.request.context.a",
             "must be a string, a number or a boolean (a key that the request does not have is left out)",
         ),
+        (json!({"request/principal": {"scpExempt": 1}}), "$.request.principal.scpExempt", "must be true or false"),
+        (
+            json!({"request/context": {"a": {"present": false}}}),
+            "$.request.context.a",
+            "must be a value, a list of values, or one of {\"present\": true}, {\"absent\": true}, {\"unknown\": true}, \
+             {\"absentOr\": […]}",
+        ),
+        (
+            json!({"request/context": {"aws:SourceIp": "192.0.2.1", "aws:sourceip": "192.0.2.1"}}),
+            "$.request.context[\"aws:sourceip\"]",
+            "the context key is given twice (case does not distinguish keys)",
+        ),
         (json!({"request/Principal": ROLE}), "$.request.Principal", "unknown field `Principal`"),
         (
             json!({"resourceAccountId": 111_122_223_333_u64}),
