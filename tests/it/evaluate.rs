@@ -475,6 +475,29 @@ fn the_validator_is_asked_alone() {
 }
 
 #[test]
+fn lints_are_given_where_they_are_asked_for() {
+    let starred = allow(json!({"StringEquals": {"aws:PrincipalTag/team": "blue*"}}));
+    let asked = |document: &Value, lints: Value| json!({"validate": {"policyType": "identity", "document": document.to_string(), "lints": lints}});
+    let told = answers(&[
+        asked(&starred, json!(false)),
+        asked(&starred, json!(true)),
+        asked(&allow(json!({})), json!(true)),
+        asked(&json!({}), json!(true)),
+        asked(&starred, json!("all")),
+    ]);
+    assert_eq!(told[0], json!({"valid": true}));
+    let lint = &told[1]["lints"][0];
+    let path = r#"$.Statement[0].Condition.StringEquals["aws:PrincipalTag/team"]"#;
+    assert!(lint["path"].as_str().is_some_and(|place| place.starts_with(path)), "{}", told[1]);
+    let fields: Vec<&String> = lint.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["hint", "id", "message", "path", "severity"]);
+    assert_eq!(told[2]["valid"], true);
+    assert!(told[2]["lints"].is_array(), "{}", told[2]);
+    assert_eq!(told[3]["error"]["path"], "$");
+    assert_eq!(told[4]["error"], json!({"path": "$.validate.lints", "message": "must be true or false"}));
+}
+
+#[test]
 fn explanations_are_structured_and_the_same_each_time() {
     let tagged = policy(json!({"Sid": "Team", "Effect": "Allow", "Action": "ecr:Batch*",
         "Resource": "arn:aws:ecr:*:*:repository/${aws:PrincipalTag/team}",

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use iam_verdict::{
-    Account, Context, DocumentError, Environment, Fact, NamedPolicy, Policy, PolicyType, Principal, Request,
+    Account, Context, DocumentError, Environment, Fact, Lint, NamedPolicy, Policy, PolicyType, Principal, Request,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -34,8 +34,8 @@ impl LineError {
 pub(super) enum Ask {
     /// To decide.
     Decision(Box<Asked>),
-    /// Whether a document is valid; it is.
-    Valid,
+    /// Whether a document is valid; it is. With its lints, where they are asked for.
+    Valid(Option<Vec<Lint>>),
 }
 
 /// A request and its layers.
@@ -95,7 +95,7 @@ impl<'a> Fields<'a> {
     /// Reads the line.
     pub(super) fn ask(&self) -> Result<Ask, LineError> {
         match self.given("validate") {
-            Some(asked) => self.validate(asked).map(|()| Ask::Valid),
+            Some(asked) => self.validate(asked).map(Ask::Valid),
             None => self.decision().map(|asked| Ask::Decision(Box::new(asked))),
         }
     }
@@ -300,11 +300,11 @@ impl<'a> Fields<'a> {
         self.given(name).map(|given| policy(name, given)).transpose()
     }
 
-    fn validate(&self, asked: &RawValue) -> Result<(), LineError> {
+    fn validate(&self, asked: &RawValue) -> Result<Option<Vec<Lint>>, LineError> {
         self.only("$", &["validate", "id", "origin", "expected"])?;
         let path = "$.validate";
         let asked = object(path, asked)?;
-        asked.only(path, &["policyType", "document"])?;
+        asked.only(path, &["policyType", "document", "lints"])?;
         let policy_type = match asked.required(path, "policyType")?.as_str() {
             "identity" => PolicyType::Identity,
             "boundary" => PolicyType::Boundary,
@@ -323,7 +323,9 @@ impl<'a> Fields<'a> {
             None => return Err(LineError::new("$.validate.document", "is missing")),
             Some(value) => document("$.validate.document", value)?,
         };
-        iam_verdict::validate(policy_type, &document).map_err(|error| document_error("$", error))
+        let lints = asked.flag(path, "lints")?;
+        iam_verdict::validate(policy_type, &document).map_err(|error| document_error("$", error))?;
+        Ok(lints.then(|| iam_verdict::lint(policy_type, &document)))
     }
 }
 

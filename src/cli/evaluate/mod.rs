@@ -99,12 +99,37 @@ pub enum Body {
     Valid {
         /// Always true.
         valid: bool,
+        /// Where the line asks for them: what AWS accepts and what yet does not do what it says.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lints: Option<Vec<LintOf>>,
     },
     /// To a bad line or an invalid document.
     Error {
         /// Where and what.
         error: LineError,
     },
+}
+
+/// A lint of a valid document, as `docs/lints.md` has them.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct LintOf {
+    id: &'static str,
+    severity: &'static str,
+    path: String,
+    message: String,
+    hint: String,
+}
+
+impl From<&iam_verdict::Lint> for LintOf {
+    fn from(lint: &iam_verdict::Lint) -> Self {
+        Self {
+            id: lint.id.as_str(),
+            severity: lint.severity().as_str(),
+            path: lint.path.clone(),
+            message: lint.message.clone(),
+            hint: lint.hint.clone(),
+        }
+    }
 }
 
 /// A change of a decision by the passing of time.
@@ -216,7 +241,10 @@ fn answer_at(text: &str, number: usize, explain: bool) -> Answer {
             let id = fields.id().map(ToOwned::to_owned);
             let body = match fields.ask() {
                 Ok(line::Ask::Decision(asked)) => decide(&asked, explain),
-                Ok(line::Ask::Valid) => Body::Valid { valid: true },
+                Ok(line::Ask::Valid(lints)) => {
+                    let lints = lints.map(|lints| lints.iter().map(LintOf::from).collect());
+                    Body::Valid { valid: true, lints }
+                }
                 Err(error) => Body::Error { error },
             };
             Answer { id, body }
