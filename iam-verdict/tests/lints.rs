@@ -161,6 +161,7 @@ fn shadows_respect_principals_conditions_and_negation() {
         (r#""Principal": {"AWS": "444455556666"}, "Action": "*""#, false),
         (r#""Principal": "*", "Action": "ecr:Put*""#, false),
         (r#""Principal": "*", "NotAction": "ecr:Put*""#, false),
+        (r#""Principal": "*", "NotAction": "*""#, false),
         (r#""Principal": "*", "Action": "*", "Condition": {"Null": {"aws:SourceVpc": "true"}}"#, false),
     ] {
         let text = format!(
@@ -169,6 +170,36 @@ fn shadows_respect_principals_conditions_and_negation() {
         );
         assert_eq!(ids(PolicyType::Resource, &text).contains(&"shadowed-allow"), expected, "{deny}");
     }
+}
+
+/// What an `Allow` with `NotAction` allows, only `*` covers.
+#[test]
+fn shadows_of_what_is_not_listed() {
+    for (deny, expected) in [("*", true), ("iam:*", false)] {
+        let text = format!(
+            r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Deny", "Action": "{deny}", "Resource": "*"}},
+                {{"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}}]}}"#
+        );
+        assert_eq!(ids(PolicyType::Identity, &text).contains(&"shadowed-allow"), expected, "{deny}");
+    }
+}
+
+#[test]
+fn near_misses_that_need_more_than_one_entry() {
+    let identity = |fields: &str| {
+        let text = format!(r#"{{"Version": "2012-10-17", "Statement": {{"Effect": "Allow", {fields}}}}}"#);
+        ids(PolicyType::Identity, &text)
+    };
+    // A pattern that also matches an action with resource-level support has an effect.
+    let arn = r#""Resource": "arn:aws:ecr:*:*:repository/a""#;
+    assert_eq!(identity(&format!(r#""Action": "ecr:*Get*", {arn}"#)), [""; 0]);
+    assert_eq!(identity(&format!(r#""Action": "ecr:GetAuth*", {arn}"#)), ["needs-star-resource"]);
+    assert_eq!(identity(r#""Action": "ecr:GetAuth*", "NotResource": "arn:aws:ecr:*:*:repository/a""#), [""; 0]);
+    // Of two equal entries one is named.
+    assert_eq!(identity(r#""Action": ["a:b", "A:B"], "Resource": "*""#), ["redundant-entry"]);
+    // `Null` asks for presence, of any number of values.
+    let null = r#""Action": "a:b", "Resource": "*", "Condition": {"Null": {"aws:TagKeys": "false"}}"#;
+    assert_eq!(identity(null), [""; 0]);
 }
 
 #[test]
