@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::ControlFlow;
 
 use crate::arn;
 use crate::condition::Condition;
 use crate::condition::operator::Operator;
+use crate::index::{Action, Index};
 use crate::json::{self, Json};
 use crate::pattern::{Pattern, Wildcards};
 use crate::quote::{Clipped, MAX_SHOWN, Quoted};
@@ -47,6 +49,9 @@ impl fmt::Display for DocumentError {
 
 impl std::error::Error for DocumentError {}
 
+/// Entries of Action elements from which on an index is built.
+const WORTH_AN_INDEX: usize = 8;
+
 /// Effect of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -64,6 +69,8 @@ pub(crate) enum Effect {
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(crate) statements: Box<[Statement]>,
+    /// None for a few statements, which are looked through as fast.
+    index: Option<Index>,
     keys: Box<[String]>,
 }
 
@@ -210,7 +217,28 @@ impl Policy {
                 keys.extend(entry.pattern.variables().map(|variable| variable.key.to_string()));
             }
         }
-        Ok(Self { statements, keys: keys.into_iter().collect() })
+        let entries: usize = statements.iter().map(|statement| statement.action.entries.len()).sum();
+        let index = if entries > WORTH_AN_INDEX { Index::new(&statements) } else { None };
+        Ok(Self { statements, index, keys: keys.into_iter().collect() })
+    }
+
+    /// Calls `visit` for each statement about the action, in order, until it breaks.
+    pub(crate) fn about<'a, B>(
+        &'a self,
+        action: &Action<'_>,
+        mut visit: impl FnMut(&'a Statement) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        match self.index.as_ref().and_then(|index| index.find(&self.statements, action)) {
+            Some(found) => {
+                let at = |number| usize::try_from(number).ok().and_then(|at| self.statements.get(at));
+                found.iter().filter_map(at).try_for_each(visit)
+            }
+            None => self
+                .statements
+                .iter()
+                .filter(|statement| statement.action.matches_action(action.text))
+                .try_for_each(&mut visit),
+        }
     }
 }
 

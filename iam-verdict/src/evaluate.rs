@@ -5,8 +5,11 @@
 //! the bits that are possible, bound every reading of the facts. Where both give the same decision it is final, found
 //! in one pass; where they part, [`settle`](crate::settle) looks at the readings one by one.
 
+use std::ops::ControlFlow;
+
 use crate::arn;
 use crate::document::{Clause, Effect, PrincipalClause, PrincipalEntry, Statement};
+use crate::index::Action;
 use crate::request::{Account, Decision, Environment, Layer, NamedPolicy, Outcome, PolicyState, Principal, Request};
 use crate::settle;
 use crate::truth::Truth;
@@ -176,61 +179,95 @@ pub(crate) fn places<'a>(
 
 type Source<'a> = (&'a NamedPolicy, Option<&'a Statement>);
 
-fn judge<'a>(env: &'a Environment, request: &Request) -> (Decision, Option<Layer>, Option<Source<'a>>) {
-    let frame = Frame::new(env, &request.principal);
-    let same = same_account(env, request);
-    let mut certain: Bits = 0;
-    let mut possible: Bits = 0;
-    let mut by_identity: Option<Source<'a>> = None;
-    let mut by_resource: Option<(Layer, Source<'a>, Bits)> = None;
-    let mut may_deny: Option<Layer> = None;
-    for (place, policy) in places(env, &request.principal) {
-        let document = match &policy.policy {
-            PolicyState::Known(document) => document,
+/// What the statements looked at so far say.
+#[derive(Default)]
+struct Tally<'a> {
+    certain: Bits,
+    possible: Bits,
+    by_identity: Option<Source<'a>>,
+    by_resource: Option<(Layer, Source<'a>, Bits)>,
+    may_deny: Option<Layer>,
+}
+
+/// The first explicit deny, which ends the search (IAM-EVAL-2).
+type Denial<'a> = (Layer, Source<'a>);
+
+impl<'a> Tally<'a> {
+    fn policy(
+        &mut self,
+        place: Place,
+        policy: &'a NamedPolicy,
+        action: &Action<'_>,
+        env: &Environment,
+        request: &Request,
+    ) -> ControlFlow<Denial<'a>> {
+        match &policy.policy {
+            PolicyState::Known(document) => document.about(action, |statement| {
+                let applies = applies_beyond_action(place.layer, statement, request);
+                if applies == Truth::False {
+                    return ControlFlow::Continue(());
+                }
+                let forms = principal_forms(place.layer, statement, env, request);
+                self.statement(place, (policy, Some(statement)), statement.effect, applies, forms)
+            }),
             PolicyState::Unreadable(_) => {
-                possible |= unreadable_grants(place) | bit::DENY;
-                may_deny = may_deny.or(Some(place.layer));
-                continue;
-            }
-        };
-        for statement in &document.statements {
-            let rest = applies(place.layer, statement, request);
-            if rest == Truth::False {
-                continue;
-            }
-            let forms = principal_forms(place.layer, statement, env, request);
-            if statement.effect == Effect::Deny {
-                match rest & forms.any() {
-                    // IAM-EVAL-2: an explicit deny in any layer ends it.
-                    Truth::True => {
-                        return (Decision::ExplicitlyDenied, Some(place.layer), Some((policy, Some(statement))));
-                    }
-                    Truth::Unknown => {
-                        possible |= bit::DENY;
-                        may_deny = may_deny.or(Some(place.layer));
-                    }
-                    Truth::False => {}
-                }
-                continue;
-            }
-            for (form, truth) in forms.grants(place) {
-                match truth & rest {
-                    Truth::True => {
-                        certain |= form;
-                        possible |= form;
-                        let source = (policy, Some(statement));
-                        if place.layer == Layer::Identity {
-                            by_identity = by_identity.or(Some(source));
-                        } else if form & bit::ANY_RESOURCE != 0 && by_resource.is_none_or(|(.., held)| form < held) {
-                            by_resource = Some((place.layer, source, form));
-                        }
-                    }
-                    Truth::Unknown => possible |= form,
-                    Truth::False => {}
-                }
+                self.possible |= unreadable_grants(place) | bit::DENY;
+                self.may_deny = self.may_deny.or(Some(place.layer));
+                ControlFlow::Continue(())
             }
         }
     }
+
+    fn statement(
+        &mut self,
+        place: Place,
+        source: Source<'a>,
+        effect: Effect,
+        applies: Truth,
+        forms: Forms,
+    ) -> ControlFlow<Denial<'a>> {
+        if effect == Effect::Deny {
+            match applies & forms.any() {
+                Truth::True => return ControlFlow::Break((place.layer, source)),
+                Truth::Unknown => {
+                    self.possible |= bit::DENY;
+                    self.may_deny = self.may_deny.or(Some(place.layer));
+                }
+                Truth::False => {}
+            }
+            return ControlFlow::Continue(());
+        }
+        for (form, truth) in forms.grants(place) {
+            match truth & applies {
+                Truth::True => {
+                    self.certain |= form;
+                    self.possible |= form;
+                    if place.layer == Layer::Identity {
+                        self.by_identity = self.by_identity.or(Some(source));
+                    } else if form & bit::ANY_RESOURCE != 0 && self.by_resource.is_none_or(|(.., held)| form < held) {
+                        self.by_resource = Some((place.layer, source, form));
+                    }
+                }
+                Truth::Unknown => self.possible |= form,
+                Truth::False => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn judge<'a>(env: &'a Environment, request: &Request) -> (Decision, Option<Layer>, Option<Source<'a>>) {
+    let frame = Frame::new(env, &request.principal);
+    let same = same_account(env, request);
+    let action = Action::new(&request.action);
+    let mut tally = Tally::default();
+    // `try_for_each` runs the chain of layers as loops one after the other, which `for` does not.
+    let all = places(env, &request.principal)
+        .try_for_each(|(place, policy)| tally.policy(place, policy, &action, env, request));
+    if let ControlFlow::Break((layer, source)) = all {
+        return (Decision::ExplicitlyDenied, Some(layer), Some(source));
+    }
+    let Tally { certain, possible, by_identity, by_resource, may_deny } = tally;
     let granted =
         |bits| (same != Truth::False && frame.grants(bits, true), same != Truth::True && frame.grants(bits, false));
     let always = match (granted(certain), same) {
@@ -276,6 +313,11 @@ pub(crate) fn applies(layer: Layer, statement: &Statement, request: &Request) ->
     if !statement.action.matches_action(&request.action) {
         return Truth::False;
     }
+    applies_beyond_action(layer, statement, request)
+}
+
+/// As [`applies`], of a statement about the action.
+fn applies_beyond_action(layer: Layer, statement: &Statement, request: &Request) -> Truth {
     let resource = resource_applies(layer, statement.resource.as_ref(), request);
     if resource == Truth::False {
         return Truth::False;

@@ -5,6 +5,7 @@ mod condition;
 mod document;
 mod evaluate;
 mod explain;
+mod index;
 mod json;
 mod lint;
 mod pattern;

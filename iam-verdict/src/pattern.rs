@@ -171,29 +171,36 @@ impl Pattern {
     }
 
     /// The matcher proper. Two kinds of stars need two places to return to: where the last star that stays inside its
-    /// field cannot grow any more, the last free star grows by one character. Each return moves forward, so the cost is
-    /// at most text times pattern, and linear for the patterns people write.
+    /// field cannot grow any more, the last free star grows. A star grows to the next place where what follows it can
+    /// stand, so that the cost is linear in text and pattern where only text follows stars, and at most the text times
+    /// the longest stretch between two stars otherwise.
     fn glob(&self, text: &str, context: &Context) -> bool {
+        match self.tokens.as_ref() {
+            [] => return text.is_empty(),
+            [Token::Any] => return true,
+            [Token::Text(wanted)] => return self.prefix(text, wanted) == Some(text.len()),
+            [Token::Text(wanted), Token::Any] => return self.prefix(text, wanted).is_some(),
+            _ => {}
+        }
         let mut token = 0;
         let mut at = 0;
-        let mut free: Option<(usize, usize)> = None;
-        let mut inside: Option<(usize, usize)> = None;
+        let mut free: Option<Star> = None;
+        let mut inside: Option<Star> = None;
         loop {
             let rest = text.get(at..).unwrap_or_default();
             let step = match self.tokens.get(token) {
                 None if rest.is_empty() => return true,
                 None => None,
                 Some(Token::Any) => {
-                    if token + 1 == self.tokens.len() {
-                        return true;
-                    }
-                    free = Some((token + 1, at));
                     inside = None;
-                    Some(0)
+                    let Some(place) = self.seek(token + 1, text, at, context) else { return false };
+                    free = Some(Star { after: token + 1, from: place });
+                    Some(place - at)
                 }
                 Some(Token::AnyInside) => {
-                    inside = Some((token + 1, at));
-                    Some(0)
+                    let place = self.seek_inside(token + 1, text, at, context);
+                    inside = place.map(|from| Star { after: token + 1, from });
+                    place.map(|place| place - at)
                 }
                 Some(Token::One) => rest.chars().next().map(char::len_utf8),
                 Some(Token::OneInside) => rest.chars().next().filter(|c| *c != ':').map(char::len_utf8),
@@ -208,23 +215,58 @@ impl Pattern {
                 at += step;
                 continue;
             }
-            let grown = inside.and_then(|(after, from)| {
-                let c = text.get(from..).and_then(|rest| rest.chars().next()).filter(|c| *c != ':')?;
-                Some((after, from + c.len_utf8()))
+            inside = inside.and_then(|star| {
+                let c = text.get(star.from..).and_then(|rest| rest.chars().next()).filter(|c| *c != ':')?;
+                let from = self.seek_inside(star.after, text, star.from + c.len_utf8(), context)?;
+                Some(Star { from, ..star })
             });
-            if let Some((after, from)) = grown {
-                inside = Some((after, from));
-                (token, at) = (after, from);
+            if let Some(star) = inside {
+                (token, at) = (star.after, star.from);
                 continue;
             }
-            inside = None;
-            let grown = free.and_then(|(after, from)| {
-                let c = text.get(from..).and_then(|rest| rest.chars().next())?;
-                Some((after, from + c.len_utf8()))
+            free = free.and_then(|star| {
+                let c = text.get(star.from..).and_then(|rest| rest.chars().next())?;
+                let from = self.seek(star.after, text, star.from + c.len_utf8(), context)?;
+                Some(Star { from, ..star })
             });
-            let Some((after, from)) = grown else { return false };
-            free = Some((after, from));
-            (token, at) = (after, from);
+            let Some(star) = free else { return false };
+            (token, at) = (star.after, star.from);
+        }
+    }
+
+    /// The first place from `from` on where the token can stand: exact for text in one case, else `from` itself.
+    fn seek(&self, token: usize, text: &str, from: usize, context: &Context) -> Option<usize> {
+        let Some(after) = self.tokens.get(token) else { return Some(text.len()) };
+        let Some(wanted) = self.plain(after, context) else { return Some(from) };
+        let rest = text.get(from..)?;
+        if token + 1 == self.tokens.len() {
+            return rest.ends_with(wanted).then(|| text.len() - wanted.len());
+        }
+        find(rest, wanted).map(|place| from + place)
+    }
+
+    /// As [`seek`](Self::seek), where no colon may be passed.
+    fn seek_inside(&self, token: usize, text: &str, from: usize, context: &Context) -> Option<usize> {
+        let Some(wanted) = self.tokens.get(token).and_then(|after| self.plain(after, context)) else {
+            return Some(from);
+        };
+        let rest = text.get(from..)?;
+        let field = rest.find(':').unwrap_or(rest.len());
+        // What is wanted may begin at the colon and reach beyond it.
+        let window = rest.get(..field + wanted.len()).unwrap_or(rest);
+        find(window, wanted).filter(|place| *place <= field).map(|place| from + place)
+    }
+
+    /// The text that a token stands for, where letters must match in their case.
+    fn plain<'a>(&self, token: &'a Token, context: &'a Context) -> Option<&'a str> {
+        match token {
+            _ if self.fold => None,
+            Token::Text(text) => Some(text),
+            Token::Variable(variable) => match variable.resolve(context) {
+                variable::Resolved::Text(text) => Some(text),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -232,6 +274,13 @@ impl Pattern {
     fn prefix(&self, rest: &str, wanted: &str) -> Option<usize> {
         if !self.fold {
             return rest.starts_with(wanted).then_some(wanted.len());
+        }
+        let head = rest.as_bytes().get(..wanted.len()).unwrap_or(rest.as_bytes());
+        if head.eq_ignore_ascii_case(wanted.as_bytes()) {
+            return Some(wanted.len());
+        }
+        if head.is_ascii() && wanted.is_ascii() {
+            return None;
         }
         let mut length = 0;
         let mut have = rest.chars();
@@ -244,6 +293,30 @@ impl Pattern {
         }
         Some(length)
     }
+}
+
+/// A star that can grow.
+#[derive(Clone, Copy)]
+struct Star {
+    /// The token that follows it.
+    after: usize,
+    /// Where it ends, in bytes.
+    from: usize,
+}
+
+/// Searches up to this many comparisons are left to the obvious search, which has nothing to prepare.
+const SHORT_SEARCH: usize = 1 << 12;
+
+/// Where `wanted` first stands in `text`; in linear time.
+fn find(text: &str, wanted: &str) -> Option<usize> {
+    let (have, wanted_bytes) = (text.as_bytes(), wanted.as_bytes());
+    if have.len() * wanted_bytes.len() > SHORT_SEARCH {
+        return text.find(wanted);
+    }
+    let Some(first) = wanted_bytes.first() else { return Some(0) };
+    let last = have.len().checked_sub(wanted_bytes.len())?;
+    let mut places = have.iter().take(last + 1).enumerate().filter(|(_, byte)| *byte == first).map(|(place, _)| place);
+    places.find(|place| have.get(*place..).is_some_and(|rest| rest.starts_with(wanted_bytes)))
 }
 
 static EMPTY: Context = Context::new();
@@ -320,6 +393,35 @@ mod tests {
         assert!(!hit("??", Wildcards::Free, "é"));
         assert!(hit("*?", Wildcards::Free, "é"));
         assert!(!hit("*??", Wildcards::Free, "é"));
+    }
+
+    /// Both searches, the short and the linear one, find the same places.
+    #[test]
+    fn long_texts_match_as_short_ones() {
+        let long = "ab".repeat(5_000);
+        for (pattern, expected) in [
+            (format!("*{}", &long), true),
+            (format!("*{}*", &long[..6_000]), true),
+            (format!("*{}a*", &long[..6_000]), true),
+            (format!("*{}aa*", &long[..6_000]), false),
+            (format!("ab*{}*ab", &long[..8_000]), true),
+            (format!("ab*{}*{}", &long[..8_000], &long[..2_000]), false),
+        ] {
+            assert_eq!(hit(&pattern, Wildcards::Free, &long), expected, "{}", pattern.len());
+        }
+        // A star inside a field does not pass the colon, wherever the text goes on.
+        let field = "é".repeat(3_000);
+        assert!(hit("arn:a:b:x*é:c:r", Wildcards::Resource, &format!("arn:a:b:x{field}:c:r")));
+        assert!(!hit("arn:a:b:x*é:c:r", Wildcards::Resource, &format!("arn:a:b:x{field}:d:é:c:r")));
+        assert!(!hit("arn:a:b:x*éb:c:r", Wildcards::Arn, &format!("arn:a:b:x:éb:c:r{field}")));
+    }
+
+    /// Letters of another case may take another number of bytes.
+    #[test]
+    fn folds_letters_beyond_ascii() {
+        let folds = |pattern: &str, text: &str| Pattern::new(pattern, Wildcards::None, false, true).matches_plain(text);
+        assert!(folds("aé", "AÉ") && folds("k", "\u{212a}") && folds("x\u{212a}", "xK"));
+        assert!(!folds("k", "\u{212a}k") && !folds("ab", "a") && !folds("a", "ab"));
     }
 
     #[test]

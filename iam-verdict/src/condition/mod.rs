@@ -9,7 +9,7 @@ use crate::pattern::{Pattern, Wildcards};
 use crate::request::{Context, Fact};
 use crate::truth::Truth;
 use operator::{Operator, Quantifier, Test};
-use value::{Instant, Network, Number};
+use value::{Decimal, Instant, Network, Number};
 
 /// An operator applied to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) struct Condition {
     pub(crate) key: Box<str>,
     /// The key as written.
     pub(crate) written: Box<str>,
+    /// The key is known to hold several values.
+    multivalued: bool,
     pub(crate) values: Box<[Value]>,
 }
 
@@ -65,10 +67,12 @@ impl Condition {
             };
             Value { text: text.as_str().into(), kind }
         };
+        let lower = key.to_ascii_lowercase();
         Self {
             operator,
             name: name.into(),
-            key: key.to_ascii_lowercase().into(),
+            multivalued: key::is_multivalued(&lower),
+            key: lower.into(),
             written: key.into(),
             values: values.iter().map(compile).collect(),
         }
@@ -113,7 +117,7 @@ impl Condition {
             Quantifier::Any => Truth::any(values, |value| self.one(value, context)),
             // IAM-SET-4: several values need a set operator.
             Quantifier::One => match values {
-                [value] if !key::is_multivalued(&self.key) => self.one(value, context),
+                [value] if !self.multivalued => self.one(value, context),
                 _ => Truth::False,
             },
         }
@@ -123,7 +127,7 @@ impl Condition {
     fn with_some_value(&self) -> Truth {
         match self.operator.quantifier {
             _ if self.operator.test == Test::Null => self.null(false),
-            Quantifier::One if key::is_multivalued(&self.key) => Truth::False,
+            Quantifier::One if self.multivalued => Truth::False,
             _ => Truth::Unknown,
         }
     }
@@ -143,9 +147,9 @@ impl Condition {
                 })
             }
             Test::Numeric(comparison) => {
-                let number = Number::parse(value);
+                let number = Decimal::parse(value);
                 Truth::from(self.values.iter().any(|wanted| match (&wanted.kind, &number) {
-                    (Kind::Number(Some(wanted)), Some(number)) => comparison.holds(number.cmp(wanted)),
+                    (Kind::Number(Some(wanted)), Some(number)) => comparison.holds(number.cmp(&wanted.decimal())),
                     _ => false,
                 }))
             }
@@ -164,10 +168,9 @@ impl Condition {
                 }))
             }
             Test::Binary => {
-                let bytes = value::parse_base64(value);
-                Truth::from(
-                    bytes.is_some() && self.values.iter().any(|wanted| wanted.kind == Kind::Binary(bytes.clone())),
-                )
+                // Each list of bytes has one spelling, as padding is required and spare bits are zero.
+                let matches = |wanted: &Value| matches!(wanted.kind, Kind::Binary(Some(_))) && *wanted.text == *value;
+                Truth::from(self.values.iter().any(matches))
             }
             Test::Bool => match value::parse_bool(value) {
                 None => Truth::False,

@@ -7,14 +7,45 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Number {
     negative: bool,
-    /// Digits before the point without leading zeros.
     whole: Box<str>,
-    /// Digits after the point without trailing zeros.
     fraction: Box<str>,
 }
 
 impl Number {
     pub(crate) fn parse(text: &str) -> Option<Self> {
+        let Decimal { negative, whole, fraction } = Decimal::parse(text)?;
+        Some(Self { negative, whole: whole.into(), fraction: fraction.into() })
+    }
+
+    pub(crate) fn decimal(&self) -> Decimal<'_> {
+        Decimal { negative: self.negative, whole: &self.whole, fraction: &self.fraction }
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.decimal().cmp(&other.decimal())
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A [`Number`] that borrows its digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decimal<'a> {
+    negative: bool,
+    /// Digits before the point without leading zeros.
+    whole: &'a str,
+    /// Digits after the point without trailing zeros.
+    fraction: &'a str,
+}
+
+impl<'a> Decimal<'a> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (sign, digits) = match text.strip_prefix('-') {
             Some(digits) => (true, digits),
             None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -26,15 +57,15 @@ impl Number {
         }
         let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
         let zero = whole.is_empty() && fraction.is_empty();
-        Some(Self { negative: sign && !zero, whole: whole.into(), fraction: fraction.into() })
+        Some(Self { negative: sign && !zero, whole, fraction })
     }
 }
 
-impl Ord for Number {
+impl Ord for Decimal<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         let size = (self.whole.len().cmp(&other.whole.len()))
-            .then_with(|| self.whole.cmp(&other.whole))
-            .then_with(|| self.fraction.cmp(&other.fraction));
+            .then_with(|| self.whole.cmp(other.whole))
+            .then_with(|| self.fraction.cmp(other.fraction));
         match (self.negative, other.negative) {
             (false, false) => size,
             (true, true) => size.reverse(),
@@ -44,7 +75,7 @@ impl Ord for Number {
     }
 }
 
-impl PartialOrd for Number {
+impl PartialOrd for Decimal<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
