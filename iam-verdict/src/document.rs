@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crate::arn;
 use crate::condition::Condition;
@@ -78,7 +79,7 @@ pub struct Policy {
 #[derive(Clone, Debug)]
 pub(crate) struct Statement {
     /// Sid, or `#index`.
-    pub(crate) label: Box<str>,
+    pub(crate) label: Arc<str>,
     pub(crate) effect: Effect,
     pub(crate) principal: Option<PrincipalClause>,
     pub(crate) action: Clause,
@@ -158,7 +159,8 @@ impl Policy {
     /// `Version`, both or neither of `Action` and `NotAction`, both of `Resource` and `NotResource`, an operator that
     /// does not exist.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
-        let json = json::read(text).map_err(|error| DocumentError::new("$", format!("not JSON: {error}")))?;
+        let json: json::Borrowed<'_> =
+            json::read(text).map_err(|error| DocumentError::new("$", format!("not JSON: {error}")))?;
         Self::compile(&json)
     }
 
@@ -177,7 +179,7 @@ impl Policy {
         self.keys.iter().map(String::as_str)
     }
 
-    pub(crate) fn compile(json: &Json) -> Result<Self, DocumentError> {
+    pub(crate) fn compile<S: AsRef<str>>(json: &Json<S>) -> Result<Self, DocumentError> {
         let path = Path::root();
         let fields = object(json, &path)?;
         known_fields(fields, &path, &["Version", "Id", "Statement"])?;
@@ -202,8 +204,11 @@ impl Policy {
         let statements = match field(fields, "Statement") {
             None => return Err(DocumentError::new(path, "`Statement` is missing")),
             Some(Json::Array(items)) => {
-                let compile = |(index, item)| Statement::compile(item, index, &at.index(index), modern);
-                items.iter().enumerate().map(compile).collect::<Result<Box<[_]>, _>>()?
+                let mut statements = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    statements.push(Statement::compile(item, index, &at.index(index), modern)?);
+                }
+                statements.into_boxed_slice()
             }
             Some(single) => Box::new([Statement::compile(single, 0, &at, modern)?]),
         };
@@ -243,7 +248,12 @@ impl Policy {
 }
 
 impl Statement {
-    fn compile(json: &Json, index: usize, path: &Path<'_>, modern: bool) -> Result<Self, DocumentError> {
+    fn compile<S: AsRef<str>>(
+        json: &Json<S>,
+        index: usize,
+        path: &Path<'_>,
+        modern: bool,
+    ) -> Result<Self, DocumentError> {
         let fields = object(json, path)?;
         known_fields(
             fields,
@@ -294,16 +304,13 @@ impl Statement {
             },
             action: Clause {
                 negated: action.0.starts_with("Not"),
-                entries: strings(action.1, &path.field(action.0))?.into_iter().map(Entry::action).collect(),
+                entries: entries(action.1, &path.field(action.0), Entry::action)?,
             },
             resource: match resource {
                 None => None,
                 Some((name, json)) => Some(Clause {
                     negated: name.starts_with("Not"),
-                    entries: strings(json, &path.field(name))?
-                        .into_iter()
-                        .map(|text| Entry::resource(text, modern))
-                        .collect(),
+                    entries: entries(json, &path.field(name), |text| Entry::resource(text, modern))?,
                 }),
             },
             conditions: match field(fields, "Condition") {
@@ -331,9 +338,19 @@ impl Entry {
     }
 }
 
-fn principals(json: &Json, path: &Path<'_>) -> Result<Box<[PrincipalEntry]>, DocumentError> {
+fn entries<S: AsRef<str>>(
+    json: &Json<S>,
+    path: &Path<'_>,
+    mut compile: impl FnMut(&str) -> Entry,
+) -> Result<Box<[Entry]>, DocumentError> {
+    let mut entries = Vec::with_capacity(if let Json::Array(items) = json { items.len() } else { 1 });
+    each_string(json, path, |text| entries.push(compile(text)))?;
+    Ok(entries.into_boxed_slice())
+}
+
+fn principals<S: AsRef<str>>(json: &Json<S>, path: &Path<'_>) -> Result<Box<[PrincipalEntry]>, DocumentError> {
     if let Json::String(text) = json {
-        return match text.as_str() {
+        return match text.as_ref() {
             "*" => Ok(Box::new([PrincipalEntry::Everyone])),
             other => Err(DocumentError::new(path, format!("{} is not a principal", Quoted(other)))
                 .hint("write `\"*\"` or an object such as `{\"AWS\": \"arn:…\"}`")),
@@ -343,8 +360,9 @@ fn principals(json: &Json, path: &Path<'_>) -> Result<Box<[PrincipalEntry]>, Doc
     known_fields(fields, path, &["AWS", "Service", "Federated", "CanonicalUser"])?;
     let mut entries = Vec::new();
     for (kind, json) in fields {
+        let kind = kind.as_ref();
         for text in strings(json, &path.field(kind))? {
-            entries.push(match kind.as_str() {
+            entries.push(match kind {
                 "AWS" if text == "*" => PrincipalEntry::Everyone,
                 "AWS" if arn::is_account_id(text) => PrincipalEntry::Account(text.into()),
                 "AWS" => match arn::account_of_root(text) {
@@ -358,16 +376,18 @@ fn principals(json: &Json, path: &Path<'_>) -> Result<Box<[PrincipalEntry]>, Doc
     Ok(entries.into_boxed_slice())
 }
 
-fn conditions(json: &Json, path: &Path<'_>, modern: bool) -> Result<Box<[Condition]>, DocumentError> {
+fn conditions<S: AsRef<str>>(json: &Json<S>, path: &Path<'_>, modern: bool) -> Result<Box<[Condition]>, DocumentError> {
     let mut all = Vec::new();
     let operators = object(json, path)?;
     no_repeats(operators, path)?;
     for (name, block) in operators {
+        let name = name.as_ref();
         let at = path.field(name);
         let operator = Operator::parse(name).ok_or_else(|| unknown_operator(name, &at))?;
         let lines = object(block, &at)?;
         no_repeats(lines, &at)?;
         for (key, values) in lines {
+            let key = key.as_ref();
             let texts = scalars(values, &at.field(key))?;
             all.push(Condition::new(operator, name, key, &texts, modern));
         }
@@ -424,24 +444,24 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-pub(crate) fn field<'a>(fields: &'a [(String, Json)], name: &str) -> Option<&'a Json> {
-    fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+pub(crate) fn field<'a, S: AsRef<str>>(fields: &'a [(S, Json<S>)], name: &str) -> Option<&'a Json<S>> {
+    fields.iter().find(|(key, _)| key.as_ref() == name).map(|(_, value)| value)
 }
 
-pub(crate) fn object<'a>(json: &'a Json, path: &Path<'_>) -> Result<&'a [(String, Json)], DocumentError> {
+pub(crate) fn object<'a, S>(json: &'a Json<S>, path: &Path<'_>) -> Result<&'a [(S, Json<S>)], DocumentError> {
     match json {
         Json::Object(fields) => Ok(fields),
         other => Err(DocumentError::new(path, format!("an object should stand here, not {}", other.kind()))),
     }
 }
 
-pub(crate) fn string<'a>(json: &'a Json, path: &Path<'_>) -> Result<&'a str, DocumentError> {
+pub(crate) fn string<'a, S: AsRef<str>>(json: &'a Json<S>, path: &Path<'_>) -> Result<&'a str, DocumentError> {
     match json {
-        Json::String(text) => Ok(text),
+        Json::String(text) => Ok(text.as_ref()),
         other => {
             let error = DocumentError::new(path, format!("a string should stand here, not {}", other.kind()));
             Err(if let Json::Number(number) = other {
-                error.hint(format!("write `\"{}\"`", Clipped(number)))
+                error.hint(format!("write `\"{}\"`", Clipped(number.as_ref())))
             } else {
                 error
             })
@@ -450,10 +470,26 @@ pub(crate) fn string<'a>(json: &'a Json, path: &Path<'_>) -> Result<&'a str, Doc
 }
 
 /// A string or a list of strings.
-pub(crate) fn strings<'a>(json: &'a Json, path: &Path<'_>) -> Result<Vec<&'a str>, DocumentError> {
+pub(crate) fn strings<'a, S: AsRef<str>>(json: &'a Json<S>, path: &Path<'_>) -> Result<Vec<&'a str>, DocumentError> {
+    let mut all = Vec::new();
+    each_string(json, path, |text| all.push(text))?;
+    Ok(all)
+}
+
+/// Calls `take` for a string, or each string of a list.
+fn each_string<'a, S: AsRef<str>>(
+    json: &'a Json<S>,
+    path: &Path<'_>,
+    mut take: impl FnMut(&'a str),
+) -> Result<(), DocumentError> {
     match json {
-        Json::Array(items) => items.iter().enumerate().map(|(index, item)| string(item, &path.index(index))).collect(),
-        Json::String(text) => Ok(vec![text]),
+        Json::Array(items) => {
+            items.iter().enumerate().try_for_each(|(index, item)| string(item, &path.index(index)).map(&mut take))
+        }
+        Json::String(text) => {
+            take(text.as_ref());
+            Ok(())
+        }
         other => Err(DocumentError::new(
             path,
             format!("a string or a list of strings should stand here, not {}", other.kind()),
@@ -462,9 +498,9 @@ pub(crate) fn strings<'a>(json: &'a Json, path: &Path<'_>) -> Result<Vec<&'a str
 }
 
 /// A string, boolean or number, or a list of them, as text.
-pub(crate) fn scalars(json: &Json, path: &Path<'_>) -> Result<Vec<String>, DocumentError> {
-    let scalar = |json: &Json, path: &Path<'_>| match json {
-        Json::String(text) | Json::Number(text) => Ok(text.clone()),
+pub(crate) fn scalars<S: AsRef<str>>(json: &Json<S>, path: &Path<'_>) -> Result<Vec<String>, DocumentError> {
+    let scalar = |json: &Json<S>, path: &Path<'_>| match json {
+        Json::String(text) | Json::Number(text) => Ok(text.as_ref().to_owned()),
         Json::Bool(flag) => Ok(flag.to_string()),
         other => Err(DocumentError::new(
             path,
@@ -478,12 +514,23 @@ pub(crate) fn scalars(json: &Json, path: &Path<'_>) -> Result<Vec<String>, Docum
 }
 
 /// Refuses repeated keys: AWS does, and readers that take the first or the last would differ.
-pub(crate) fn no_repeats(fields: &[(String, Json)], path: &Path<'_>) -> Result<(), DocumentError> {
-    let mut seen = BTreeSet::new();
-    match fields.iter().find(|(key, _)| !seen.insert(key.as_str())) {
-        Some((key, _)) => Err(repeated(key, path)),
+pub(crate) fn no_repeats<S: AsRef<str>>(fields: &[(S, Json<S>)], path: &Path<'_>) -> Result<(), DocumentError> {
+    match first_repeat(fields) {
+        Some(key) => Err(repeated(key, path)),
         None => Ok(()),
     }
+}
+
+/// The first key that stood before.
+fn first_repeat<S: AsRef<str>>(fields: &[(S, Json<S>)]) -> Option<&str> {
+    let mut keys = fields.iter().map(|(key, _)| key.as_ref());
+    // A few keys are compared faster than a set is built.
+    if fields.len() <= 16 {
+        let before = |at, key| fields.iter().take(at).any(|(other, _)| other.as_ref() == key);
+        return keys.enumerate().find(|(at, key)| before(*at, *key)).map(|(_, key)| key);
+    }
+    let mut seen = BTreeSet::new();
+    keys.find(|key| !seen.insert(*key))
 }
 
 /// A key that stands twice.
@@ -491,9 +538,13 @@ pub(crate) fn repeated(key: &str, path: &Path<'_>) -> DocumentError {
     DocumentError::new(path.field(key), format!("{} stands twice", Quoted(key))).hint("merge the two")
 }
 
-pub(crate) fn known_fields(fields: &[(String, Json)], path: &Path<'_>, known: &[&str]) -> Result<(), DocumentError> {
-    match fields.iter().find(|(key, _)| !known.contains(&key.as_str())) {
-        Some((key, _)) => Err(unknown_field(key, path, known)),
+pub(crate) fn known_fields<S: AsRef<str>>(
+    fields: &[(S, Json<S>)],
+    path: &Path<'_>,
+    known: &[&str],
+) -> Result<(), DocumentError> {
+    match fields.iter().map(|(key, _)| key.as_ref()).find(|key| !known.contains(key)) {
+        Some(key) => Err(unknown_field(key, path, known)),
         None => no_repeats(fields, path),
     }
 }
@@ -536,12 +587,13 @@ pub(crate) fn unknown_operator(name: &str, path: &Path<'_>) -> DocumentError {
 }
 
 /// The element and its `Not` form exclude each other.
-pub(crate) fn one_of<'a>(
-    fields: &'a [(String, Json)],
+#[expect(clippy::type_complexity, reason = "an element is a name and a value")]
+pub(crate) fn one_of<'a, S: AsRef<str>>(
+    fields: &'a [(S, Json<S>)],
     path: &Path<'_>,
     name: &'static str,
     negated: &'static str,
-) -> Result<Option<(&'static str, &'a Json)>, DocumentError> {
+) -> Result<Option<(&'static str, &'a Json<S>)>, DocumentError> {
     match (field(fields, name), field(fields, negated)) {
         (Some(_), Some(_)) => Err(exclusive(path, name, negated)),
         (Some(json), None) => Ok(Some((name, json))),

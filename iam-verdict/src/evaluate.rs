@@ -6,6 +6,7 @@
 //! in one pass; where they part, [`settle`](crate::settle) looks at the readings one by one.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crate::arn;
 use crate::document::{Clause, Effect, PrincipalClause, PrincipalEntry, Statement};
@@ -43,8 +44,8 @@ pub fn evaluate(env: &Environment, request: &Request) -> Outcome {
     Outcome {
         decision,
         layer,
-        policy: source.map(|(policy, _)| policy.name.clone()),
-        statement: source.and_then(|(_, statement)| statement.map(|statement| statement.label.to_string())),
+        policy: source.map(|(policy, _)| Arc::clone(&policy.name)),
+        statement: source.and_then(|(_, statement)| statement).map(|statement| Arc::clone(&statement.label)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A small JSON reader that keeps what policies need and other readers drop: the order of keys, repeated keys, and the
 //! exact spelling of numbers. Depth and size are bounded, time is linear.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::quote::Quoted;
@@ -10,20 +11,23 @@ pub(crate) const MAX_DEPTH: usize = 64;
 /// Texts beyond this many bytes are refused; the largest AWS managed policies have about 100 KB.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 
-/// A JSON value.
+/// A JSON value, whose texts are owned, or borrowed from what was read ([`Borrowed`]).
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Json {
+pub(crate) enum Json<S = String> {
     Null,
     Bool(bool),
     /// As spelled.
-    Number(String),
-    String(String),
-    Array(Vec<Json>),
+    Number(S),
+    String(S),
+    Array(Vec<Json<S>>),
     /// In order, repeated keys kept.
-    Object(Vec<(String, Json)>),
+    Object(Vec<(S, Json<S>)>),
 }
 
-impl Json {
+/// A JSON value that owns only the texts that have escapes.
+pub(crate) type Borrowed<'a> = Json<Cow<'a, str>>;
+
+impl<S> Json<S> {
     /// The kind of value, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -52,7 +56,7 @@ impl fmt::Display for JsonError {
 }
 
 /// Reads one JSON value that fills the whole text.
-pub(crate) fn read(text: &str) -> Result<Json, JsonError> {
+pub(crate) fn read<'a, S: From<Cow<'a, str>>>(text: &'a str) -> Result<Json<S>, JsonError> {
     let mut reader = Reader { text, at: 0 };
     if text.len() > MAX_BYTES {
         return Err(JsonError { line: 1, column: 1, message: format!("the document has more than {MAX_BYTES} bytes") });
@@ -66,21 +70,21 @@ pub(crate) fn read(text: &str) -> Result<Json, JsonError> {
 }
 
 /// Takes over a value that `serde_json` read; repeated keys are gone by then.
-pub(crate) fn from_value(value: &serde_json::Value, depth: usize) -> Result<Json, JsonError> {
+pub(crate) fn from_value(value: &serde_json::Value, depth: usize) -> Result<Borrowed<'_>, JsonError> {
     if depth > MAX_DEPTH {
         return Err(JsonError { line: 1, column: 1, message: too_deep() });
     }
     Ok(match value {
         serde_json::Value::Null => Json::Null,
         serde_json::Value::Bool(b) => Json::Bool(*b),
-        serde_json::Value::Number(n) => Json::Number(n.to_string()),
-        serde_json::Value::String(s) => Json::String(s.clone()),
+        serde_json::Value::Number(n) => Json::Number(Cow::Owned(n.to_string())),
+        serde_json::Value::String(s) => Json::String(Cow::Borrowed(s)),
         serde_json::Value::Array(items) => {
             Json::Array(items.iter().map(|item| from_value(item, depth + 1)).collect::<Result<_, _>>()?)
         }
         serde_json::Value::Object(map) => Json::Object(
             map.iter()
-                .map(|(key, item)| Ok((key.clone(), from_value(item, depth + 1)?)))
+                .map(|(key, item)| Ok((Cow::Borrowed(key.as_str()), from_value(item, depth + 1)?)))
                 .collect::<Result<_, JsonError>>()?,
         ),
     })
@@ -95,7 +99,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -122,7 +126,7 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Json, JsonError> {
+    fn value<S: From<Cow<'a, str>>>(&mut self, depth: usize) -> Result<Json<S>, JsonError> {
         if depth > MAX_DEPTH {
             return Err(self.error(too_deep()));
         }
@@ -130,7 +134,7 @@ impl Reader<'_> {
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
-            Some(b'"') => Ok(Json::String(self.string()?)),
+            Some(b'"') => Ok(Json::String(self.string()?.into())),
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => {
                 for (word, value) in [("true", Json::Bool(true)), ("false", Json::Bool(false)), ("null", Json::Null)] {
@@ -144,7 +148,7 @@ impl Reader<'_> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Json, JsonError> {
+    fn object<S: From<Cow<'a, str>>>(&mut self, depth: usize) -> Result<Json<S>, JsonError> {
         self.at += 1;
         let mut fields = Vec::new();
         self.blank();
@@ -157,7 +161,7 @@ impl Reader<'_> {
             if self.peek() != Some(b'"') {
                 return Err(self.unexpected("a quoted key"));
             }
-            let key = self.string()?;
+            let key = self.string()?.into();
             self.blank();
             if self.peek() != Some(b':') {
                 return Err(self.unexpected("`:`"));
@@ -177,7 +181,7 @@ impl Reader<'_> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Json, JsonError> {
+    fn array<S: From<Cow<'a, str>>>(&mut self, depth: usize) -> Result<Json<S>, JsonError> {
         self.at += 1;
         let mut items = Vec::new();
         self.blank();
@@ -199,7 +203,7 @@ impl Reader<'_> {
         }
     }
 
-    fn number(&mut self) -> Result<Json, JsonError> {
+    fn number<S: From<Cow<'a, str>>>(&mut self) -> Result<Json<S>, JsonError> {
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -225,7 +229,7 @@ impl Reader<'_> {
                 return Err(self.unexpected("a digit"));
             }
         }
-        Ok(Json::Number(self.text.get(start..self.at).unwrap_or_default().to_owned()))
+        Ok(Json::Number(Cow::Borrowed(self.text.get(start..self.at).unwrap_or_default()).into()))
     }
 
     fn digits(&mut self) -> usize {
@@ -236,15 +240,15 @@ impl Reader<'_> {
         self.at - start
     }
 
-    fn string(&mut self) -> Result<String, JsonError> {
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         self.at += 1;
-        let mut out = String::new();
+        // Grows by what stands between escapes; without any, it is what stands in the text.
+        let mut out = Cow::Borrowed("");
         loop {
-            let start = self.at;
-            while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
-                self.at += 1;
-            }
-            out.push_str(self.text.get(start..self.at).unwrap_or_default());
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let length = plain(rest.as_bytes());
+            out += rest.get(..length).unwrap_or_default();
+            self.at += length;
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -252,7 +256,7 @@ impl Reader<'_> {
                 }
                 Some(b'\\') => {
                     self.at += 1;
-                    out.push(self.escape()?);
+                    out.to_mut().push(self.escape()?);
                 }
                 Some(_) => return Err(self.error("a control character stands in a string")),
                 None => return Err(self.error("the document ends in a string")),
@@ -306,13 +310,33 @@ impl Reader<'_> {
     }
 }
 
+/// How many bytes stand before the first quote, backslash or control character; eight are looked at at once.
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let (eights, rest) = bytes.as_chunks::<8>();
+    let mut length = 0;
+    for eight in eights {
+        let word = u64::from_le_bytes(*eight);
+        // The high bit of a byte is set where the byte is zero; the lowest such bit is right, those above may not be.
+        let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let special = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
+        if special != 0 {
+            return length + usize::try_from(special.trailing_zeros() / 8).unwrap_or_default();
+        }
+        length += 8;
+    }
+    length + rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn keeps_order_repeats_and_spelling() {
-        let value =
+        let value: Result<Json, _> =
             read(r#" {"b": 1.50, "a": [true, null, "A\n\ud83d\ude00"], "b": 012e}"#.replace("012e", "1e3").as_str());
         let Ok(Json::Object(fields)) = value else { panic!("{value:?}") };
         let keys: Vec<&str> = fields.iter().map(|(key, _)| key.as_str()).collect();
@@ -328,21 +352,42 @@ mod tests {
         for text in
             ["", "{", "[1,]", "{\"a\" 1}", "01", "\"\\ud800\"", "\"a\nb\"", "{} {}", "nul", "\"\\u12\"", "-", "1."]
         {
-            assert!(read(text).is_err(), "{text}");
+            assert!(read::<String>(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn depth_and_size_are_bounded() {
         let deep = "[".repeat(500_000);
-        assert!(read(&deep).unwrap_err().message.contains("64 levels"));
-        assert!(read(&" ".repeat(MAX_BYTES + 1)).unwrap_err().message.contains("bytes"));
+        assert!(read::<String>(&deep).unwrap_err().message.contains("64 levels"));
+        assert!(read::<String>(&" ".repeat(MAX_BYTES + 1)).unwrap_err().message.contains("bytes"));
+    }
+
+    #[test]
+    fn strings_end_at_the_first_special_character() {
+        for special in ['"', '\\', '\n', '\0', '\u{1f}'] {
+            for before in 0..20 {
+                for ordinary in ['a', ' ', '!', '#', '[', ']', '\u{7f}', 'é', '\u{80}', '\u{10ffff}'] {
+                    let text = ordinary.to_string().repeat(before);
+                    assert_eq!(
+                        plain(format!("{text}{special}{ordinary}\"").as_bytes()),
+                        text.len(),
+                        "{text:?} {special:?}"
+                    );
+                }
+            }
+        }
+        assert_eq!(plain("no end at all".as_bytes()), 13);
+        let borrowed: Borrowed<'_> = read(r#"["plain", "a\nb"]"#).unwrap();
+        let Json::Array(items) = borrowed else { panic!() };
+        assert!(matches!(items[0], Json::String(Cow::Borrowed("plain"))), "{items:?}");
+        assert_eq!(items[1], Json::String("a\nb".into()));
     }
 
     #[test]
     fn errors_tell_the_place() {
         assert_eq!(
-            read("{\n  \"a\": x}").unwrap_err().to_string(),
+            read::<String>("{\n  \"a\": x}").unwrap_err().to_string(),
             "`x` stands where a value should at line 2 column 8"
         );
     }

@@ -1,5 +1,7 @@
 //! Patterns with `*`, `?` and policy variables, matched without backtracking beyond the last star.
 
+use std::borrow::Cow;
+
 use crate::condition::variable::{self, Variable};
 use crate::request::Context;
 use crate::truth::Truth;
@@ -46,53 +48,60 @@ pub(crate) struct Pattern {
 impl Pattern {
     /// Compiles `text`. `variables` says whether `${…}` is special (Version 2012-10-17 and a place that allows it).
     pub(crate) fn new(text: &str, wildcards: Wildcards, variables: bool, fold: bool) -> Self {
-        let mut tokens = Vec::new();
-        let mut literal = String::new();
+        let wild = wildcards != Wildcards::None;
+        let special = |b: u8| matches!(b, b'*' | b'?' if wild) || (b == b'$' && variables);
+        let count = text.bytes().filter(|b| special(*b)).count();
+        if count == 0 {
+            let tokens: Box<[Token]> =
+                if text.is_empty() { Box::default() } else { Box::new([Token::Text(text.into())]) };
+            return Self { tokens, fold, variables: false };
+        }
+        // Most have a text before each special character; a long run of stars is none of them.
+        let mut tokens = Vec::with_capacity(2 * count.min(4));
+        let mut literal = Cow::Borrowed("");
         let mut rest = text;
         let mut fields = 0_usize;
-        while let Some(c) = rest.chars().next() {
-            let mut tail = rest.get(c.len_utf8()..).unwrap_or_default();
+        loop {
+            let (run, tail) =
+                rest.bytes().position(special).and_then(|at| rest.split_at_checked(at)).unwrap_or((rest, ""));
+            literal += run;
+            fields += run.bytes().filter(|b| *b == b':').count();
+            let Some(c) = tail.chars().next() else { break };
+            rest = tail.get(1..).unwrap_or_default();
             // IAM-VAR-3: in Resource, variables stand after the fifth colon only.
-            let variable_here = variables && (wildcards != Wildcards::Resource || fields >= 5);
-            if c == '$' && variable_here {
-                match variable::parse(rest) {
-                    Some((variable::Parsed::Escape(escaped), tail)) => {
-                        literal.push(escaped);
-                        rest = tail;
-                        continue;
-                    }
-                    Some((variable::Parsed::Variable(variable), tail)) => {
-                        flush(&mut literal, &mut tokens);
-                        tokens.push(Token::Variable(variable));
-                        rest = tail;
-                        continue;
-                    }
-                    None => {}
-                }
-            }
+            let variable_here = c == '$' && (wildcards != Wildcards::Resource || fields >= 5);
             let inside = matches!(wildcards, Wildcards::Resource | Wildcards::Arn) && fields < 5;
-            match c {
-                '*' if wildcards != Wildcards::None => {
-                    flush(&mut literal, &mut tokens);
+            let token = match c {
+                '*' => {
                     // A run of stars is one star; taken at once, so that a long run costs no more than its length.
-                    tail = tail.trim_start_matches('*');
-                    let ends_field = tail.is_empty() || tail.starts_with(':');
+                    rest = rest.trim_start_matches('*');
+                    let ends_field = rest.is_empty() || rest.starts_with(':');
                     let crosses = !inside || (wildcards == Wildcards::Resource && ends_field);
-                    tokens.push(if crosses { Token::Any } else { Token::AnyInside });
+                    if crosses { Token::Any } else { Token::AnyInside }
                 }
-                '?' if wildcards != Wildcards::None => {
-                    flush(&mut literal, &mut tokens);
-                    tokens.push(if inside { Token::OneInside } else { Token::One });
-                }
-                c => {
-                    fields += usize::from(c == ':');
-                    literal.push(c);
-                }
-            }
-            rest = tail;
+                '?' if inside => Token::OneInside,
+                '?' => Token::One,
+                _ => match variable_here.then(|| variable::parse(tail)).flatten() {
+                    Some((variable::Parsed::Variable(variable), after)) => {
+                        rest = after;
+                        Token::Variable(variable)
+                    }
+                    Some((variable::Parsed::Escape(escaped), after)) => {
+                        literal.to_mut().push(escaped);
+                        rest = after;
+                        continue;
+                    }
+                    None => {
+                        literal += "$";
+                        continue;
+                    }
+                },
+            };
+            flush(&mut literal, &mut tokens);
+            tokens.push(token);
         }
         flush(&mut literal, &mut tokens);
-        let variables = tokens.iter().any(|token| matches!(token, Token::Variable(_)));
+        let variables = variables && tokens.iter().any(|token| matches!(token, Token::Variable(_)));
         Self { tokens: tokens.into_boxed_slice(), fold, variables }
     }
 
@@ -321,9 +330,9 @@ fn find(text: &str, wanted: &str) -> Option<usize> {
 
 static EMPTY: Context = Context::new();
 
-fn flush(literal: &mut String, tokens: &mut Vec<Token>) {
+fn flush(literal: &mut Cow<'_, str>, tokens: &mut Vec<Token>) {
     if !literal.is_empty() {
-        tokens.push(Token::Text(std::mem::take(literal).into_boxed_str()));
+        tokens.push(Token::Text(std::mem::take(literal).into()));
     }
 }
 

@@ -237,8 +237,8 @@ impl Context {
 /// ```
 #[derive(Clone, Debug)]
 pub struct NamedPolicy {
-    /// How outcomes call this policy.
-    pub name: String,
+    /// How outcomes call this policy. Shared with them, so that an outcome is free of allocation.
+    pub name: Arc<str>,
     /// The document, or that it could not be read.
     pub policy: PolicyState,
 }
@@ -246,13 +246,13 @@ pub struct NamedPolicy {
 impl NamedPolicy {
     /// A policy that was read.
     #[must_use]
-    pub fn known(name: impl Into<String>, policy: impl Into<Arc<Policy>>) -> Self {
+    pub fn known(name: impl Into<Arc<str>>, policy: impl Into<Arc<Policy>>) -> Self {
         Self { name: name.into(), policy: PolicyState::Known(policy.into()) }
     }
 
     /// A policy that exists, or may exist, and could not be read; `fact` names what is missing.
     #[must_use]
-    pub fn unreadable(name: impl Into<String>, fact: impl Into<String>) -> Self {
+    pub fn unreadable(name: impl Into<Arc<str>>, fact: impl Into<String>) -> Self {
         Self { name: name.into(), policy: PolicyState::Unreadable(fact.into()) }
     }
 }
@@ -553,9 +553,9 @@ pub struct Outcome {
     /// (in the order of [`Layer`]). None when the decision is [`Decision::Unknown`].
     pub layer: Option<Layer>,
     /// The name of the deciding policy, where one statement decided.
-    pub policy: Option<String>,
+    pub policy: Option<Arc<str>>,
     /// The deciding statement: its Sid, or `#index` where it has none.
-    pub statement: Option<String>,
+    pub statement: Option<Arc<str>>,
 }
 
 impl Outcome {

@@ -551,8 +551,8 @@ fn candidate(judgement: &Judgement, puller: &Puller) -> Candidate {
         resource: answer.ask.resource.clone(),
         decision: answer.outcome.decision.as_str(),
         layer: answer.outcome.layer.map(iam_verdict::Layer::as_str),
-        policy: answer.outcome.policy.clone(),
-        statement: answer.outcome.statement.clone(),
+        policy: answer.outcome.policy.as_deref().map(str::to_owned),
+        statement: answer.outcome.statement.as_deref().map(str::to_owned),
     };
     Candidate {
         principal: puller.who.to_string(),

@@ -4,10 +4,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// How often each function is timed.
-pub const ROUNDS: usize = 101;
+pub const ROUNDS: usize = 201;
 
 /// How long one timing takes at least.
-const SLICE: Duration = Duration::from_millis(2);
+const SLICE: Duration = Duration::from_micros(500);
 
 /// A function to be timed.
 pub type Contestant<'a, T> = &'a dyn Fn() -> T;

@@ -236,7 +236,7 @@ impl PolicyExplanation {
                 (None, document.statements.iter().enumerate().map(explain).collect())
             }
         };
-        Self { policy: policy.name.clone(), unreadable, statements }
+        Self { policy: policy.name.to_string(), unreadable, statements }
     }
 }
 

@@ -237,7 +237,7 @@ fn refused(env: &Environment, request: &Request, outcome: &Outcome) -> Option<Ne
                 match miss(&explained) {
                     Some((rank, mut near)) if in_level.as_ref().is_none_or(|(held, _)| rank < *held) => {
                         near.layer = layer;
-                        near.policy.clone_from(&policy.name);
+                        near.policy = policy.name.to_string();
                         in_level = Some((rank, near));
                     }
                     Some(_) => {}
@@ -314,7 +314,7 @@ fn denied(env: &Environment, request: &Request) -> Option<NearMiss> {
                 let (part, cause, what) = keeps(&explained);
                 return Some(NearMiss {
                     layer,
-                    policy: policy.name.clone(),
+                    policy: policy.name.to_string(),
                     statement: explained.statement,
                     denies: true,
                     what,

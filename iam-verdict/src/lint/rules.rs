@@ -106,12 +106,14 @@ impl<'a> Clause<'a> {
 }
 
 fn texts(json: &Json) -> (Vec<&str>, bool) {
-    let scalar = |json| match json {
-        &Json::String(ref text) | &Json::Number(ref text) => Some(text.as_str()),
-        Json::Bool(true) => Some("true"),
-        Json::Bool(false) => Some("false"),
-        _ => None,
-    };
+    fn scalar(json: &Json) -> Option<&str> {
+        match json {
+            Json::String(text) | Json::Number(text) => Some(text),
+            Json::Bool(true) => Some("true"),
+            Json::Bool(false) => Some("false"),
+            _ => None,
+        }
+    }
     match json {
         Json::Array(items) => (items.iter().filter_map(scalar).collect(), true),
         single => (scalar(single).into_iter().collect(), false),

@@ -275,8 +275,8 @@ fn decide(asked: &line::Asked, explain: bool) -> Body {
     Body::Decision {
         decision: outcome.decision.as_str(),
         layer: outcome.layer.map(iam_verdict::Layer::as_str),
-        policy: outcome.policy,
-        statement: outcome.statement,
+        policy: outcome.policy.as_deref().map(str::to_owned),
+        statement: outcome.statement.as_deref().map(str::to_owned),
         missing,
         next_transition,
         explained: explanation.as_ref().map(|explanation| Box::new(Explained::from(explanation))),
