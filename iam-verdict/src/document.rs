@@ -98,10 +98,10 @@ pub(crate) struct Clause {
 /// One entry of a clause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) text: Box<str>,
+    pub(crate) text: Arc<str>,
     pub(crate) pattern: Pattern,
     /// The pattern with the missing fields of a short ARN.
-    pub(crate) completed: Option<Pattern>,
+    pub(crate) completed: Option<Box<Pattern>>,
 }
 
 /// `Principal` or `NotPrincipal`.
@@ -323,18 +323,21 @@ impl Statement {
 
 impl Entry {
     fn action(text: &str) -> Self {
-        Self { text: text.into(), pattern: Pattern::new(text, Wildcards::Free, false, true), completed: None }
+        let text = Arc::from(text);
+        let pattern = Pattern::shared(&text, Wildcards::Free, false, true);
+        Self { text, pattern, completed: None }
     }
 
     fn resource(text: &str, variables: bool) -> Self {
-        let pattern = Pattern::new(text, Wildcards::Resource, variables, false);
+        let text: Arc<str> = Arc::from(text);
+        let pattern = Pattern::shared(&text, Wildcards::Resource, variables, false);
         // IAM-RES-5: fields that an ARN leaves out at its end are completed with `*`.
         let short = text.starts_with("arn:") && text.matches(':').count() < 5;
         let completed = short.then(|| {
             let missing = 5 - text.matches(':').count();
-            Pattern::new(&format!("{text}{}", ":*".repeat(missing)), Wildcards::Resource, variables, false)
+            Box::new(Pattern::new(&format!("{text}{}", ":*".repeat(missing)), Wildcards::Resource, variables, false))
         });
-        Self { text: text.into(), pattern, completed }
+        Self { text, pattern, completed }
     }
 }
 

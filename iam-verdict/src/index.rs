@@ -6,6 +6,7 @@
 //! beginning, for whatever lies between a beginning of the action and the action itself begins with it too.
 
 use crate::document::Statement;
+use crate::pattern::Token;
 
 /// Actions beyond this many bytes are looked for without the index; AWS has none of half the length.
 const LONGEST: usize = 128;
@@ -70,25 +71,31 @@ enum Rest {
 impl Index {
     /// None where there is more than 32-bit numbers count.
     pub(crate) fn new(statements: &[Statement]) -> Option<Self> {
-        let mut text: Vec<u8> = Vec::new();
-        let mut keys = Vec::new();
+        let entries = || statements.iter().flat_map(|statement| &statement.action.entries);
+        let mut text: Vec<u8> = Vec::with_capacity(entries().map(|entry| entry.text.len()).sum());
+        let mut keys = Vec::with_capacity(entries().count());
         let mut negated = Vec::new();
         for (at, statement) in (0_u32..).zip(statements) {
             if statement.action.negated {
                 negated.push(at);
             }
             for (number, entry) in (0_u32..).zip(&statement.action.entries) {
-                let wild = entry.text.find(['*', '?']).unwrap_or(entry.text.len());
-                // A letter beyond ASCII may be the other case of one within.
-                let (length, rest) = match entry.text.get(wild..) {
-                    _ if !entry.text.is_ascii() => (0, Rest::Entry(number)),
-                    Some("") => (wild, Rest::Nothing),
-                    Some("*") => (wild, Rest::Anything),
-                    _ => (wild, Rest::Entry(number)),
+                let (beginning, rest) = match entry.pattern.tokens() {
+                    [] => ("", Rest::Nothing),
+                    [Token::Any] => ("", Rest::Anything),
+                    [Token::Text(all)] => (&**all, Rest::Nothing),
+                    [Token::Text(beginning), Token::Any] => (&**beginning, Rest::Anything),
+                    [Token::Text(beginning), ..] => (&**beginning, Rest::Entry(number)),
+                    _ => ("", Rest::Entry(number)),
                 };
-                let start = text.len();
-                text.extend(entry.text.bytes().take(length).map(|b| b.to_ascii_lowercase()));
-                let head = head(text.get(start..)?);
+                // A letter beyond ASCII may be the other case of one within.
+                let (beginning, rest) =
+                    if beginning.is_ascii() { (beginning, rest) } else { ("", Rest::Entry(number)) };
+                let (start, length) = (text.len(), beginning.len());
+                text.extend_from_slice(beginning.as_bytes());
+                let beginning = text.get_mut(start..)?;
+                beginning.make_ascii_lowercase();
+                let head = head(beginning);
                 let (start, length) = (u32::try_from(start).ok()?, u32::try_from(length).ok()?);
                 keys.push(Key { head, start, length, parent: None, statement: at, rest });
             }
@@ -159,6 +166,9 @@ fn slice<'a>(text: &'a [u8], key: &Key) -> &'a [u8] {
 }
 
 fn head(text: &[u8]) -> u64 {
+    if let Some(bytes) = text.first_chunk() {
+        return u64::from_be_bytes(*bytes);
+    }
     let mut bytes = [0; 8];
     for (to, from) in bytes.iter_mut().zip(text) {
         *to = *from;

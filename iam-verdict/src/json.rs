@@ -242,20 +242,21 @@ impl<'a> Reader<'a> {
 
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         self.at += 1;
-        // Grows by what stands between escapes; without any, it is what stands in the text.
         let mut out = Cow::Borrowed("");
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
             let length = plain(rest.as_bytes());
-            out += rest.get(..length).unwrap_or_default();
+            let run = rest.get(..length).unwrap_or_default();
             self.at += length;
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(out);
+                    // Without escapes, the value is what stands in the text.
+                    return Ok(if out.is_empty() { Cow::Borrowed(run) } else { out + run });
                 }
                 Some(b'\\') => {
                     self.at += 1;
+                    out += run;
                     out.to_mut().push(self.escape()?);
                 }
                 Some(_) => return Err(self.error("a control character stands in a string")),

@@ -1,6 +1,8 @@
 //! Patterns with `*`, `?` and policy variables, matched without backtracking beyond the last star.
 
 use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::condition::variable::{self, Variable};
 use crate::request::Context;
@@ -10,7 +12,7 @@ use crate::truth::Truth;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
     /// This text.
-    Text(Box<str>),
+    Text(Arc<str>),
     /// `?`: one character.
     One,
     /// `?` in one of the first five fields of an ARN: one character but `:`.
@@ -20,7 +22,34 @@ pub(crate) enum Token {
     /// `*` that stays inside its field of an ARN: any text without `:`.
     AnyInside,
     /// `${…}`: the value of a context key, taken literally.
-    Variable(Variable),
+    Variable(Box<Variable>),
+}
+
+/// The tokens of a pattern. Most patterns are one text, which needs no list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Tokens {
+    One([Token; 1]),
+    Many(Box<[Token]>),
+}
+
+impl Deref for Tokens {
+    type Target = [Token];
+
+    fn deref(&self) -> &[Token] {
+        match self {
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl From<Vec<Token>> for Tokens {
+    fn from(tokens: Vec<Token>) -> Self {
+        match <[Token; 1]>::try_from(tokens) {
+            Ok(one) => Self::One(one),
+            Err(many) => Self::Many(many.into_boxed_slice()),
+        }
+    }
 }
 
 /// How wildcards of a pattern are read.
@@ -39,7 +68,7 @@ pub(crate) enum Wildcards {
 /// A compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
-    tokens: Box<[Token]>,
+    tokens: Tokens,
     /// Letters match in either case.
     fold: bool,
     variables: bool,
@@ -48,18 +77,24 @@ pub(crate) struct Pattern {
 impl Pattern {
     /// Compiles `text`. `variables` says whether `${…}` is special (Version 2012-10-17 and a place that allows it).
     pub(crate) fn new(text: &str, wildcards: Wildcards, variables: bool, fold: bool) -> Self {
-        let wild = wildcards != Wildcards::None;
-        let special = |b: u8| matches!(b, b'*' | b'?' if wild) || (b == b'$' && variables);
-        let count = text.bytes().filter(|b| special(*b)).count();
-        if count == 0 {
-            let tokens: Box<[Token]> =
-                if text.is_empty() { Box::default() } else { Box::new([Token::Text(text.into())]) };
-            return Self { tokens, fold, variables: false };
+        Self::shared(&Arc::from(text), wildcards, variables, fold)
+    }
+
+    /// As [`new`](Self::new); a pattern without special characters shares the text.
+    pub(crate) fn shared(text: &Arc<str>, wildcards: Wildcards, variables: bool, fold: bool) -> Self {
+        // Where a character is not special, a byte stands in for it that no text has.
+        let star = if wildcards == Wildcards::None { 0xff } else { b'*' };
+        let question = if wildcards == Wildcards::None { 0xff } else { b'?' };
+        let dollar = if variables { b'$' } else { 0xff };
+        let special = |b: u8| (b == star) | (b == question) | (b == dollar);
+        if !text.bytes().fold(false, |found, b| found | special(b)) {
+            return Self { tokens: Tokens::One([Token::Text(Arc::clone(text))]), fold, variables: false };
         }
+        let count = text.bytes().filter(|b| special(*b)).count();
         // Most have a text before each special character; a long run of stars is none of them.
         let mut tokens = Vec::with_capacity(2 * count.min(4));
         let mut literal = Cow::Borrowed("");
-        let mut rest = text;
+        let mut rest: &str = text;
         let mut fields = 0_usize;
         loop {
             let (run, tail) =
@@ -84,7 +119,7 @@ impl Pattern {
                 _ => match variable_here.then(|| variable::parse(tail)).flatten() {
                     Some((variable::Parsed::Variable(variable), after)) => {
                         rest = after;
-                        Token::Variable(variable)
+                        Token::Variable(Box::new(variable))
                     }
                     Some((variable::Parsed::Escape(escaped), after)) => {
                         literal.to_mut().push(escaped);
@@ -102,18 +137,18 @@ impl Pattern {
         }
         flush(&mut literal, &mut tokens);
         let variables = variables && tokens.iter().any(|token| matches!(token, Token::Variable(_)));
-        Self { tokens: tokens.into_boxed_slice(), fold, variables }
+        Self { tokens: tokens.into(), fold, variables }
     }
 
     /// Whether the pattern is `*` alone.
     pub(crate) fn is_any(&self) -> bool {
-        matches!(self.tokens.as_ref(), [Token::Any])
+        matches!(&*self.tokens, [Token::Any])
     }
 
     /// The variables in the pattern.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &Variable> {
         self.tokens.iter().filter_map(|token| match token {
-            Token::Variable(variable) => Some(variable),
+            Token::Variable(variable) => Some(&**variable),
             _ => None,
         })
     }
@@ -138,16 +173,16 @@ impl Pattern {
         let mut merged: Vec<Token> = Vec::with_capacity(tokens.len());
         for token in tokens {
             match (merged.last_mut(), token) {
-                (Some(Token::Text(last)), Token::Text(next)) => *last = format!("{last}{next}").into_boxed_str(),
+                (Some(Token::Text(last)), Token::Text(next)) => *last = format!("{last}{next}").into(),
                 (_, token) => merged.push(token),
             }
         }
-        Self { tokens: merged.into_boxed_slice(), fold, variables }
+        Self { tokens: merged.into(), fold, variables }
     }
 
     /// The text, where the pattern has neither wildcards nor variables.
     pub(crate) fn literal(&self) -> Option<&str> {
-        match self.tokens.as_ref() {
+        match &*self.tokens {
             [] => Some(""),
             [Token::Text(text)] => Some(text),
             _ => None,
@@ -184,12 +219,18 @@ impl Pattern {
     /// stand, so that the cost is linear in text and pattern where only text follows stars, and at most the text times
     /// the longest stretch between two stars otherwise.
     fn glob(&self, text: &str, context: &Context) -> bool {
-        match self.tokens.as_ref() {
+        match &*self.tokens {
             [] => return text.is_empty(),
             [Token::Any] => return true,
             [Token::Text(wanted)] => return self.prefix(text, wanted) == Some(text.len()),
             [Token::Text(wanted), Token::Any] => return self.prefix(text, wanted).is_some(),
             _ => {}
+        }
+        if let Some(Token::Text(last)) = self.tokens.last()
+            && !self.fold
+            && !text.ends_with(&**last)
+        {
+            return false;
         }
         let mut token = 0;
         let mut at = 0;
@@ -201,15 +242,22 @@ impl Pattern {
                 None if rest.is_empty() => return true,
                 None => None,
                 Some(Token::Any) => {
+                    if token + 1 == self.tokens.len() {
+                        return true;
+                    }
                     inside = None;
-                    let Some(place) = self.seek(token + 1, text, at, context) else { return false };
-                    free = Some(Star { after: token + 1, from: place });
-                    Some(place - at)
+                    let Some(star) = self.seek(token + 1, text, at, context) else { return false };
+                    free = Some(star);
+                    (token, at) = star.next;
+                    continue;
                 }
                 Some(Token::AnyInside) => {
-                    let place = self.seek_inside(token + 1, text, at, context);
-                    inside = place.map(|from| Star { after: token + 1, from });
-                    place.map(|place| place - at)
+                    inside = self.seek_inside(token + 1, text, at, context);
+                    if let Some(star) = inside {
+                        (token, at) = star.next;
+                        continue;
+                    }
+                    None
                 }
                 Some(Token::One) => rest.chars().next().map(char::len_utf8),
                 Some(Token::OneInside) => rest.chars().next().filter(|c| *c != ':').map(char::len_utf8),
@@ -225,45 +273,48 @@ impl Pattern {
                 continue;
             }
             inside = inside.and_then(|star| {
-                let c = text.get(star.from..).and_then(|rest| rest.chars().next()).filter(|c| *c != ':')?;
-                let from = self.seek_inside(star.after, text, star.from + c.len_utf8(), context)?;
-                Some(Star { from, ..star })
+                let c = text.get(star.end..).and_then(|rest| rest.chars().next()).filter(|c| *c != ':')?;
+                self.seek_inside(star.after, text, star.end + c.len_utf8(), context)
             });
             if let Some(star) = inside {
-                (token, at) = (star.after, star.from);
+                (token, at) = star.next;
                 continue;
             }
             free = free.and_then(|star| {
-                let c = text.get(star.from..).and_then(|rest| rest.chars().next())?;
-                let from = self.seek(star.after, text, star.from + c.len_utf8(), context)?;
-                Some(Star { from, ..star })
+                let c = text.get(star.end..).and_then(|rest| rest.chars().next())?;
+                self.seek(star.after, text, star.end + c.len_utf8(), context)
             });
             let Some(star) = free else { return false };
-            (token, at) = (star.after, star.from);
+            (token, at) = star.next;
         }
     }
 
-    /// The first place from `from` on where the token can stand: exact for text in one case, else `from` itself.
-    fn seek(&self, token: usize, text: &str, from: usize, context: &Context) -> Option<usize> {
-        let Some(after) = self.tokens.get(token) else { return Some(text.len()) };
-        let Some(wanted) = self.plain(after, context) else { return Some(from) };
+    /// The star before the token `after`, grown from `from` on to the first place where the token can stand. Where the
+    /// token is text it is passed; for other tokens only trying tells.
+    fn seek(&self, after: usize, text: &str, from: usize, context: &Context) -> Option<Star> {
+        let Some(wanted) = self.tokens.get(after).and_then(|token| self.plain(token, context)) else {
+            return Some(Star { after, end: from, next: (after, from) });
+        };
         let rest = text.get(from..)?;
-        if token + 1 == self.tokens.len() {
-            return rest.ends_with(wanted).then(|| text.len() - wanted.len());
-        }
-        find(rest, wanted).map(|place| from + place)
+        let end = if after + 1 == self.tokens.len() {
+            rest.ends_with(wanted).then(|| text.len() - wanted.len())?
+        } else {
+            from + find(rest, wanted)?
+        };
+        Some(Star { after, end, next: (after + 1, end + wanted.len()) })
     }
 
     /// As [`seek`](Self::seek), where no colon may be passed.
-    fn seek_inside(&self, token: usize, text: &str, from: usize, context: &Context) -> Option<usize> {
-        let Some(wanted) = self.tokens.get(token).and_then(|after| self.plain(after, context)) else {
-            return Some(from);
+    fn seek_inside(&self, after: usize, text: &str, from: usize, context: &Context) -> Option<Star> {
+        let Some(wanted) = self.tokens.get(after).and_then(|token| self.plain(token, context)) else {
+            return Some(Star { after, end: from, next: (after, from) });
         };
         let rest = text.get(from..)?;
         let field = rest.find(':').unwrap_or(rest.len());
         // What is wanted may begin at the colon and reach beyond it.
         let window = rest.get(..field + wanted.len()).unwrap_or(rest);
-        find(window, wanted).filter(|place| *place <= field).map(|place| from + place)
+        let end = from + find(window, wanted).filter(|place| *place <= field)?;
+        Some(Star { after, end, next: (after + 1, end + wanted.len()) })
     }
 
     /// The text that a token stands for, where letters must match in their case.
@@ -310,7 +361,9 @@ struct Star {
     /// The token that follows it.
     after: usize,
     /// Where it ends, in bytes.
-    from: usize,
+    end: usize,
+    /// The token and the place to go on with.
+    next: (usize, usize),
 }
 
 /// Searches up to this many comparisons are left to the obvious search, which has nothing to prepare.
@@ -322,10 +375,15 @@ fn find(text: &str, wanted: &str) -> Option<usize> {
     if have.len() * wanted_bytes.len() > SHORT_SEARCH {
         return text.find(wanted);
     }
-    let Some(first) = wanted_bytes.first() else { return Some(0) };
-    let last = have.len().checked_sub(wanted_bytes.len())?;
-    let mut places = have.iter().take(last + 1).enumerate().filter(|(_, byte)| *byte == first).map(|(place, _)| place);
-    places.find(|place| have.get(*place..).is_some_and(|rest| rest.starts_with(wanted_bytes)))
+    let Some((first, tail)) = wanted_bytes.split_first() else { return Some(0) };
+    let mut rest = have;
+    loop {
+        let place = rest.iter().position(|byte| byte == first)?;
+        rest = rest.get(place + 1..)?;
+        if rest.starts_with(tail) {
+            return Some(have.len() - rest.len() - 1);
+        }
+    }
 }
 
 static EMPTY: Context = Context::new();
