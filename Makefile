@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test lint wasm bench crds cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test lint wasm bench bench-peers crds cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell cat Cargo.lock rust-toolchain.toml | sha256sum | cut -c1-16)
@@ -37,6 +37,9 @@ wasm: ## The engine builds without an operating system beneath it
 
 bench: ## Benchmarks of one review and of one decision
 	cargo bench --workspace
+
+bench-peers: ## iam-verdict beside other policy engines, as one table
+	cargo run --quiet --release --locked --manifest-path iam-verdict/peers/Cargo.toml
 
 crds: ## Regenerate crds/ and the chart's copies from the types
 	cargo run --quiet -- crd --output-dir crds

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::arn;
 use crate::condition::Condition;
@@ -274,7 +274,7 @@ impl Statement {
             Some(sid) => string(sid, &path.field("Sid"))?,
             None => "",
         };
-        let label = if sid.is_empty() { format!("#{index}") } else { sid.to_owned() };
+        let label = if sid.is_empty() { number(index) } else { sid.into() };
         let effect = match field(fields, "Effect") {
             None => return Err(DocumentError::new(path, "`Effect` is missing").hint("write `Allow` or `Deny`")),
             Some(effect) => match string(effect, &path.field("Effect"))? {
@@ -293,7 +293,7 @@ impl Statement {
         let resource = one_of(fields, path, "Resource", "NotResource")?;
         let principal = one_of(fields, path, "Principal", "NotPrincipal")?;
         Ok(Self {
-            label: label.into(),
+            label,
             effect,
             principal: match principal {
                 None => None,
@@ -319,6 +319,12 @@ impl Statement {
             },
         })
     }
+}
+
+/// The label of a statement without Sid. The first few are made once.
+fn number(index: usize) -> Arc<str> {
+    static FIRST: LazyLock<[Arc<str>; 32]> = LazyLock::new(|| std::array::from_fn(|index| format!("#{index}").into()));
+    FIRST.get(index).map_or_else(|| format!("#{index}").into(), Arc::clone)
 }
 
 impl Entry {

@@ -49,8 +49,8 @@ pub(crate) struct Index {
 /// The literal beginning of one entry.
 #[derive(Clone, Copy, Debug)]
 struct Key {
-    /// The first eight bytes, which decide most comparisons.
-    head: u64,
+    /// The first sixteen bytes, which decide most comparisons.
+    head: u128,
     start: u32,
     length: u32,
     /// The longest beginning of this one, or one that is equal.
@@ -165,15 +165,15 @@ fn slice<'a>(text: &'a [u8], key: &Key) -> &'a [u8] {
     text.get(start..).and_then(|rest| rest.get(..length)).unwrap_or_default()
 }
 
-fn head(text: &[u8]) -> u64 {
+fn head(text: &[u8]) -> u128 {
     if let Some(bytes) = text.first_chunk() {
-        return u64::from_be_bytes(*bytes);
+        return u128::from_be_bytes(*bytes);
     }
-    let mut bytes = [0; 8];
+    let mut bytes = [0; 16];
     for (to, from) in bytes.iter_mut().zip(text) {
         *to = *from;
     }
-    u64::from_be_bytes(bytes)
+    u128::from_be_bytes(bytes)
 }
 
 /// A few numbers of statements, ascending.

@@ -61,11 +61,11 @@ pub(crate) fn read<'a, S: From<Cow<'a, str>>>(text: &'a str) -> Result<Json<S>, 
     if text.len() > MAX_BYTES {
         return Err(JsonError { line: 1, column: 1, message: format!("the document has more than {MAX_BYTES} bytes") });
     }
-    let value = reader.value(0)?;
+    let value = reader.value(0).map_err(|error| *error)?;
     reader.blank();
     match reader.peek() {
         None => Ok(value),
-        Some(_) => Err(reader.error("text follows the document")),
+        Some(_) => Err(*reader.error("text follows the document")),
     }
 }
 
@@ -94,6 +94,7 @@ fn too_deep() -> String {
     format!("the document nests deeper than {MAX_DEPTH} levels")
 }
 
+/// Errors are boxed: what is returned for each value stays small.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -104,12 +105,12 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn error(&self, message: impl Into<String>) -> JsonError {
+    fn error(&self, message: impl Into<String>) -> Box<JsonError> {
         let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
         let line = 1 + before.iter().filter(|b| **b == b'\n').count();
         // In characters: bytes that continue a character do not count.
         let column = 1 + before.iter().rev().take_while(|b| **b != b'\n').filter(|b| (**b & 0xc0) != 0x80).count();
-        JsonError { line, column, message: message.into() }
+        Box::new(JsonError { line, column, message: message.into() })
     }
 
     fn blank(&mut self) {
@@ -118,7 +119,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn unexpected(&self, wanted: &str) -> JsonError {
+    fn unexpected(&self, wanted: &str) -> Box<JsonError> {
         match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
             None => self.error(format!("the document ends where {wanted} should stand")),
             Some('\u{feff}') => self.error("a byte order mark stands before the document; save it without"),
@@ -126,7 +127,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value<S: From<Cow<'a, str>>>(&mut self, depth: usize) -> Result<Json<S>, JsonError> {
+    fn value<S: From<Cow<'a, str>>>(&mut self, depth: usize) -> Result<Json<S>, Box<JsonError>> {
         if depth > MAX_DEPTH {
             return Err(self.error(too_deep()));
         }
@@ -148,7 +149,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn object<S: From<Cow<'a, str>>>(&mut self, depth: usize) -> Result<Json<S>, JsonError> {
+    fn object<S: From<Cow<'a, str>>>(&mut self, depth: usize) -> Result<Json<S>, Box<JsonError>> {
         self.at += 1;
         let mut fields = Vec::new();
         self.blank();
@@ -181,7 +182,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn array<S: From<Cow<'a, str>>>(&mut self, depth: usize) -> Result<Json<S>, JsonError> {
+    fn array<S: From<Cow<'a, str>>>(&mut self, depth: usize) -> Result<Json<S>, Box<JsonError>> {
         self.at += 1;
         let mut items = Vec::new();
         self.blank();
@@ -203,7 +204,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn number<S: From<Cow<'a, str>>>(&mut self) -> Result<Json<S>, JsonError> {
+    fn number<S: From<Cow<'a, str>>>(&mut self) -> Result<Json<S>, Box<JsonError>> {
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -240,7 +241,7 @@ impl<'a> Reader<'a> {
         self.at - start
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+    fn string(&mut self) -> Result<Cow<'a, str>, Box<JsonError>> {
         self.at += 1;
         let mut out = Cow::Borrowed("");
         loop {
@@ -265,7 +266,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn escape(&mut self) -> Result<char, JsonError> {
+    fn escape(&mut self) -> Result<char, Box<JsonError>> {
         let c = match self.peek() {
             Some(b'"') => '"',
             Some(b'\\') => '\\',
@@ -298,7 +299,7 @@ impl<'a> Reader<'a> {
         Ok(c)
     }
 
-    fn hex(&mut self) -> Result<u32, JsonError> {
+    fn hex(&mut self) -> Result<u32, Box<JsonError>> {
         let digits =
             self.text.get(self.at..self.at.saturating_add(4)).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         match digits.and_then(|d| u32::from_str_radix(d, 16).ok()) {
