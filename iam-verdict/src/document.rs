@@ -596,7 +596,6 @@ pub(crate) fn unknown_operator(name: &str, path: &Path<'_>) -> DocumentError {
 }
 
 /// The element and its `Not` form exclude each other.
-#[expect(clippy::type_complexity, reason = "an element is a name and a value")]
 pub(crate) fn one_of<'a, S: AsRef<str>>(
     fields: &'a [(S, Json<S>)],
     path: &Path<'_>,

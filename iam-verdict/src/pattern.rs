@@ -465,14 +465,15 @@ mod tests {
     /// Both searches, the short and the linear one, find the same places.
     #[test]
     fn long_texts_match_as_short_ones() {
-        let long = "ab".repeat(5_000);
+        let ab = |length: usize| "ab".repeat(length / 2);
+        let long = ab(10_000);
         for (pattern, expected) in [
             (format!("*{}", &long), true),
-            (format!("*{}*", &long[..6_000]), true),
-            (format!("*{}a*", &long[..6_000]), true),
-            (format!("*{}aa*", &long[..6_000]), false),
-            (format!("ab*{}*ab", &long[..8_000]), true),
-            (format!("ab*{}*{}", &long[..8_000], &long[..2_000]), false),
+            (format!("*{}*", ab(6_000)), true),
+            (format!("*{}a*", ab(6_000)), true),
+            (format!("*{}aa*", ab(6_000)), false),
+            (format!("ab*{}*ab", ab(8_000)), true),
+            (format!("ab*{}*{}", ab(8_000), ab(2_000)), false),
         ] {
             assert_eq!(hit(&pattern, Wildcards::Free, &long), expected, "{}", pattern.len());
         }

@@ -64,7 +64,7 @@ pub fn read_only_access() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/ecr/managed-policies/ReadOnlyAccess.json");
     let text = std::fs::read_to_string(path).expect("the managed policies are part of the workspace");
     let value: serde_json::Value = serde_json::from_str(&text).expect("the file is JSON");
-    value["document"].to_string()
+    value.get("document").expect("the file holds a document").to_string()
 }
 
 pub fn policy(text: &str) -> Policy {
