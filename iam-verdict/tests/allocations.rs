@@ -1,5 +1,5 @@
 //! A definite outcome on prepared objects allocates nothing.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use allocation_counter::measure;
 use iam_verdict::{Context, Decision, Environment, Fact, NamedPolicy, Policy, Principal, Request, decide, evaluate};
