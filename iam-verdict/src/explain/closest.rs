@@ -69,7 +69,7 @@ impl Closest {
     pub(super) fn resource(clause: &Clause, request: &Request) -> Self {
         let asked = request.resource.as_str();
         let matching = clause.entries.iter().find(|entry| {
-            let patterns = std::iter::once(&entry.pattern).chain(&entry.completed);
+            let patterns = std::iter::once(&entry.pattern).chain(entry.completed.as_deref());
             Truth::any(patterns, |pattern| pattern.matches(asked, &request.context)) == Truth::True
         });
         let closest =
