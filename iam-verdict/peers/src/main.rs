@@ -62,25 +62,32 @@ const IAM_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
      "Condition": {"StringEquals": {"aws:ResourceTag/team": "${aws:PrincipalTag/team}"}}}]}"#;
 
 fn main() {
-    println!("Nanoseconds, median of {} rounds; in brackets, how many times the time of iam-verdict.\n", timing::ROUNDS);
+    println!(
+        "Nanoseconds, median of {} rounds; in brackets, how many times the time of iam-verdict.\n",
+        timing::ROUNDS
+    );
     println!("| | iam-verdict | iam-rs 0.8.0 | cedar-policy 4.14.1 |\n|---|---:|---:|---:|");
     let ours = ours::Prepared::new(IAM_POLICY);
     let iam_rs = iam_rs_peer::Prepared::new(IAM_POLICY);
     let cedar = cedar::Prepared::new(cedar::POLICY);
     for question in &QUESTIONS {
         let (a, b, c) = (ours.question(question), iam_rs.question(question), cedar.question(question));
-        row(&format!("(a) prepared objects, {}", question.name), question, [
-            &|| ours.answer(&a),
-            &|| iam_rs.answer(&b),
-            &|| cedar.answer(&c),
-        ]);
+        row(
+            &format!("(a) prepared objects, {}", question.name),
+            question,
+            [&|| ours.answer(&a), &|| iam_rs.answer(&b), &|| cedar.answer(&c)],
+        );
     }
     for question in &QUESTIONS {
-        row(&format!("(b) from strings, {}", question.name), question, [
-            &|| ours::from_strings(IAM_POLICY, question),
-            &|| iam_rs_peer::from_strings(IAM_POLICY, question),
-            &|| cedar::from_strings(cedar::POLICY, question),
-        ]);
+        row(
+            &format!("(b) from strings, {}", question.name),
+            question,
+            [
+                &|| ours::from_strings(IAM_POLICY, question),
+                &|| iam_rs_peer::from_strings(IAM_POLICY, question),
+                &|| cedar::from_strings(cedar::POLICY, question),
+            ],
+        );
     }
 }
 
