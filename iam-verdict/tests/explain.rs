@@ -12,9 +12,9 @@ fn deciding(explanation: &Explanation) -> Option<(bool, Truth)> {
     let outcome = &explanation.outcome;
     let layers = explanation.layers.iter().filter(|layer| Some(layer.layer) == outcome.layer);
     let policies =
-        layers.flat_map(|layer| &layer.policies).filter(|policy| Some(&policy.policy) == outcome.policy.as_ref());
+        layers.flat_map(|layer| &layer.policies).filter(|policy| Some(&*policy.policy) == outcome.policy.as_deref());
     let mut statements = policies.flat_map(|policy| &policy.statements);
-    let found = statements.find(|statement| Some(&statement.statement) == outcome.statement.as_ref())?;
+    let found = statements.find(|statement| Some(&*statement.statement) == outcome.statement.as_deref())?;
     Some((found.denies, found.applies))
 }
 
@@ -52,8 +52,8 @@ fn explanations_agree_with_decisions() {
                     assert_eq!(deciding(&explanation), Some((true, Truth::True)), "{id}");
                     let near = near.unwrap_or_else(|| panic!("{id}: a deny has something that keeps it"));
                     assert_eq!(
-                        (Some(&near.policy), Some(&near.statement)),
-                        (outcome.policy.as_ref(), outcome.statement.as_ref()),
+                        (Some(&*near.policy), Some(&*near.statement)),
+                        (outcome.policy.as_deref(), outcome.statement.as_deref()),
                         "{id}"
                     );
                     assert!(near.denies, "{id}");
