@@ -166,74 +166,153 @@ pub struct NotKnown {
 /// The candidates for the service account `namespace/name`, whose object is `account` if it was seen.
 #[must_use]
 pub fn pullers(spec: &CompiledSpec, namespace: &str, name: &str, account: Option<&ServiceAccountFacts>) -> Pullers {
-    let (annotation, identity, roles, default_role) = match &spec.puller {
-        CompiledPuller::Role(CompiledRole { arn, identity }) => {
-            return Pullers::Candidates(vec![Puller {
-                who: Who::Role { arn: arn.clone(), session: Session::FixedRole },
-                found_by: "spec.puller.role".to_owned(),
-                identity: identity.clone(),
-            }]);
-        }
-        CompiledPuller::ServiceAccount { annotation, identity, roles, default_role } => {
-            (annotation, identity, roles, default_role)
-        }
-    };
-    let Some(account) = account else {
-        return Pullers::NotKnown(NotKnown {
-            reason: Reason::FactsMissing,
-            cause: CauseCode::ServiceAccountNotFound,
-            missing: format!("serviceAccount:{namespace}/{name}"),
-            why: format!(
-                "service account {namespace}/{name} was not found, so its annotation {annotation} is not known"
-            ),
-            fix: Vec::new(),
-        });
-    };
-    let of_role = |arn: RoleArn, found_by: String| {
-        let own = roles.iter().find(|role| role.arn == arn).and_then(|role| role.identity.as_ref());
-        let identity: Option<Arc<IdentityPolicies>> = own.or(identity.as_ref()).cloned();
-        let who = Who::Role { arn, session: Session::ServiceAccountToken };
-        Pullers::Candidates(vec![Puller { who, found_by, identity }])
-    };
-    let set_annotation =
-        |why: String| vec![Fix { kind: FixKind::SetAnnotation, attach_to: None, policy: None, document: None, why }];
-    match (account.annotations.get(annotation).map(String::as_str), default_role) {
-        (Some(""), _) => Pullers::NotKnown(NotKnown {
-            reason: Reason::DependsOnNode,
-            cause: CauseCode::NodePulls,
-            missing: "node".to_owned(),
-            why: format!(
-                "annotation {annotation} of service account {namespace}/{name} is empty, so the node's role pulls, which \
-                 is not known"
-            ),
-            fix: set_annotation(format!("name the role that pulls in annotation {annotation}")),
-        }),
-        (Some(value), _) => match RoleArn::parse(value) {
-            Some(arn) => of_role(arn, format!("annotation {annotation}")),
-            None => Pullers::NotKnown(NotKnown {
-                reason: Reason::NoRole,
-                cause: CauseCode::AnnotationIsNoRole,
-                missing: "role".to_owned(),
-                why: format!("annotation {annotation} of service account {namespace}/{name} is no role ARN: `{value}`"),
-                fix: set_annotation(format!(
-                    "annotation {annotation} must be like arn:aws:iam::111122223333:role/NAME"
-                )),
-            }),
-        },
-        (None, Some(arn)) => of_role(arn.clone(), "spec.puller.serviceAccount.defaultRoleArn".to_owned()),
-        (None, None) if identity.is_some() => Pullers::Candidates(vec![Puller {
-            who: Who::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() },
-            found_by: "spec.puller.serviceAccount.identity".to_owned(),
+    match &spec.puller {
+        CompiledPuller::Role(CompiledRole { arn, identity }) => Pullers::Candidates(vec![Puller {
+            who: Who::Role { arn: arn.clone(), session: Session::FixedRole },
+            found_by: "spec.puller.role".to_owned(),
             identity: identity.clone(),
         }]),
-        (None, None) => Pullers::NotKnown(NotKnown {
-            reason: Reason::NoRole,
-            cause: CauseCode::NoRoleMapped,
-            missing: "role".to_owned(),
-            why: format!("no role is mapped to service account {namespace}/{name}"),
-            fix: set_annotation(format!("name the role that pulls in annotation {annotation}")),
-        }),
+        CompiledPuller::Nodes(nodes) => match candidates_of_nodes(nodes, nodes, "spec.puller.nodes") {
+            Some(candidates) => Pullers::Candidates(candidates),
+            None => Pullers::NotKnown(node_not_known("the node's role pulls, and none is declared".to_owned())),
+        },
+        CompiledPuller::ServiceAccount { annotation, identity, roles, default_role, fallback_nodes } => {
+            let mapping = Mapping {
+                annotation,
+                identity: identity.as_ref(),
+                roles,
+                default_role: default_role.as_ref(),
+                fallback_nodes,
+            };
+            mapping.pullers(namespace, name, account)
+        }
     }
+}
+
+/// How service accounts come by the roles that pull for them.
+struct Mapping<'a> {
+    annotation: &'a str,
+    identity: Option<&'a Arc<IdentityPolicies>>,
+    roles: &'a [CompiledRole],
+    default_role: Option<&'a RoleArn>,
+    fallback_nodes: &'a [CompiledRole],
+}
+
+impl Mapping<'_> {
+    fn pullers(&self, namespace: &str, name: &str, account: Option<&ServiceAccountFacts>) -> Pullers {
+        let annotation = self.annotation;
+        let Some(account) = account else {
+            return Pullers::NotKnown(NotKnown {
+                reason: Reason::FactsMissing,
+                cause: CauseCode::ServiceAccountNotFound,
+                missing: format!("serviceAccount:{namespace}/{name}"),
+                why: format!(
+                    "service account {namespace}/{name} was not found, so its annotation {annotation} is not known"
+                ),
+                fix: Vec::new(),
+            });
+        };
+        match (account.annotations.get(annotation).map(String::as_str), self.default_role) {
+            // Present and empty: the credential provider leaves the pull to the node, before any default.
+            (Some(""), _) => self.nodes().unwrap_or_else(|| {
+                let why = format!(
+                    "annotation {annotation} of service account {namespace}/{name} is empty, so the node's role pulls, \
+                     which is not known"
+                );
+                Pullers::NotKnown(NotKnown {
+                    fix: set_annotation(format!("name the role that pulls in annotation {annotation}")),
+                    ..node_not_known(why)
+                })
+            }),
+            (Some(value), _) => match RoleArn::parse(value) {
+                Some(arn) => self.role(arn, format!("annotation {annotation}")),
+                None => Pullers::NotKnown(NotKnown {
+                    reason: Reason::NoRole,
+                    cause: CauseCode::AnnotationIsNoRole,
+                    missing: "role".to_owned(),
+                    why: format!(
+                        "annotation {annotation} of service account {namespace}/{name} is no role ARN: `{value}`"
+                    ),
+                    fix: set_annotation(format!(
+                        "annotation {annotation} must be like arn:aws:iam::111122223333:role/NAME"
+                    )),
+                }),
+            },
+            (None, Some(arn)) => self.role(arn.clone(), "spec.puller.serviceAccount.defaultRoleArn".to_owned()),
+            (None, None) => self.nodes().unwrap_or_else(|| self.service_account(namespace, name)),
+        }
+    }
+
+    /// A role that the token is exchanged for, with its own policies, else those of the service account.
+    fn role(&self, arn: RoleArn, found_by: String) -> Pullers {
+        let identity = identity_of(&arn, self.declared_roles()).or(self.identity).cloned();
+        let who = Who::Role { arn, session: Session::ServiceAccountToken };
+        Pullers::Candidates(vec![Puller { who, found_by, identity }])
+    }
+
+    /// The nodes that pull for a service account without a role; none where none are declared.
+    fn nodes(&self) -> Option<Pullers> {
+        candidates_of_nodes(self.fallback_nodes, self.declared_roles(), "spec.puller.serviceAccount.fallbackNodes")
+            .map(Pullers::Candidates)
+    }
+
+    /// The service account itself, where its policies are declared without a role.
+    fn service_account(&self, namespace: &str, name: &str) -> Pullers {
+        match self.identity {
+            Some(identity) => Pullers::Candidates(vec![Puller {
+                who: Who::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() },
+                found_by: "spec.puller.serviceAccount.identity".to_owned(),
+                identity: Some(Arc::clone(identity)),
+            }]),
+            None => Pullers::NotKnown(NotKnown {
+                reason: Reason::NoRole,
+                cause: CauseCode::NoRoleMapped,
+                missing: "role".to_owned(),
+                why: format!("no role is mapped to service account {namespace}/{name}"),
+                fix: set_annotation(format!("name the role that pulls in annotation {}", self.annotation)),
+            }),
+        }
+    }
+
+    fn declared_roles(&self) -> impl Iterator<Item = &CompiledRole> + Clone {
+        self.roles.iter().chain(self.fallback_nodes)
+    }
+}
+
+/// The identity-based policies that are declared beside a role, wherever it is listed.
+fn identity_of<'a>(
+    arn: &RoleArn,
+    declared: impl IntoIterator<Item = &'a CompiledRole>,
+) -> Option<&'a Arc<IdentityPolicies>> {
+    declared.into_iter().filter(|role| role.arn == *arn).find_map(|role| role.identity.as_ref())
+}
+
+/// Every listed role is a candidate, since a node is not chosen at admission. None where the list is empty.
+fn candidates_of_nodes<'a>(
+    nodes: &[CompiledRole],
+    declared: impl IntoIterator<Item = &'a CompiledRole> + Clone,
+    found_by: &str,
+) -> Option<Vec<Puller>> {
+    let candidate = |node: &CompiledRole| Puller {
+        who: Who::Role { arn: node.arn.clone(), session: Session::Node },
+        found_by: found_by.to_owned(),
+        identity: node.identity.as_ref().or_else(|| identity_of(&node.arn, declared.clone())).cloned(),
+    };
+    (!nodes.is_empty()).then(|| nodes.iter().map(candidate).collect())
+}
+
+fn node_not_known(why: String) -> NotKnown {
+    NotKnown {
+        reason: Reason::DependsOnNode,
+        cause: CauseCode::NodePulls,
+        missing: "node".to_owned(),
+        why,
+        fix: Vec::new(),
+    }
+}
+
+fn set_annotation(why: String) -> Vec<Fix> {
+    vec![Fix { kind: FixKind::SetAnnotation, attach_to: None, policy: None, document: None, why }]
 }
 
 #[cfg(test)]

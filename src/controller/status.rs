@@ -125,10 +125,12 @@ fn declared_policies(spec: &CompiledSpec) -> usize {
             .map_or(0, |identity: &std::sync::Arc<crate::ecr::judge::IdentityPolicies>| identity.policies().len())
     };
     match &spec.puller {
-        CompiledPuller::ServiceAccount { identity, roles, .. } => {
-            count(identity) + roles.iter().map(|role| count(&role.identity)).sum::<usize>()
+        CompiledPuller::ServiceAccount { identity, roles, fallback_nodes, .. } => {
+            let roles = roles.iter().chain(fallback_nodes);
+            count(identity) + roles.map(|role| count(&role.identity)).sum::<usize>()
         }
         CompiledPuller::Role(role) => count(&role.identity),
+        CompiledPuller::Nodes(roles) => roles.iter().map(|role| count(&role.identity)).sum(),
     }
 }
 

@@ -31,7 +31,9 @@ pub struct Facts<'a> {
 pub enum Session {
     /// The kubelet's credential provider assumed the role with a service-account token.
     ServiceAccountToken,
-    /// A role that is named by hand: an execution role, an instance profile, or anything else.
+    /// An EC2 instance's role. Its session is named after the instance, which is not known.
+    Node,
+    /// A role that is named by hand: a Fargate pod execution role, or anything else.
     FixedRole,
 }
 

@@ -1,12 +1,10 @@
 //! May this puller pull this image? The requests of a pull, decided one by one and folded into a verdict.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use iam_verdict::{
-    Account, Decision, Environment, NamedPolicy, NearMiss, Outcome, PolicyState, Principal, Request, evaluate, missing,
-    nearest_miss,
+    Account, Decision, Environment, NamedPolicy, NearMiss, Outcome, Principal, Request, evaluate, missing, nearest_miss,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,6 +13,8 @@ use super::arn::RoleArn;
 use super::context::{Facts, Session, context};
 use super::image::EcrImage;
 use super::needs::{self, Ask};
+
+pub use super::declared::{IdentityPolicies, PolicySource};
 
 /// The session name that the ECR credential provider of kubelet gives itself.
 const PROVIDER_SESSION: &str = "ecr-credential-provider";
@@ -80,69 +80,6 @@ pub mod note {
     pub const PORT_IN_HOST: &str = "PortInHost";
     /// The image's host has upper-case letters, which kubelet's `matchImages` may not match.
     pub const UPPER_CASE_HOST: &str = "UpperCaseHost";
-}
-
-/// The identity-based policies of one principal, with all that judging needs at hand.
-#[derive(Clone, Debug, Default)]
-pub struct IdentityPolicies {
-    policies: Vec<NamedPolicy>,
-    sources: Vec<PolicySource>,
-    condition_keys: BTreeSet<String>,
-}
-
-/// Where a policy comes from, which decides how it can be changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PolicySource {
-    /// A document of the user's own.
-    Document {
-        /// What is wrong with it, where it is malformed.
-        problem: Option<String>,
-    },
-    /// A managed policy, named by ARN.
-    Managed {
-        /// The ARN as it was written.
-        arn: String,
-        /// It names another partition than the built-in text comes from.
-        other_partition: bool,
-    },
-}
-
-impl IdentityPolicies {
-    /// Adds a policy.
-    pub fn push(&mut self, policy: NamedPolicy, source: PolicySource) {
-        if let PolicyState::Known(document) = &policy.policy {
-            self.condition_keys.extend(document.condition_keys().map(str::to_owned));
-        }
-        self.policies.push(policy);
-        self.sources.push(source);
-    }
-
-    /// The policies, in the order they were added.
-    #[must_use]
-    pub fn policies(&self) -> &[NamedPolicy] {
-        &self.policies
-    }
-
-    /// The names of the policies that are readable documents of the user's own.
-    pub fn documents(&self) -> impl Iterator<Item = &str> {
-        let pairs = self.policies.iter().zip(&self.sources);
-        let own = pairs.filter(|(_, source)| matches!(source, PolicySource::Document { problem: None }));
-        own.map(|(policy, _)| &*policy.name)
-    }
-
-    /// What is wrong with the document of this name.
-    #[must_use]
-    pub fn problem(&self, name: &str) -> Option<&str> {
-        let (_, source) = self.policies.iter().zip(&self.sources).find(|(policy, _)| *policy.name == *name)?;
-        match source {
-            PolicySource::Document { problem } => problem.as_deref(),
-            PolicySource::Managed { .. } => None,
-        }
-    }
-
-    fn has_other_partition(&self) -> bool {
-        self.sources.iter().any(|source| matches!(source, PolicySource::Managed { other_partition: true, .. }))
-    }
 }
 
 /// A candidate: somebody who may be the one that ECR sees when the kubelet pulls.
@@ -305,7 +242,7 @@ impl<'a> Court<'a> {
                 let principal = Principal {
                     arns,
                     account: Account::Known(arn.account().to_owned()),
-                    session_unknown: *session == Session::FixedRole,
+                    session_unknown: *session != Session::ServiceAccountToken,
                     ..Principal::default()
                 };
                 // Account ids are unique within a partition only.
@@ -315,7 +252,7 @@ impl<'a> Court<'a> {
                 (Principal { account: Account::SameAsResource, ..Principal::default() }, true)
             }
         };
-        let environment = Environment { identity: identity.policies.clone(), ..Environment::default() };
+        let environment = Environment { identity: identity.policies().to_vec(), ..Environment::default() };
         Self { image, puller, identity, at, principal, same_account, environment }
     }
 
@@ -355,7 +292,7 @@ impl<'a> Court<'a> {
             principal: self.principal.clone(),
             action: ask.action.to_owned(),
             resource: ask.resource.clone(),
-            context: context(self.identity.condition_keys.iter().map(String::as_str), &facts),
+            context: context(self.identity.condition_keys(), &facts),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod arn;
 pub mod context;
+pub mod declared;
 pub mod image;
 pub mod judge;
 pub mod managed;

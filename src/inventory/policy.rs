@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::selector::Selector;
 use crate::api::{self, Action, AnyPolicy, Identity, PolicyKind, ServiceAccountSelection};
 use crate::ecr::arn::RoleArn;
+use crate::ecr::declared::Declared;
 use crate::ecr::judge::{IdentityPolicies, PolicySource};
 use crate::ecr::managed;
 
@@ -128,11 +129,13 @@ pub struct PolicyObject {
     pub unresolved: Vec<Problem>,
 }
 
-/// The part of a spec that says who pulls.
+/// The part of a spec that verdicts are made of.
 #[derive(Clone, Debug)]
 pub struct CompiledSpec {
     /// The puller.
     pub puller: CompiledPuller,
+    /// What is declared of the AWS side.
+    pub declared: Arc<Declared>,
 }
 
 /// `spec.puller`.
@@ -148,9 +151,13 @@ pub enum CompiledPuller {
         roles: Vec<CompiledRole>,
         /// The role of service accounts without the annotation.
         default_role: Option<RoleArn>,
+        /// The roles of the nodes that pull for service accounts without a role; empty where none are declared.
+        fallback_nodes: Vec<CompiledRole>,
     },
     /// One fixed role.
     Role(CompiledRole),
+    /// The nodes: which of them a pod will run on is not known at admission.
+    Nodes(Vec<CompiledRole>),
 }
 
 /// A role and its policies.
@@ -287,6 +294,7 @@ impl Compiler {
                         Some(arn) => Some(role_arn(&format!("{path}.defaultRoleArn"), arn)?),
                         None => None,
                     },
+                    fallback_nodes: Vec::new(),
                 }
             }
             (None, Some(role)) => {
@@ -294,7 +302,7 @@ impl Compiler {
             }
             _ => return Err(Problem::at(path, "exactly one of serviceAccount and role must be given")),
         };
-        Ok(CompiledSpec { puller })
+        Ok(CompiledSpec { puller, declared: Arc::default() })
     }
 
     fn role(&mut self, path: &str, arn: &str, identity: Option<&Identity>) -> Result<CompiledRole, Problem> {

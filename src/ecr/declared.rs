@@ -1,0 +1,448 @@
+//! What a policy object declares of the AWS side: the policies of a principal, repositories, registries, the organization
+//! and condition keys. Compiled once, shared by every verdict under that object.
+//!
+//! Each field that may be left out is an `Option`, and none never means "nothing": it means that nobody said, which
+//! [`judge`](super::judge) resolves by the rules of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use iam_verdict::{NamedPolicy, PolicyState};
+
+use super::image::EcrImage;
+
+/// Where a policy comes from, which decides how it can be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicySource {
+    /// A document of the user's own.
+    Document {
+        /// What is wrong with it, where it is malformed.
+        problem: Option<String>,
+    },
+    /// A managed policy, named by ARN.
+    Managed {
+        /// The ARN as it was written.
+        arn: String,
+        /// It names another partition than the built-in text comes from.
+        other_partition: bool,
+    },
+}
+
+/// A policy and where it comes from.
+#[derive(Clone, Debug)]
+pub struct SourcedPolicy {
+    /// The policy, or that it could not be read.
+    pub policy: NamedPolicy,
+    /// Its source.
+    pub source: PolicySource,
+}
+
+impl SourcedPolicy {
+    /// A policy with its source.
+    #[must_use]
+    pub const fn new(policy: NamedPolicy, source: PolicySource) -> Self {
+        Self { policy, source }
+    }
+}
+
+/// All that is declared of one principal: its identity-based policies, its permissions boundary and its tags.
+#[derive(Clone, Debug, Default)]
+pub struct IdentityPolicies {
+    policies: Vec<NamedPolicy>,
+    sources: Vec<PolicySource>,
+    boundary: Option<SourcedPolicy>,
+    tags: Option<BTreeMap<String, String>>,
+    condition_keys: BTreeSet<String>,
+}
+
+impl IdentityPolicies {
+    /// Adds an identity-based policy.
+    pub fn push(&mut self, policy: NamedPolicy, source: PolicySource) {
+        self.condition_keys.extend(condition_keys(&policy).map(str::to_owned));
+        self.policies.push(policy);
+        self.sources.push(source);
+    }
+
+    /// Sets the permissions boundary; without one the principal has none.
+    pub fn set_boundary(&mut self, boundary: SourcedPolicy) {
+        self.condition_keys.extend(condition_keys(&boundary.policy).map(str::to_owned));
+        self.boundary = Some(boundary);
+    }
+
+    /// Declares the principal's tags: an empty map says that it has none.
+    pub fn set_tags(&mut self, tags: BTreeMap<String, String>) {
+        self.tags = Some(tags);
+    }
+
+    /// The identity-based policies, in the order they were added.
+    #[must_use]
+    pub fn policies(&self) -> &[NamedPolicy] {
+        &self.policies
+    }
+
+    /// The identity-based policies with their sources.
+    pub fn sourced(&self) -> impl Iterator<Item = (&NamedPolicy, &PolicySource)> {
+        self.policies.iter().zip(&self.sources)
+    }
+
+    /// The permissions boundary.
+    #[must_use]
+    pub const fn boundary(&self) -> Option<&SourcedPolicy> {
+        self.boundary.as_ref()
+    }
+
+    /// The principal's tags; none where they are not known.
+    #[must_use]
+    pub const fn tags(&self) -> Option<&BTreeMap<String, String>> {
+        self.tags.as_ref()
+    }
+
+    /// The condition keys that these policies use, lower-cased and sorted.
+    pub fn condition_keys(&self) -> impl Iterator<Item = &str> {
+        self.condition_keys.iter().map(String::as_str)
+    }
+
+    /// The names of the policies that are readable documents of the user's own.
+    pub fn documents(&self) -> impl Iterator<Item = &str> {
+        let own = self.sourced().filter(|(_, source)| matches!(source, PolicySource::Document { problem: None }));
+        own.map(|(policy, _)| policy.name.as_str())
+    }
+
+    /// What is wrong with the document of this name.
+    #[must_use]
+    pub fn problem(&self, name: &str) -> Option<&str> {
+        let (_, source) = self.sourced().find(|(policy, _)| policy.name == name)?;
+        match source {
+            PolicySource::Document { problem } => problem.as_deref(),
+            PolicySource::Managed { .. } => None,
+        }
+    }
+
+    /// A managed policy was named in another partition than the built-in text comes from.
+    #[must_use]
+    pub fn has_other_partition(&self) -> bool {
+        let boundary = self.boundary.iter().map(|boundary| &boundary.source);
+        self.sources
+            .iter()
+            .chain(boundary)
+            .any(|source| matches!(source, PolicySource::Managed { other_partition: true, .. }))
+    }
+}
+
+/// The condition keys that a policy uses, lower-cased; none where it could not be read.
+pub(super) fn condition_keys(policy: &NamedPolicy) -> impl Iterator<Item = &str> {
+    let document = match &policy.policy {
+        PolicyState::Known(document) => Some(document),
+        PolicyState::Unreadable(_) => None,
+    };
+    document.into_iter().flat_map(|document| document.condition_keys())
+}
+
+/// What a policy object declares beside the puller.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    /// `spec.repositories`: the first entry that matches counts.
+    pub repositories: Vec<RepositoryEntry>,
+    /// `spec.registries`: the first entry of the account and region counts.
+    pub registries: Vec<RegistryEntry>,
+    /// `spec.organization`.
+    pub organization: Organization,
+    /// `spec.context`.
+    pub context: ContextValues,
+}
+
+impl Declared {
+    /// The first entry whose pattern matches the repository's ARN.
+    #[must_use]
+    pub fn repository(&self, image: &EcrImage) -> Option<&RepositoryEntry> {
+        if self.repositories.is_empty() {
+            return None;
+        }
+        let arn = image.arn().to_string();
+        self.repositories.iter().find(|entry| entry.pattern.matches(&arn))
+    }
+
+    /// The first entry of an account and region.
+    #[must_use]
+    pub fn registry(&self, account: &str, region: &str) -> Option<&RegistryEntry> {
+        self.registries.iter().find(|entry| entry.is_of(account, region))
+    }
+}
+
+/// One entry of `spec.repositories`.
+#[derive(Clone, Debug)]
+pub struct RepositoryEntry {
+    /// Which repositories it is about.
+    pub pattern: ArnPattern,
+    /// The repository policy; none where the entry says nothing of it.
+    pub policy: Option<ResourcePolicy>,
+    /// The tags of the repository; none where they are not known, empty where it has none.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Whether the repository, with the tag that is pulled, is there; none where that is not known.
+    pub presence: Option<Presence>,
+}
+
+/// What is declared of a resource-based policy.
+#[derive(Clone, Debug)]
+pub enum ResourcePolicy {
+    /// This policy (which may be one that could not be read).
+    Policy(SourcedPolicy),
+    /// `policy: Unknown`: there may be one, and nobody knows what it says.
+    Unknown,
+}
+
+/// Whether a repository is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Presence {
+    /// It is there, and so is the tag or digest that is pulled.
+    Present,
+    /// It is not there.
+    Missing,
+}
+
+/// One entry of `spec.registries`.
+#[derive(Clone, Debug)]
+pub struct RegistryEntry {
+    /// The account of the registry: twelve digits.
+    pub account: String,
+    /// The region, or `*` for every region.
+    pub region: String,
+    /// The registry policy; none where the entry says nothing of it.
+    pub policy: Option<ResourcePolicy>,
+    /// Which actions the registry policy decides.
+    pub scope: RegistryPolicyScope,
+    /// The prefixes of the pull-through cache rules, [`ROOT_PREFIX`] among them.
+    pub pull_through_prefixes: Vec<String>,
+}
+
+/// The prefix of a pull-through cache rule that covers every repository which no other rule covers ("Creating a pull
+/// through cache rule in Amazon ECR").
+pub const ROOT_PREFIX: &str = "ROOT";
+
+impl RegistryEntry {
+    /// Whether the entry is about this account and region.
+    #[must_use]
+    pub fn is_of(&self, account: &str, region: &str) -> bool {
+        self.account == account && (self.region == "*" || self.region == region)
+    }
+
+    /// The prefix of the pull-through cache rule that covers a repository: the longest that matches, by whole path
+    /// segments and with at least one more below it, else [`ROOT_PREFIX`].
+    #[must_use]
+    pub fn pull_through(&self, repository: &str) -> Option<&str> {
+        let prefixes = || self.pull_through_prefixes.iter().map(String::as_str);
+        let below = |prefix: &str| {
+            let rest = repository.strip_prefix(prefix.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+            rest.is_some_and(|rest| !rest.is_empty())
+        };
+        prefixes()
+            .filter(|prefix| *prefix != ROOT_PREFIX && below(prefix))
+            .max_by_key(|prefix| prefix.len())
+            .or_else(|| prefixes().find(|prefix| *prefix == ROOT_PREFIX))
+    }
+}
+
+/// Which actions a registry policy decides ("Private registry permissions in Amazon ECR").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RegistryPolicyScope {
+    /// Only `ecr:ReplicateImage`, `ecr:BatchImportUpstreamImage` and `ecr:CreateRepository`.
+    V1,
+    /// Every action.
+    #[default]
+    V2,
+}
+
+/// The policies of the organization, root first. No level means that none apply.
+#[derive(Clone, Debug, Default)]
+pub struct Organization {
+    /// Service control policies of the puller's account.
+    pub scps: Vec<PolicyLevel>,
+    /// Resource control policies of the registry's account.
+    pub rcps: Vec<PolicyLevel>,
+}
+
+/// The policies attached at one level: the root, an organizational unit, or the account.
+#[derive(Clone, Debug)]
+pub struct PolicyLevel {
+    /// How the user calls the level.
+    pub level: String,
+    /// Its policies.
+    pub policies: Vec<SourcedPolicy>,
+}
+
+/// The condition keys that the user knows of, with their values.
+///
+/// Several values of a key that holds one are alternatives; of a key that holds several they are its values. No value
+/// says that the key is not in the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContextValues(BTreeMap<String, Vec<String>>);
+
+impl ContextValues {
+    /// Sets the values of a key. Keys are compared without regard to case; the last one set counts.
+    pub fn set(&mut self, key: &str, values: Vec<String>) {
+        self.0.insert(key.to_ascii_lowercase(), values);
+    }
+
+    /// The values of a key, where the user gave it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&[String]> {
+        self.0.get(&key.to_ascii_lowercase()).map(Vec::as_slice)
+    }
+
+    /// The keys, lower-cased and sorted, with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.0.iter().map(|(key, values)| (key.as_str(), values.as_slice()))
+    }
+}
+
+/// A pattern over a whole ARN: `*` stands for any characters, `?` for one. Case matters, as it does in ARNs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArnPattern(String);
+
+impl ArnPattern {
+    /// Takes any text for a pattern.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the pattern matches the whole of `arn`. Takes time linear in the product of the lengths at worst.
+    #[must_use]
+    pub fn matches(&self, arn: &str) -> bool {
+        let pattern: Vec<char> = self.0.chars().collect();
+        let text: Vec<char> = arn.chars().collect();
+        let (mut p, mut t) = (0, 0);
+        // Where to go on when what follows the last `*` does not match: after it, one character further.
+        let mut retry: Option<(usize, usize)> = None;
+        while let Some(c) = text.get(t) {
+            match pattern.get(p) {
+                Some('*') => {
+                    p += 1;
+                    retry = Some((p, t));
+                    continue;
+                }
+                Some(wanted) if *wanted == '?' || wanted == c => {
+                    p += 1;
+                    t += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            let Some((after, from)) = retry else { return false };
+            p = after;
+            t = from + 1;
+            retry = Some((after, from + 1));
+        }
+        pattern.iter().skip(p).all(|c| *c == '*')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::image::ImageKind;
+    use super::*;
+
+    #[test]
+    fn arn_patterns() {
+        let arn = "arn:aws:ecr:us-east-1:111122223333:repository/shared/app";
+        for (pattern, matches) in [
+            (arn, true),
+            ("*", true),
+            ("**", true),
+            ("arn:aws:ecr:us-east-1:111122223333:repository/shared/*", true),
+            ("arn:aws:ecr:us-east-1:111122223333:repository/shared/app*", true),
+            ("arn:aws:ecr:*:111122223333:repository/*/app", true),
+            ("arn:aws:ecr:us-east-?:*:repository/*app", true),
+            ("*app*ap?", false),
+            ("*p*p", true),
+            ("arn:aws:ecr:us-east-1:111122223333:repository/shared", false),
+            ("arn:aws:ecr:us-east-1:111122223333:repository/shared/", false),
+            ("arn:aws:ecr:us-east-1:111122223333:repository/shared/app?", false),
+            ("arn:aws:ecr:us-east-1:111122223333:repository/Shared/*", false),
+            ("repository/shared/app", false),
+            ("", false),
+        ] {
+            assert_eq!(ArnPattern::new(pattern).matches(arn), matches, "{pattern}");
+        }
+        assert!(ArnPattern::new("").matches(""));
+        assert!(ArnPattern::new("*").matches(""));
+    }
+
+    fn registry(account: &str, region: &str, prefixes: &[&str]) -> RegistryEntry {
+        RegistryEntry {
+            account: account.into(),
+            region: region.into(),
+            policy: None,
+            scope: RegistryPolicyScope::V2,
+            pull_through_prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_prefix_covers_whole_path_segments() {
+        let entry = registry("111122223333", "*", &["docker-hub", "team/hub", "docker-hub/library"]);
+        for (repository, prefix) in [
+            ("docker-hub/nginx", Some("docker-hub")),
+            ("docker-hub/library/nginx", Some("docker-hub/library")),
+            ("docker-hub/library", Some("docker-hub")),
+            ("team/hub/a/b", Some("team/hub")),
+            ("docker-hub", None),
+            ("docker-hub-2/nginx", None),
+            ("my/docker-hub/nginx", None),
+            ("team/app", None),
+        ] {
+            assert_eq!(entry.pull_through(repository), prefix, "{repository}");
+        }
+        let root = registry("111122223333", "*", &["ROOT", "docker-hub"]);
+        assert_eq!(root.pull_through("docker-hub/nginx"), Some("docker-hub"));
+        assert_eq!(root.pull_through("anything"), Some("ROOT"));
+    }
+
+    #[test]
+    fn the_first_entry_counts() {
+        let declared = Declared {
+            registries: vec![
+                registry("111122223333", "us-east-1", &["one"]),
+                registry("111122223333", "*", &["two"]),
+                registry("111122223333", "eu-west-1", &["three"]),
+            ],
+            repositories: ["*/shared/*", "*"]
+                .into_iter()
+                .map(|pattern| RepositoryEntry {
+                    pattern: ArnPattern::new(pattern),
+                    policy: None,
+                    tags: None,
+                    presence: None,
+                })
+                .collect(),
+            ..Declared::default()
+        };
+        let prefix =
+            |account, region| declared.registry(account, region).map(|entry| entry.pull_through_prefixes.clone());
+        assert_eq!(prefix("111122223333", "us-east-1"), Some(vec!["one".to_owned()]));
+        assert_eq!(prefix("111122223333", "eu-west-1"), Some(vec!["two".to_owned()]));
+        assert_eq!(prefix("444455556666", "us-east-1"), None);
+        let pattern = |repository: &str| {
+            let text = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}");
+            let ImageKind::Private(image) = ImageKind::of(&text) else { panic!("{text}") };
+            declared.repository(&image).map(|entry| entry.pattern.as_str().to_owned())
+        };
+        assert_eq!(pattern("shared/app").as_deref(), Some("*/shared/*"));
+        assert_eq!(pattern("team/app").as_deref(), Some("*"));
+    }
+
+    #[test]
+    fn context_keys_have_no_case() {
+        let mut context = ContextValues::default();
+        context.set("aws:SourceVpc", vec!["vpc-1".into()]);
+        assert_eq!(context.get("AWS:sourcevpc"), Some(["vpc-1".to_owned()].as_slice()));
+        context.set("AWS:SOURCEVPC", vec![]);
+        assert_eq!(context.get("aws:SourceVpc"), Some([].as_slice()));
+        assert_eq!(context.get("aws:SourceVpce"), None);
+    }
+}
