@@ -78,6 +78,8 @@ fn build(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError> {
 /// The schemas of the specs, in the order of [`PolicyKind::ALL`].
 static SPECS: LazyLock<[JSONSchemaProps; 2]> = LazyLock::new(|| PolicyKind::ALL.map(schema::spec));
 
+static INNER_DOCUMENT: LazyLock<JSONSchemaProps> = LazyLock::new(schema::inner_document);
+
 /// Holds a value against its schema. Words are those of the API server, so that people find the same explanations.
 struct Walk<'a> {
     limits: bool,
@@ -122,7 +124,8 @@ impl Walk<'_> {
             (Some("object"), Value::Object(fields)) => self.fields(path, schema, fields),
             (Some("array"), Value::Array(items)) => self.items(path, schema, items),
             (Some("string"), Value::String(text)) => self.text(path, schema, text),
-            // The one place without a type is a policy document.
+            (None, _) if schema.any_of.is_some() => self.resource_policy(path, value),
+            // Apart from those, the one place without a type is a policy document.
             (None, Value::Object(fields)) => self.at_most(path, "properties", schema.max_properties, fields.len()),
             (None, Value::String(text)) => self.at_most(path, "characters", schema.max_length, text.chars().count()),
             (None, _) => {
@@ -131,6 +134,26 @@ impl Walk<'_> {
             (Some(expected), _) => {
                 self.add(path, format!("must be of type {expected}, not {}", type_of(value)));
             }
+        }
+    }
+
+    /// `{document: …}` or the word `Unknown`. The schema says so with `anyOf`, in words that help nobody.
+    fn resource_policy(&mut self, path: &str, value: &Value) {
+        match value {
+            Value::String(word) if word == schema::UNKNOWN => {}
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let path = format!("{path}.{name}");
+                    match name.as_str() {
+                        "document" => self.value(&path, &INNER_DOCUMENT, value),
+                        _ => self.add(&path, format!("unknown field `{name}`")),
+                    }
+                }
+                if !fields.contains_key("document") {
+                    self.add(&format!("{path}.document"), "Required value".to_owned());
+                }
+            }
+            _ => self.add(path, "must be {document: …} with the policy, or the word Unknown".to_owned()),
         }
     }
 

@@ -20,7 +20,9 @@ pub use kinds::{AnyPolicy, PolicyKind};
 pub use schema::crds;
 pub use spec::{
     Action, ClusterEcrAccessPolicy, ClusterEcrAccessPolicySpec, EcrAccessPolicy, EcrAccessPolicySpec, Identity,
-    MappedRole, PolicyEntry, Puller, RolePuller, ServiceAccountPuller, ServiceAccountSelection,
+    MappedRole, Organization, OrganizationLevel, PermissionsBoundary, PolicyEntry, PolicyScope, Presence,
+    PullThroughRule, Puller, RegistryDeclaration, RepositoryDeclaration, ResourcePolicy, RolePuller,
+    ServiceAccountPuller, ServiceAccountSelection,
 };
 pub use status::{Denial, PolicyStatus, VerdictCounts};
 

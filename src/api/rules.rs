@@ -3,11 +3,14 @@
 //!
 //! `tests/data/refused` holds an object for each rule; the same expectation is tested against both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::spec::{EcrAccessPolicySpec, Identity, Puller, ServiceAccountSelection};
+use super::spec::{
+    EVERY_REGION, EcrAccessPolicySpec, Identity, OrganizationLevel, PolicyEntry, Puller, RegistryDeclaration,
+    RepositoryDeclaration, RolePuller, ServiceAccountSelection,
+};
 use super::{AnyPolicy, DecodeError};
 
 /// A rule of the schema: an expression over `self`, and what a user reads where it is false.
@@ -32,9 +35,10 @@ pub const UNKNOWN_AT_MOST_DENY: Rule = Rule {
 
 /// `puller` has exactly one field.
 pub const ONE_PULLER: Rule = Rule {
-    cel: "[has(self.serviceAccount), has(self.role)].exists_one(given, given)",
-    message: "exactly one of serviceAccount and role must be given: serviceAccount for kubelets that pull with \
-              service-account tokens, role for one fixed role such as a Fargate pod execution role",
+    cel: "[has(self.serviceAccount), has(self.role), has(self.nodes)].exists_one(given, given)",
+    message: "exactly one of serviceAccount, role and nodes must be given: nodes where the role of the node pulls (stock \
+              EKS), serviceAccount for kubelets that pull with service-account tokens, role for one fixed role such as a \
+              Fargate pod execution role",
     field: "",
 };
 
@@ -101,9 +105,75 @@ pub const POLICY_NAME: Rule = Rule {
     field: "",
 };
 
+/// The ARN of an organization's policy, of AWS or of a management account ("Actions, resources, and condition keys for
+/// AWS Organizations", Resource types), or of a managed policy of IAM, whose document some keep there as well.
+pub const ORGANIZATION_POLICY_ARN: Rule = Rule {
+    cel: "self.matches('^arn:aws[a-z0-9-]*:organizations::(aws|[0-9]{12}):policy/[A-Za-z0-9_/-]+$') \
+          || self.matches('^arn:aws[a-z0-9-]*:iam::(aws|[0-9]{12}):policy/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,128}$')",
+    message: "must be the ARN of an organization's policy, such as \
+              arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess, or of a managed policy of IAM",
+    field: "",
+};
+
+/// The name of something in AWS Organizations, which takes nearly every character: fit to be shown in one line.
+pub const PLAIN_NAME: Rule = Rule {
+    cel: "self.matches('^[^[:cntrl:]]+$')",
+    message: "must be a name of at least one character, without line breaks and other control characters",
+    field: "",
+};
+
+/// The keys of tags ("Tags for AWS Identity and Access Management resources", Rules for tagging).
+pub const TAG_KEYS: Rule = Rule {
+    cel: "self.all(key, key.size() >= 1 && key.size() <= 128)",
+    message: "must be a map from tag keys of 1 to 128 characters to values",
+    field: "",
+};
+
+/// An ARN pattern that a repository's ARN can match ("Resource types defined by Amazon Elastic Container Registry"). A
+/// repository's name has no upper-case letters, so that a pattern with one would never match.
+pub const REPOSITORY_PATTERN: Rule = Rule {
+    cel: "self == '*' || self.matches('^arn:[a-z0-9*?-]+:ecr:[a-z0-9*?-]+:[0-9*?]{1,12}:repository/[a-z0-9._/*?-]+$')",
+    message: "must be the pattern of a repository ARN, arn:PARTITION:ecr:REGION:ACCOUNT:repository/NAME in lower case with * \
+              and ? as wildcards, such as arn:aws:ecr:us-east-1:111122223333:repository/team/*, or * alone",
+    field: "",
+};
+
+/// An account id ("View AWS account identifiers").
+pub const ACCOUNT_ID: Rule = Rule {
+    cel: "self.matches('^[0-9]{12}$')",
+    message: "must be an account id of twelve digits, in quotes, such as \"111122223333\"",
+    field: "",
+};
+
+/// A region's code ("AWS Regions"), or every one.
+pub const REGION: Rule = Rule {
+    cel: "self == '*' || self.matches('^[a-z]+(-[a-z]+)+-[0-9]+$')",
+    message: "must be the code of a region, such as us-east-1, or * for every region",
+    field: "",
+};
+
+/// The prefix of a pull-through cache rule (Amazon ECR API Reference, "CreatePullThroughCacheRule").
+pub const CACHE_PREFIX: Rule = Rule {
+    cel: "self == 'ROOT' || self.matches('^[a-z0-9][a-z0-9._/-]{1,29}$')",
+    message: "must be the prefix of a pull-through cache rule, 2 to 30 lower-case letters, digits and . _ - /, such as \
+              docker-hub, or ROOT",
+    field: "",
+};
+
+/// The names of condition keys ("IAM JSON policy elements: Condition", The request context).
+pub const CONTEXT_KEYS: Rule = Rule {
+    cel: "self.all(key, key.matches('^[A-Za-z0-9._/-]+:.+$'))",
+    message: "must be a map from condition keys with their prefix, such as aws:SourceVpc or aws:PrincipalTag/team, to lists \
+              of values",
+    field: "",
+};
+
 /// What a user reads where a policy entry has neither or both of its sources. CEL cannot see a `document` (it has no
 /// fixed type), so the schema says it with `oneOf` and the API server answers in its own words.
 const ONE_SOURCE: &str = "must have exactly one of document and managedPolicyArn";
+
+/// What a user reads where a list is there and empty that must not be.
+const NONE_GIVEN: &str = "must have at least one entry";
 
 /// Every rule that `policy` breaks, in the order of its fields. Empty where the API server would take it.
 ///
@@ -115,6 +185,18 @@ pub fn violations(policy: &AnyPolicy) -> Vec<DecodeError> {
         found.selection("spec.serviceAccounts", selection);
     }
     found.puller("spec.puller", &spec.puller);
+    found.repositories("spec.repositories", spec.repositories.as_deref().unwrap_or_default());
+    found.registries("spec.registries", spec.registries.as_deref().unwrap_or_default());
+    if let Some(organization) = &spec.organization {
+        let path = "spec.organization";
+        let levels = organization.service_control_policies.as_deref().unwrap_or_default();
+        found.levels(&format!("{path}.serviceControlPolicies"), levels, true);
+        let levels = organization.resource_control_policies.as_deref().unwrap_or_default();
+        found.levels(&format!("{path}.resourceControlPolicies"), levels, false);
+    }
+    if let Some(context) = &spec.context {
+        found.unless(context.keys().all(|key| is_condition_key(key)), "spec.context", &CONTEXT_KEYS);
+    }
     found.actions("spec", spec);
     if let Some(selector) = policy.namespace_selector() {
         found.selector("spec.namespaceSelector", selector);
@@ -151,7 +233,7 @@ impl Violations {
         if let Some(names) = &selection.names {
             let path = format!("{path}.names");
             if names.is_empty() {
-                self.add(&path, "must have at least one entry");
+                self.add(&path, NONE_GIVEN);
             }
             for (index, name) in names.iter().enumerate() {
                 self.unless(is_dns_subdomain(name), &format!("{path}[{index}]"), &SERVICE_ACCOUNT_NAME);
@@ -182,7 +264,8 @@ impl Violations {
     }
 
     fn puller(&mut self, path: &str, puller: &Puller) {
-        self.unless(puller.service_account.is_some() != puller.role.is_some(), path, &ONE_PULLER);
+        let given = [puller.service_account.is_some(), puller.role.is_some(), puller.nodes.is_some()];
+        self.unless(given.into_iter().filter(|given| *given).count() == 1, path, &ONE_PULLER);
         if let Some(account) = &puller.service_account {
             let path = format!("{path}.serviceAccount");
             if let Some(key) = &account.role_annotation {
@@ -199,31 +282,120 @@ impl Violations {
             if let Some(arn) = &account.default_role_arn {
                 self.unless(is_role_arn(arn), &format!("{path}.defaultRoleArn"), &ROLE_ARN);
             }
+            let nodes = account.fallback_nodes.as_deref().unwrap_or_default();
+            self.node_roles(&format!("{path}.fallbackNodes"), nodes);
         }
         if let Some(role) = &puller.role {
             let path = format!("{path}.role");
             self.unless(is_role_arn(&role.arn), &format!("{path}.arn"), &ROLE_ARN);
             self.identity(&path, role.identity.as_ref());
         }
+        if let Some(nodes) = &puller.nodes {
+            let path = format!("{path}.nodes");
+            if nodes.is_empty() {
+                self.add(&path, NONE_GIVEN);
+            }
+            self.node_roles(&path, nodes);
+        }
+    }
+
+    fn node_roles(&mut self, path: &str, nodes: &[RolePuller]) {
+        for (index, node) in nodes.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            self.unless(is_role_arn(&node.arn), &format!("{path}.arn"), &ROLE_ARN);
+            self.identity(&path, node.identity.as_ref());
+        }
+        self.unique(path, nodes.iter().map(|node| node.arn.as_str()));
     }
 
     fn identity(&mut self, path: &str, identity: Option<&Identity>) {
         let Some(identity) = identity else { return };
-        let path = format!("{path}.identity.policies");
-        if identity.policies.is_empty() {
-            self.add(&path, "must have at least one entry");
+        let path = format!("{path}.identity");
+        self.policies(&format!("{path}.policies"), &identity.policies, true, |found, path, entry| {
+            found.unless(is_iam_name(&entry.name), &format!("{path}.name"), &POLICY_NAME);
+            found.managed_policy(path, entry.managed_policy_arn.as_deref());
+        });
+        if let Some(boundary) = &identity.permissions_boundary {
+            let path = format!("{path}.permissionsBoundary");
+            if boundary.document.is_some() == boundary.managed_policy_arn.is_some() {
+                self.add(&path, ONE_SOURCE);
+            }
+            self.managed_policy(&path, boundary.managed_policy_arn.as_deref());
         }
-        for (index, entry) in identity.policies.iter().enumerate() {
+        self.tags(&path, identity.tags.as_ref());
+    }
+
+    /// A list of policies; `each` looks at what differs from list to list.
+    fn policies(
+        &mut self,
+        path: &str,
+        entries: &[PolicyEntry],
+        at_least_one: bool,
+        each: impl Fn(&mut Self, &str, &PolicyEntry),
+    ) {
+        if entries.is_empty() && at_least_one {
+            self.add(path, NONE_GIVEN);
+        }
+        for (index, entry) in entries.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            self.unless(is_iam_name(&entry.name), &format!("{path}.name"), &POLICY_NAME);
             if entry.document.is_some() == entry.managed_policy_arn.is_some() {
                 self.add(&path, ONE_SOURCE);
             }
-            if let Some(arn) = &entry.managed_policy_arn {
-                self.unless(is_managed_policy_arn(arn), &format!("{path}.managedPolicyArn"), &MANAGED_POLICY_ARN);
-            }
+            each(self, &path, entry);
         }
-        self.unique(&path, identity.policies.iter().map(|entry| entry.name.as_str()));
+        self.unique(path, entries.iter().map(|entry| entry.name.as_str()));
+    }
+
+    fn managed_policy(&mut self, path: &str, arn: Option<&str>) {
+        if let Some(arn) = arn {
+            self.unless(is_managed_policy_arn(arn), &format!("{path}.managedPolicyArn"), &MANAGED_POLICY_ARN);
+        }
+    }
+
+    fn tags(&mut self, path: &str, tags: Option<&BTreeMap<String, String>>) {
+        let good = tags.into_iter().flat_map(BTreeMap::keys).all(|key| (1..=128).contains(&key.chars().count()));
+        self.unless(good, &format!("{path}.tags"), &TAG_KEYS);
+    }
+
+    fn repositories(&mut self, path: &str, repositories: &[RepositoryDeclaration]) {
+        for (index, repository) in repositories.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            self.unless(is_repository_pattern(&repository.pattern), &format!("{path}.match"), &REPOSITORY_PATTERN);
+            self.tags(&path, repository.tags.as_ref());
+        }
+    }
+
+    fn registries(&mut self, path: &str, registries: &[RegistryDeclaration]) {
+        for (index, registry) in registries.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            self.unless(is_account(&registry.account_id), &format!("{path}.accountId"), &ACCOUNT_ID);
+            self.unless(is_region(registry.region()), &format!("{path}.region"), &REGION);
+            let path = format!("{path}.pullThroughCache");
+            let rules = registry.pull_through_cache.as_deref().unwrap_or_default();
+            for (index, rule) in rules.iter().enumerate() {
+                self.unless(is_cache_prefix(&rule.prefix), &format!("{path}[{index}].prefix"), &CACHE_PREFIX);
+            }
+            self.unique(&path, rules.iter().map(|rule| rule.prefix.as_str()));
+        }
+        let keys: Vec<String> =
+            registries.iter().map(|registry| format!("{} {}", registry.account_id, registry.region())).collect();
+        self.unique(path, keys.iter().map(String::as_str));
+    }
+
+    fn levels(&mut self, path: &str, levels: &[OrganizationLevel], at_least_one_policy: bool) {
+        for (index, level) in levels.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            self.unless(is_plain_name(&level.level), &format!("{path}.level"), &PLAIN_NAME);
+            let path = format!("{path}.policies");
+            self.policies(&path, &level.policies, at_least_one_policy, |found, path, entry| {
+                found.unless(is_plain_name(&entry.name), &format!("{path}.name"), &PLAIN_NAME);
+                if let Some(arn) = &entry.managed_policy_arn {
+                    let path = format!("{path}.managedPolicyArn");
+                    found.unless(is_organization_policy_arn(arn), &path, &ORGANIZATION_POLICY_ARN);
+                }
+            });
+        }
+        self.unique(path, levels.iter().map(|level| level.level.as_str()));
     }
 
     fn actions(&mut self, path: &str, spec: &EcrAccessPolicySpec) {
@@ -249,9 +421,81 @@ pub fn is_managed_policy_arn(text: &str) -> bool {
         && resource.strip_prefix("policy/").is_some_and(|path| is_path_and_name(path, 128))
 }
 
+/// Is it the ARN of a policy of an organization or of IAM, as [`ORGANIZATION_POLICY_ARN`] has it?
+pub fn is_organization_policy_arn(text: &str) -> bool {
+    let Some((account, resource)) = global_arn(text, "organizations") else {
+        return is_managed_policy_arn(text);
+    };
+    (account == "aws" || is_account(account))
+        && resource.strip_prefix("policy/").is_some_and(|path| {
+            !path.is_empty() && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"_/-".contains(&b))
+        })
+}
+
+/// Can a repository's ARN match this pattern, as [`REPOSITORY_PATTERN`] has it?
+pub fn is_repository_pattern(text: &str) -> bool {
+    let wild = |b: u8| matches!(b, b'*' | b'?');
+    let word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || wild(b))
+    };
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    match parts.as_slice() {
+        ["*"] => true,
+        ["arn", partition, "ecr", region, account, resource] => {
+            word(partition)
+                && word(region)
+                && (1..=12).contains(&account.len())
+                && account.bytes().all(|b| b.is_ascii_digit() || wild(b))
+                && resource.strip_prefix("repository/").is_some_and(|name| {
+                    !name.is_empty()
+                        && name
+                            .bytes()
+                            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._/-".contains(&b) || wild(b))
+                })
+        }
+        _ => false,
+    }
+}
+
+/// Is it the name of a condition key, as [`CONTEXT_KEYS`] has it?
+pub fn is_condition_key(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(prefix, name)| {
+        !prefix.is_empty()
+            && prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
+            && !name.is_empty()
+            && !name.contains('\n')
+    })
+}
+
+fn is_region(text: &str) -> bool {
+    let Some((words, number)) = text.rsplit_once('-') else { return text == EVERY_REGION };
+    !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit())
+        && words.contains('-')
+        && words.split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+}
+
+fn is_cache_prefix(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._/-".contains(&b);
+    text == "ROOT"
+        || ((2..=30).contains(&text.len())
+            && text.bytes().all(good)
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric()))
+}
+
+fn is_plain_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_ascii_control())
+}
+
 /// Account and resource of an IAM ARN of any partition.
 fn iam_arn(text: &str) -> Option<(&str, &str)> {
-    let (partition, rest) = text.strip_prefix("arn:aws")?.split_once(":iam::")?;
+    global_arn(text, "iam")
+}
+
+/// Account and resource of the ARN of a service without regions, of any partition.
+fn global_arn<'a>(text: &'a str, service: &str) -> Option<(&'a str, &'a str)> {
+    let (partition, rest) = text.strip_prefix("arn:aws")?.split_once(':')?;
+    let rest = rest.strip_prefix(service)?.strip_prefix("::")?;
     if !partition.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return None;
     }
@@ -337,6 +581,101 @@ mod tests {
         assert!(!is_managed_policy_arn("arn:aws:iam::111122223333:role/mine"));
         assert!(!is_managed_policy_arn("AmazonEC2ContainerRegistryPullOnly"));
         assert!(!is_managed_policy_arn("arn:aws:iam::aws:policy/"));
+    }
+
+    #[test]
+    fn an_organizations_policy_has_an_arn_of_its_own() {
+        for arn in [
+            "arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess",
+            "arn:aws-us-gov:organizations::aws:policy/resource_control_policy/p-RCPFullAWSAccess",
+            "arn:aws:organizations::111122223333:policy/o-abc123/service_control_policy/p-1a2b3c",
+            "arn:aws:iam::aws:policy/AdministratorAccess",
+        ] {
+            assert!(is_organization_policy_arn(arn), "{arn}");
+        }
+        for arn in [
+            "FullAWSAccess",
+            "p-FullAWSAccess",
+            "arn:aws:organizations::aws:policy/",
+            "arn:aws:organizations::aws:ou/o-abc123/ou-ab12-1",
+            "arn:aws:organizations:us-east-1:aws:policy/service_control_policy/p-FullAWSAccess",
+        ] {
+            assert!(!is_organization_policy_arn(arn), "{arn}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_repositories_can_match_one() {
+        for pattern in [
+            "*",
+            "arn:aws:ecr:us-east-1:111122223333:repository/app",
+            "arn:aws:ecr:us-east-1:111122223333:repository/*",
+            "arn:*:ecr:*:*:repository/team-?/a_b.c/*",
+            "arn:aws-cn:ecr:cn-*:11112222????:repository/docker-hub/library/nginx",
+        ] {
+            assert!(is_repository_pattern(pattern), "{pattern}");
+        }
+        for pattern in [
+            "",
+            "team/*",
+            "repository/team/*",
+            "arn:aws:ecr:us-east-1:111122223333:team/app",
+            "arn:aws:ecr:us-east-1:111122223333:repository/",
+            "arn:aws:ecr:us-east-1:111122223333:repository/App",
+            "arn:aws:ecr:us-east-1:1111222233334:repository/app",
+            "arn:aws:ecr:us-east-1::repository/app",
+            "arn:aws:ecr:us-east-1:111122223333:repository/app:1.0",
+            "arn:aws:s3:us-east-1:111122223333:repository/app",
+            "111122223333.dkr.ecr.us-east-1.amazonaws.com/app",
+        ] {
+            assert!(!is_repository_pattern(pattern), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn names_of_regions_prefixes_keys_and_levels() {
+        for (region, holds) in [
+            ("us-east-1", true),
+            ("us-gov-west-1", true),
+            ("ap-southeast-10", true),
+            ("eusc-de-east-1", true),
+            ("*", true),
+            ("", false),
+            ("us-east", false),
+            ("us-1", false),
+            ("us-*", false),
+            ("us-east-1a", false),
+            ("US-EAST-1", false),
+        ] {
+            assert_eq!(is_region(region), holds, "{region}");
+        }
+        for (prefix, holds) in [
+            ("docker-hub", true),
+            ("ROOT", true),
+            ("ab", true),
+            ("team-a/quay/", true),
+            ("a", false),
+            ("Docker", false),
+            ("root*", false),
+            ("/ab", false),
+            (&"a".repeat(30), true),
+            (&"a".repeat(31), false),
+        ] {
+            assert_eq!(is_cache_prefix(prefix), holds, "{prefix}");
+        }
+        for (key, holds) in [
+            ("aws:SourceVpc", true),
+            ("aws:PrincipalTag/cost center", true),
+            ("oidc.eks.us-east-1.amazonaws.com/id/0123:sub", true),
+            ("SourceVpc", false),
+            ("aws:", false),
+            (":SourceVpc", false),
+            ("a b:c", false),
+            ("aws:a\nb", false),
+        ] {
+            assert_eq!(is_condition_key(key), holds, "{key}");
+        }
+        assert!(is_plain_name("Prod OU (é)") && !is_plain_name("") && !is_plain_name("a\tb"));
     }
 
     #[test]

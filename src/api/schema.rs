@@ -17,6 +17,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::rules::{self, Rule};
+use super::spec::EVERY_REGION;
 use super::status::{IMAGE_LENGTH, MAX_DENIALS, MESSAGE_LENGTH, REPOSITORY_LENGTH};
 use super::{GROUP, PolicyKind, VERSION};
 
@@ -28,8 +29,14 @@ const NAME_LENGTH: i64 = 253;
 const KEY_LENGTH: i64 = 317;
 /// Longest label value.
 const LABEL_LENGTH: i64 = 63;
+/// Longest ARN pattern of repositories: a repository's name has at most 256 characters.
+const PATTERN_LENGTH: i64 = 400;
+/// Most tags of a role or repository ("IAM and AWS STS quotas", "Amazon ECR service quotas").
+const MOST_TAGS: i64 = 50;
 /// Longest document as text. IAM takes 10,240 characters without white space, a repository policy may have 20,480.
 const DOCUMENT_LENGTH: i64 = 65_536;
+/// Most elements of a document. The grammar knows three.
+const DOCUMENT_ELEMENTS: i64 = 8;
 
 /// Both CRDs, the namespaced kind first. The same value on every call.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -134,6 +141,10 @@ pub fn spec(kind: PolicyKind) -> JSONSchemaProps {
         .rule(&rules::UNKNOWN_AT_MOST_DENY)
         .optional("serviceAccounts", service_accounts(kind))
         .required("puller", puller())
+        .optional("repositories", repositories())
+        .optional("registries", registries())
+        .optional("organization", organization())
+        .optional("context", context_keys())
         .optional("onDeny", on_deny())
         .optional("onUnknown", on_unknown());
     match kind {
@@ -183,26 +194,59 @@ fn service_accounts(kind: PolicyKind) -> Node {
 fn puller() -> Node {
     object(
         "Who pulls: the IAM principal that Amazon ECR sees. Exactly one field. On a stock EKS cluster the kubelet pulls with \
-         the role of the node; the roles of IRSA (eks.amazonaws.com/role-arn) and EKS Pod Identity are for the containers' own \
-         calls and take no part in pulling images. Choose `serviceAccount` only where the kubelet's ECR credential \
-         provider is configured to use service account tokens, else `role`.",
+         the role of the node, and `nodes` is right; the roles of IRSA (eks.amazonaws.com/role-arn) and EKS Pod Identity are \
+         for the containers' own calls and take no part in pulling images. On Fargate it is the pod execution role: `role`. \
+         Choose `serviceAccount` only where the kubelet's ECR credential provider is configured to use service account \
+         tokens.",
     )
     .rule(&rules::ONE_PULLER)
     .optional("serviceAccount", service_account_puller())
     .optional(
         "role",
         object(
-            "One role pulls, whatever the service account says: a Fargate pod execution role, the one role that all nodes \
-             share, or a mapping that is kept by hand.",
+            "One role pulls, whatever the service account says: a Fargate pod execution role, or a mapping that is kept by \
+             hand.",
         )
         .required("arn", role_arn("The role's ARN. Example: `arn:aws:iam::111122223333:role/fargate-pull`."))
         .optional("identity", identity("The role's IAM policies. Left out: not known, so that every verdict is Unknown.")),
     )
+    .optional(
+        "nodes",
+        node_roles(
+            "The role of the node pulls. Which node a pod will run on is not known when it is created, so every role listed is \
+             a candidate: a pod that can pull by all of them is allowed, by none denied, by some Unknown. List the roles of \
+             all node groups that these pods can run on. Example: \
+             `[{arn: \"arn:aws:iam::111122223333:role/node\", identity: {policies: [{name: pull, managedPolicyArn: \
+             \"arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly\"}]}}]`.",
+        )
+        .at_least_one(),
+    )
+}
+
+/// Roles of nodes, told apart by their ARN.
+fn node_roles(about: &str) -> Node {
+    list(
+        about,
+        50,
+        object("The role of some nodes and its IAM policies.")
+            .required(
+                "arn",
+                role_arn(
+                    "ARN of the node's role, not of its instance profile. Example: `arn:aws:iam::111122223333:role/node`.",
+                ),
+            )
+            .optional(
+                "identity",
+                identity("The role's IAM policies. Left out: not known, so that its verdict is Unknown."),
+            ),
+    )
+    .map_by(&["arn"])
 }
 
 fn service_account_puller() -> Node {
     object(
-        "The role of the service account pulls: the one in its annotation, else `defaultRoleArn`. For kubelets whose ECR \
+        "The role of the service account pulls: the one in its annotation, else `defaultRoleArn`, else those of \
+         `fallbackNodes`. For kubelets whose ECR \
          credential provider is configured with service account tokens (`tokenAttributes`, KEP-4412). `{}` is enough where \
          every default fits.",
     )
@@ -232,67 +276,311 @@ fn service_account_puller() -> Node {
                 .required("arn", role_arn("The role's ARN, as the annotation has it. Example: `arn:aws:iam::111122223333:role/app`."))
                 .optional("identity", identity("The role's IAM policies. Left out: those of `serviceAccount.identity`.")),
         )
-        .map_by("arn"),
+        .map_by(&["arn"]),
     )
     .optional(
         "defaultRoleArn",
         role_arn(
             "The role that pulls for a service account without the annotation: what the environment variable AWS_ECR_ROLE_ARN \
-             of the credential provider says. Left out: such a service account has no role. Example: \
+             of the credential provider says. Left out: then `fallbackNodes` pull. Example: \
              `arn:aws:iam::111122223333:role/default-pull`.",
+        ),
+    )
+    .optional(
+        "fallbackNodes",
+        node_roles(
+            "The roles of the nodes: who pulls for a service account that has no role by annotation or `defaultRoleArn`, or \
+             whose annotation is empty. Every role listed is a candidate, as in `puller.nodes`. Example: \
+             `[{arn: \"arn:aws:iam::111122223333:role/node\"}]`.",
         ),
     )
 }
 
 fn identity(about: &str) -> Node {
-    object(about).required(
-        "policies",
-        list(
-            "Every identity-based policy, inline and attached, since what is not listed is not granted. At least one, no \
-             two of the same name.",
-            30,
-            policy_entry(),
+    object(about)
+        .required(
+            "policies",
+            list(
+                "Every identity-based policy, inline and attached, since what is not listed is not granted. At least one, no \
+                 two of the same name.",
+                30,
+                policy_entry(&rules::POLICY_NAME, &rules::MANAGED_POLICY_ARN, MANAGED_POLICY),
+            )
+            .at_least_one()
+            .map_by(&["name"]),
         )
-        .at_least_one()
-        .map_by("name"),
-    )
+        .optional(
+            "permissionsBoundary",
+            object(
+                "The permissions boundary: the role can do at most what it allows. Exactly one of `document` and \
+                 `managedPolicyArn`. Left out: there is none. Example: \
+                 `{managedPolicyArn: \"arn:aws:iam::aws:policy/PowerUserAccess\"}`.",
+            )
+            .optional("document", document(DOCUMENT))
+            .optional("managedPolicyArn", managed_policy_arn(&rules::MANAGED_POLICY_ARN, MANAGED_POLICY))
+            .exactly_one_of(&["document", "managedPolicyArn"]),
+        )
+        .optional(
+            "tags",
+            tags(
+                "The role's tags: the values of aws:PrincipalTag/KEY in conditions. Left out: not known. `{}`: there are \
+                 none. Example: `{team: payments}`.",
+            ),
+        )
 }
 
-fn policy_entry() -> Node {
-    let document = Node(JSONSchemaProps {
-        description: Some(
-            "The policy document: a mapping, or a string that holds its JSON text. The API server sorts the keys of a \
-             mapping and drops duplicate ones; a string keeps every byte, so the checks of an exact text apply to it. \
-             Example: `{Version: \"2012-10-17\", Statement: [{Effect: Allow, Action: \"ecr:*\", Resource: \"*\"}]}`."
-                .to_owned(),
-        ),
-        // No type: a structural schema cannot say "object or string". The operator's webhook checks the document itself.
-        x_kubernetes_preserve_unknown_fields: Some(true),
-        max_length: Some(DOCUMENT_LENGTH),
-        max_properties: Some(8),
-        ..JSONSchemaProps::default()
-    });
-    object("One IAM policy: a name, and exactly one of `document` and `managedPolicyArn`.")
+/// What `document` is about, where it is one of IAM's policies.
+const DOCUMENT: &str = "The policy document: a mapping, or a string that holds its JSON text. The API server sorts the \
+    keys of a mapping and drops duplicate ones; a string keeps every byte, so the checks of an exact text apply to it. \
+    Example: `{Version: \"2012-10-17\", Statement: [{Effect: Allow, Action: \"ecr:*\", Resource: \"*\"}]}`.";
+
+/// What `managedPolicyArn` is about, where the policy is attached to a principal.
+const MANAGED_POLICY: &str = "ARN of an AWS managed policy whose document is built in; the partition does not matter. One \
+    that is not built in leaves the verdict Unknown: give its `document`. Example: \
+    `arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly`.";
+
+fn policy_entry(name: &Rule, arn: &Rule, about_arn: &str) -> Node {
+    object("One policy: a name, and exactly one of `document` and `managedPolicyArn`.")
         .required(
             "name",
             string(
-                "Names the policy in messages; the name it has in IAM is best. Unique in its list. Example: `app-pull`.",
+                "Names the policy in messages; the name it has in AWS is best. Unique in its list. Example: `app-pull`.",
                 128,
             )
-            .rule(&rules::POLICY_NAME),
+            .rule(name),
         )
-        .optional("document", document)
-        .optional(
-            "managedPolicyArn",
-            string(
-                "ARN of an AWS managed policy whose document is built in; the partition does not matter. One that is not \
-                 built in leaves the verdict Unknown: give its `document`. Example: \
-                 `arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly`.",
-                ARN_LENGTH,
-            )
-            .rule(&rules::MANAGED_POLICY_ARN),
-        )
+        .optional("document", document(DOCUMENT))
+        .optional("managedPolicyArn", managed_policy_arn(arn, about_arn))
         .exactly_one_of(&["document", "managedPolicyArn"])
+}
+
+/// A policy document. It has no type: a structural schema cannot say "object or string". The operator's webhook checks
+/// the document itself.
+fn document(about: &str) -> Node {
+    Node(JSONSchemaProps {
+        description: Some(about.to_owned()),
+        x_kubernetes_preserve_unknown_fields: Some(true),
+        max_length: Some(DOCUMENT_LENGTH),
+        max_properties: Some(DOCUMENT_ELEMENTS),
+        ..JSONSchemaProps::default()
+    })
+}
+
+fn managed_policy_arn(rule: &Rule, about: &str) -> Node {
+    string(about, ARN_LENGTH).rule(rule)
+}
+
+/// A resource-based policy: `{document: …}`, or the word `Unknown`.
+///
+/// Types cannot say it, so keywords do that look at values of one type each: a text has the length of `Unknown` and is
+/// it, or is empty, which it may not be; anything else has `document` and nothing more.
+fn resource_policy(about: &str) -> Node {
+    Node(JSONSchemaProps {
+        description: Some(about.to_owned()),
+        x_kubernetes_preserve_unknown_fields: Some(true),
+        min_length: Some(1),
+        max_length: Some(limit(UNKNOWN.len())),
+        max_properties: Some(1),
+        any_of: Some(vec![
+            JSONSchemaProps { enum_: Some(vec![JSON(serde_json::json!(UNKNOWN))]), ..JSONSchemaProps::default() },
+            JSONSchemaProps {
+                required: Some(vec!["document".to_owned()]),
+                max_length: Some(0),
+                ..JSONSchemaProps::default()
+            },
+        ]),
+        ..JSONSchemaProps::default()
+    })
+}
+
+/// In place of a resource-based policy: nobody says what is in it.
+pub(super) const UNKNOWN: &str = "Unknown";
+
+/// The schema of `document` inside of a [`resource_policy`], which the API server does not look into.
+pub(super) fn inner_document() -> JSONSchemaProps {
+    document(DOCUMENT).0
+}
+
+/// Tags of a role or repository ("Tags for AWS Identity and Access Management resources", Rules for tagging).
+fn tags(about: &str) -> Node {
+    map(about, MOST_TAGS, string("The tag's value; may be empty.", 256)).rule(&rules::TAG_KEYS)
+}
+
+fn repositories() -> Node {
+    list(
+        "What is known of repositories: policy, tags, whether they exist. The first entry whose `match` fits a repository \
+         counts for it, so put the narrow ones first. For a repository that no entry fits, it is taken for certain that it \
+         has no repository policy, as long as the puller's `identity` is declared and in the same account. Example: \
+         `[{match: \"arn:aws:ecr:us-east-1:111122223333:repository/shared/*\", presence: Present}]`.",
+        200,
+        object("What is known of the repositories that a pattern matches.")
+            .required(
+                "match",
+                string(
+                    "Pattern of repository ARNs, in which `*` stands for any text and `?` for one character; `*` alone is \
+                     every repository. Example: `arn:aws:ecr:us-east-1:111122223333:repository/shared/*`.",
+                    PATTERN_LENGTH,
+                )
+                .rule(&rules::REPOSITORY_PATTERN),
+            )
+            .optional(
+                "policy",
+                resource_policy(
+                    "The repository policy: `{document: …}` with a mapping or a string that holds its JSON text, or the word \
+                     `Unknown` where there may be one that nobody here can read. Left out: this entry says nothing of it, so \
+                     that there is none. Example: `{document: {Version: \"2012-10-17\", Statement: [{Effect: Allow, \
+                     Principal: \"*\", Action: \"ecr:BatchGetImage\"}]}}`.",
+                ),
+            )
+            .optional(
+                "tags",
+                tags(
+                    "The repository's tags: the values of aws:ResourceTag/KEY and ecr:ResourceTag/KEY in conditions. Left \
+                     out: not known. `{}`: there are none. Example: `{tier: gold}`.",
+                ),
+            )
+            .optional(
+                "presence",
+                choice(
+                    "Whether these repositories exist. `Missing`: a pull fails, unless a pull-through cache creates the \
+                     repository. Left out: not known, and assumed wherever a pull-through cache does not make a difference.",
+                    &["Present", "Missing"],
+                ),
+            ),
+    )
+    // The order decides, so that half a list of one author and half of another would mean something else.
+    .atomic()
+}
+
+fn registries() -> Node {
+    list(
+        "What is known of private registries: their registry policy and pull-through cache rules. Entries are told apart by \
+         `accountId` and `region`; one that names the region of an image comes before one for every region. Example: \
+         `[{accountId: \"111122223333\", pullThroughCache: [{prefix: docker-hub}]}]`.",
+        50,
+        object("The registry of one account, in one region or in all of them.")
+            .required(
+                "accountId",
+                string(
+                    "The account that owns the registry: twelve digits in quotes, since YAML takes them for a number \
+                     otherwise. Example: `\"111122223333\"`.",
+                    12,
+                )
+                .rule(&rules::ACCOUNT_ID),
+            )
+            .optional(
+                "region",
+                string("The region, or `*` (default) for every region of the account. Example: `us-east-1`.", 32)
+                    .rule(&rules::REGION)
+                    .default(serde_json::json!(EVERY_REGION)),
+            )
+            .optional(
+                "policy",
+                resource_policy(
+                    "The registry policy: `{document: …}` with a mapping or a string that holds its JSON text, or the word \
+                     `Unknown` where there may be one that nobody here can read. Left out: there is none. Example: \
+                     `{document: {Version: \"2012-10-17\", Statement: [{Effect: Deny, Principal: \"*\", Action: \
+                     \"ecr:*\", Resource: \"*\"}]}}`.",
+                ),
+            )
+            .optional(
+                "policyScope",
+                choice(
+                    "What the registry policy decides. `V2` (default): every request to ECR. `V1`, of registries that were \
+                     never switched: replication, import from an upstream and creation of repositories alone. `aws ecr \
+                     get-account-setting --name REGISTRY_POLICY_SCOPE` tells which.",
+                    &["V1", "V2"],
+                )
+                .default(serde_json::json!("V2")),
+            )
+            .optional(
+                "pullThroughCache",
+                list(
+                    "The registry's pull-through cache rules. Below their prefixes a repository or image that is not there \
+                     yet is fetched from upstream, which needs ecr:BatchImportUpstreamImage and, for a new repository, \
+                     ecr:CreateRepository. Example: `[{prefix: docker-hub}]`.",
+                    50,
+                    object("A pull-through cache rule.").required(
+                        "prefix",
+                        string(
+                            "What the names of the cached repositories begin with, up to a slash; `ROOT` for every repository \
+                             that no other rule covers. Example: `docker-hub`.",
+                            30,
+                        )
+                        .rule(&rules::CACHE_PREFIX),
+                    ),
+                )
+                .map_by(&["prefix"]),
+            ),
+    )
+    .map_by(&["accountId", "region"])
+}
+
+fn organization() -> Node {
+    object(
+        "The policies of AWS Organizations that are in force for these pulls, level by level: for the root, for every \
+         organizational unit on the way down, and for the account. Left out: none.",
+    )
+    .optional(
+        "serviceControlPolicies",
+        levels(
+            "Service control policies over the account of the puller, root first. Every level must allow a request, so list \
+             FullAWSAccess where it is attached. Left out or `[]`: none apply, as in the management account. Example: `[{level: \
+             root, policies: [{name: FullAWSAccess, managedPolicyArn: \
+             \"arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess\"}]}]`.",
+            true,
+        ),
+    )
+    .optional(
+        "resourceControlPolicies",
+        levels(
+            "Resource control policies over the account of the registry, root first. RCPFullAWSAccess, which is attached \
+             everywhere, may be left out. Left out or `[]`: none apply. Example: `[{level: root, policies: [{name: \
+             org-only, document: {Version: \"2012-10-17\", Statement: [{Effect: Deny, Principal: \"*\", Action: \"ecr:*\", \
+             Resource: \"*\"}]}}]}]`.",
+            false,
+        ),
+    )
+}
+
+fn levels(about: &str, at_least_one_policy: bool) -> Node {
+    let policies = list(
+        "The policies attached to this level itself, not those it inherits. No two of the same name.",
+        10,
+        policy_entry(
+            &rules::PLAIN_NAME,
+            &rules::ORGANIZATION_POLICY_ARN,
+            "ARN of a policy whose document is built in: FullAWSAccess or RCPFullAWSAccess of AWS Organizations, or an AWS \
+             managed policy of IAM. One that is not built in leaves the verdict Unknown: give its `document`. Example: \
+             `arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess`.",
+        ),
+    )
+    .map_by(&["name"]);
+    let policies = if at_least_one_policy { policies.at_least_one() } else { policies };
+    list(
+        about,
+        10,
+        object("The root, an organizational unit or the account.")
+            .required(
+                "level",
+                string("Names the level in messages. Unique in its list. Example: `root`, `ou-ab12-workloads`.", 128)
+                    .rule(&rules::PLAIN_NAME),
+            )
+            .required("policies", policies),
+    )
+    .map_by(&["level"])
+}
+
+fn context_keys() -> Node {
+    map(
+        "Values of condition keys that nobody can know when a pod is created, such as the network the request comes from. \
+         Several values of a key that has one are alternatives; `[]` says that the key is not in the request. A key that is \
+         left out keeps a verdict that depends on it Unknown. Numbers and booleans are written in quotes. Example: \
+         `{\"aws:SourceVpc\": [vpc-0abc]}`.",
+        50,
+        list("The values that the key may have.", 64, string("A value, as a policy document would have it.", 1024)).atomic(),
+    )
+    .rule(&rules::CONTEXT_KEYS)
 }
 
 fn on_deny() -> Node {
@@ -317,10 +605,11 @@ fn on_unknown() -> Node {
 /// A label selector with limits.
 fn selector(about: &str) -> Node {
     let label_value = |about: &str| string(about, LABEL_LENGTH).rule(&rules::LABEL_VALUE);
-    let mut labels = object("Labels that all must be there with exactly this value. Example: `{team: payments}`.");
-    labels.0.max_properties = Some(32);
-    labels.0.additional_properties =
-        Some(JSONSchemaPropsOrBool::Schema(Box::new(label_value("The value that the label must have.").0)));
+    let labels = map(
+        "Labels that all must be there with exactly this value. Example: `{team: payments}`.",
+        32,
+        label_value("The value that the label must have."),
+    );
     object(about)
         .optional("matchLabels", labels)
         .optional(
@@ -407,7 +696,7 @@ fn conditions() -> Node {
                 time
             }),
     )
-    .map_by("type")
+    .map_by(&["type"])
 }
 
 /// A limit that code keeps, as the schema has it.
@@ -450,6 +739,13 @@ fn integer(about: &str) -> Node {
 fn choice(about: &str, words: &[&str]) -> Node {
     let mut node = of_type("string", about);
     node.0.enum_ = Some(words.iter().map(|word| JSON(serde_json::json!(word))).collect());
+    node
+}
+
+fn map(about: &str, most: i64, value: Node) -> Node {
+    let mut node = object(about);
+    node.0.max_properties = Some(most);
+    node.0.additional_properties = Some(JSONSchemaPropsOrBool::Schema(Box::new(value.0)));
     node
 }
 
@@ -502,10 +798,10 @@ impl Node {
         self
     }
 
-    /// Entries are told apart by `key`, which is unique ("Server-Side Apply", Merge strategy).
-    fn map_by(mut self, key: &str) -> Node {
+    /// Entries are told apart by these fields, which together are unique ("Server-Side Apply", Merge strategy).
+    fn map_by(mut self, keys: &[&str]) -> Node {
         self.0.x_kubernetes_list_type = Some("map".to_owned());
-        self.0.x_kubernetes_list_map_keys = Some(vec![key.to_owned()]);
+        self.0.x_kubernetes_list_map_keys = Some(keys.iter().map(|key| (*key).to_owned()).collect());
         self
     }
 

@@ -3,6 +3,7 @@
 //! What a field means to a user stands in [`super::schema`]; here stands what code needs to know. A field that is left
 //! out is `None` and keeps that meaning: defaults are applied by the accessors, so that "not said" stays visible.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -36,6 +37,18 @@ pub struct EcrAccessPolicySpec {
     pub service_accounts: Option<ServiceAccountSelection>,
     /// Who pulls: exactly one of its fields is set.
     pub puller: Puller,
+    /// What is known of repositories, by pattern of their ARN; the first entry that matches counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repositories: Option<Vec<RepositoryDeclaration>>,
+    /// What is known of registries; no two entries have the same account and region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registries: Option<Vec<RegistryDeclaration>>,
+    /// The organization policies in force; `None` means none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<Organization>,
+    /// Values of condition keys that admission cannot know. An empty list: the key is not in the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<BTreeMap<String, Vec<String>>>,
     /// What a verdict Deny does at admission; see [`EcrAccessPolicySpec::on_deny`] for the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_deny: Option<Action>,
@@ -107,6 +120,9 @@ pub struct Puller {
     /// One role pulls, whatever the service account says: a Fargate pod execution role, or a mapping kept by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RolePuller>,
+    /// The node pulls, and which one is not known at admission: each of these roles is a candidate. At least one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Vec<RolePuller>>,
 }
 
 /// The annotation that names a service account's role where [`ServiceAccountPuller::role_annotation`] is left out.
@@ -128,6 +144,9 @@ pub struct ServiceAccountPuller {
     /// The role that pulls for a service account without the annotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_role_arn: Option<String>,
+    /// The roles of the nodes that pull for a service account without any role; no two have the same ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_nodes: Option<Vec<RolePuller>>,
 }
 
 impl ServiceAccountPuller {
@@ -148,7 +167,7 @@ pub struct MappedRole {
     pub identity: Option<Identity>,
 }
 
-/// A role that pulls whatever the service account says.
+/// A role that pulls whatever the service account says: `puller.role`, or the role of some nodes.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RolePuller {
@@ -159,15 +178,33 @@ pub struct RolePuller {
     pub identity: Option<Identity>,
 }
 
-/// The identity side of a principal: its identity-based policies.
+/// The identity side of a principal: its identity-based policies, what bounds them, and its tags.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
     /// All of them; at least one, no two of the same name.
     pub policies: Vec<PolicyEntry>,
+    /// The permissions boundary; `None`: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions_boundary: Option<PermissionsBoundary>,
+    /// The principal's tags. `None`: not known; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
 }
 
-/// One identity-based policy: exactly one of `document`, `managed_policy_arn` is set.
+/// A permissions boundary: exactly one of the fields is set.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PermissionsBoundary {
+    /// The policy document: a mapping, or a string that holds the JSON text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<serde_json::Value>,
+    /// The ARN of an AWS managed policy, one of those built into this binary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_policy_arn: Option<String>,
+}
+
+/// One IAM policy of an identity or of a level of the organization: exactly one of `document`, `managed_policy_arn` is set.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyEntry {
@@ -179,6 +216,128 @@ pub struct PolicyEntry {
     /// The ARN of an AWS managed policy, one of those built into this binary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_policy_arn: Option<String>,
+}
+
+/// What is known of the repositories that a pattern matches.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RepositoryDeclaration {
+    /// A repository ARN in which `*` and `?` are wildcards, or `*` alone.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// The repository policy; `None`: the entry says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<ResourcePolicy>,
+    /// The repository's tags. `None`: not known; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Whether the repository exists; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
+}
+
+/// A resource-based policy: its document, or the word `Unknown`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ResourcePolicy {
+    /// There may be a policy, and nobody says what is in it.
+    Unreadable(UnknownWord),
+    /// This document.
+    Document {
+        /// The policy document: a mapping, or a string that holds the JSON text.
+        document: serde_json::Value,
+    },
+}
+
+/// The word `Unknown`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum UnknownWord {
+    /// As it stands in a manifest.
+    #[default]
+    Unknown,
+}
+
+/// Whether a repository exists.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Presence {
+    /// It exists.
+    Present,
+    /// It does not exist (yet).
+    Missing,
+}
+
+/// The region of a registry where [`RegistryDeclaration::region`] is left out: every region.
+pub const EVERY_REGION: &str = "*";
+
+/// What is known of the registry of one account, in one region or in all of them.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryDeclaration {
+    /// The account that owns the registry: twelve digits.
+    pub account_id: String,
+    /// The region; see [`RegistryDeclaration::region`] for the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The registry policy; `None`: the entry says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<ResourcePolicy>,
+    /// What the registry policy decides; see [`RegistryDeclaration::policy_scope`] for the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_scope: Option<PolicyScope>,
+    /// The pull-through cache rules; no two have the same prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_through_cache: Option<Vec<PullThroughRule>>,
+}
+
+impl RegistryDeclaration {
+    /// The region: `region`, or [`EVERY_REGION`].
+    pub fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or(EVERY_REGION)
+    }
+
+    /// What the registry policy decides: `policyScope`, or [`PolicyScope::V2`].
+    pub fn policy_scope(&self) -> PolicyScope {
+        self.policy_scope.unwrap_or(PolicyScope::V2)
+    }
+}
+
+/// What a registry policy decides ("Private registry permissions in Amazon ECR", registry policy scope).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum PolicyScope {
+    /// Replication, import from an upstream and creation of repositories alone.
+    V1,
+    /// Every action of ECR.
+    V2,
+}
+
+/// A pull-through cache rule.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PullThroughRule {
+    /// What the names of the cached repositories begin with, without the slash; `ROOT`: every other repository.
+    pub prefix: String,
+}
+
+/// The organization policies over the accounts concerned.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Organization {
+    /// Service control policies over the puller's account, root first; `None` and empty: none apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_control_policies: Option<Vec<OrganizationLevel>>,
+    /// Resource control policies over the registry's account, root first; `None` and empty: none apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_control_policies: Option<Vec<OrganizationLevel>>,
+}
+
+/// The policies attached to the root, to an organizational unit or to the account.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrganizationLevel {
+    /// Names the level in messages; unique within its list.
+    pub level: String,
+    /// The policies attached there, no two of the same name.
+    pub policies: Vec<PolicyEntry>,
 }
 
 /// What a verdict does at admission, from the mildest to the strictest: `Audit < Warn < Reject`.
