@@ -8,7 +8,8 @@ use crate::api::conditions::{
     REASON_READY, REASON_RESOLVED, REASON_SAME_RANK, REASON_UNSUPPORTED_SPEC,
 };
 use crate::api::{Action, PolicyStatus};
-use crate::inventory::{CompiledPuller, CompiledSpec, PolicyObject, Problem};
+use crate::ecr::declared::{IdentityPolicies, ResourcePolicy};
+use crate::inventory::{CompiledPuller, CompiledRole, CompiledSpec, PolicyObject, Problem};
 
 /// Problems that a message spells out; more are counted. A message is read by people, and in a terminal.
 const MAX_PROBLEMS: usize = 3;
@@ -88,9 +89,10 @@ fn ready(policy: &PolicyObject, tally: &Tally) -> Finding {
 }
 
 fn in_force(policy: &PolicyObject, spec: &CompiledSpec, tally: &Tally) -> String {
-    let declared = declared_policies(spec);
+    let identities = identities(spec);
+    let declared = declared_policies(spec, &identities);
     let policies = match declared.saturating_sub(policy.unresolved.len()) {
-        _ if declared == 0 => "no IAM policy is declared, so verdicts are Unknown".to_owned(),
+        _ if identities.is_empty() => "no IAM policy is declared, so verdicts are Unknown".to_owned(),
         count if count == declared => format!("{} resolved", plural(count, "IAM policy", "IAM policies")),
         count => format!("{count} of {} resolved", plural(declared, "IAM policy", "IAM policies")),
     };
@@ -118,20 +120,29 @@ fn absent(names: &[String]) -> String {
     format!("; not there yet: {}", shown.join(", "))
 }
 
-fn declared_policies(spec: &CompiledSpec) -> usize {
-    let count = |identity: &Option<_>| -> usize {
-        identity
-            .as_ref()
-            .map_or(0, |identity: &std::sync::Arc<crate::ecr::judge::IdentityPolicies>| identity.policies().len())
-    };
+/// What is declared of principals, each by itself.
+fn identities(spec: &CompiledSpec) -> Vec<&IdentityPolicies> {
+    fn of(roles: &[CompiledRole]) -> impl Iterator<Item = &IdentityPolicies> {
+        roles.iter().filter_map(|role| role.identity.as_deref())
+    }
     match &spec.puller {
         CompiledPuller::ServiceAccount { identity, roles, fallback_nodes, .. } => {
-            let roles = roles.iter().chain(fallback_nodes);
-            count(identity) + roles.map(|role| count(&role.identity)).sum::<usize>()
+            identity.as_deref().into_iter().chain(of(roles)).chain(of(fallback_nodes)).collect()
         }
-        CompiledPuller::Role(role) => count(&role.identity),
-        CompiledPuller::Nodes(roles) => roles.iter().map(|role| count(&role.identity)).sum(),
+        CompiledPuller::Role(role) => role.identity.as_deref().into_iter().collect(),
+        CompiledPuller::Nodes(roles) => of(roles).collect(),
     }
+}
+
+/// How many policies are declared: of principals, repositories, registries and the organization.
+fn declared_policies(spec: &CompiledSpec, identities: &[&IdentityPolicies]) -> usize {
+    let declared = &spec.declared;
+    let given = |policy: &Option<ResourcePolicy>| usize::from(matches!(policy, Some(ResourcePolicy::Policy(_))));
+    let levels = declared.organization.scps.iter().chain(&declared.organization.rcps);
+    identities.iter().map(|one| one.policies().len() + usize::from(one.boundary().is_some())).sum::<usize>()
+        + declared.repositories.iter().map(|entry| given(&entry.policy)).sum::<usize>()
+        + declared.registries.iter().map(|entry| given(&entry.policy)).sum::<usize>()
+        + levels.map(|level| level.policies.len()).sum::<usize>()
 }
 
 fn resolved(policy: &PolicyObject) -> Finding {

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod compile;
+pub mod organization_policies;
 mod policy;
 mod selector;
 

@@ -3,17 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use iam_verdict::{DocumentError, NamedPolicy, Policy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::compile::Compiler;
 use super::selector::Selector;
-use crate::api::{self, Action, AnyPolicy, Identity, PolicyKind, ServiceAccountSelection};
+use crate::api::{self, Action, AnyPolicy, PolicyKind, ServiceAccountSelection};
 use crate::ecr::arn::RoleArn;
-use crate::ecr::declared::Declared;
-use crate::ecr::judge::{IdentityPolicies, PolicySource};
-use crate::ecr::managed;
+use crate::ecr::declared::{Declared, IdentityPolicies};
 
 /// Names one policy object. Displayed as `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +44,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem at a path relative to the object.
-    fn at(path: &str, message: impl Into<String>) -> Self {
+    pub(super) fn at(path: &str, message: impl Into<String>) -> Self {
         let path = if path.is_empty() { "$".to_owned() } else { format!("$.{path}") };
         Self { path, message: message.into() }
     }
@@ -267,114 +265,6 @@ impl Scope {
         }
         Some(scope)
     }
-}
-
-/// Compiles a spec and collects what is wrong with single documents on the way.
-#[derive(Default)]
-struct Compiler {
-    problems: Vec<Problem>,
-    unresolved: Vec<Problem>,
-}
-
-impl Compiler {
-    fn spec(&mut self, spec: &api::EcrAccessPolicySpec) -> Result<CompiledSpec, Problem> {
-        let path = "spec.puller";
-        let puller = match (&spec.puller.service_account, &spec.puller.role) {
-            (Some(account), None) => {
-                let path = format!("{path}.serviceAccount");
-                let mut roles = Vec::new();
-                for (index, role) in account.roles.iter().flatten().enumerate() {
-                    roles.push(self.role(&format!("{path}.roles[{index}]"), &role.arn, role.identity.as_ref())?);
-                }
-                CompiledPuller::ServiceAccount {
-                    annotation: account.role_annotation().to_owned(),
-                    identity: self.identity(&path, account.identity.as_ref())?,
-                    roles,
-                    default_role: match &account.default_role_arn {
-                        Some(arn) => Some(role_arn(&format!("{path}.defaultRoleArn"), arn)?),
-                        None => None,
-                    },
-                    fallback_nodes: Vec::new(),
-                }
-            }
-            (None, Some(role)) => {
-                CompiledPuller::Role(self.role(&format!("{path}.role"), &role.arn, role.identity.as_ref())?)
-            }
-            _ => return Err(Problem::at(path, "exactly one of serviceAccount and role must be given")),
-        };
-        Ok(CompiledSpec { puller, declared: Arc::default() })
-    }
-
-    fn role(&mut self, path: &str, arn: &str, identity: Option<&Identity>) -> Result<CompiledRole, Problem> {
-        Ok(CompiledRole { arn: role_arn(&format!("{path}.arn"), arn)?, identity: self.identity(path, identity)? })
-    }
-
-    fn identity(&mut self, path: &str, identity: Option<&Identity>) -> Result<Option<Arc<IdentityPolicies>>, Problem> {
-        let Some(identity) = identity else { return Ok(None) };
-        let path = format!("{path}.identity.policies");
-        let mut policies = IdentityPolicies::default();
-        for (index, entry) in identity.policies.iter().enumerate() {
-            let path = format!("{path}[{index}]");
-            match (&entry.document, &entry.managed_policy_arn) {
-                (Some(document), None) => {
-                    let (policy, source) = self.document(&format!("{path}.document"), &entry.name, document);
-                    policies.push(policy, source);
-                }
-                (None, Some(arn)) => {
-                    let (policy, source) = self.managed(&format!("{path}.managedPolicyArn"), &entry.name, arn);
-                    policies.push(policy, source);
-                }
-                _ => return Err(Problem::at(&path, "must have exactly one of document and managedPolicyArn")),
-            }
-        }
-        if policies.policies().is_empty() {
-            return Err(Problem::at(&path, "at least one policy must be given"));
-        }
-        Ok(Some(Arc::new(policies)))
-    }
-
-    /// A malformed document is a problem and leaves this one policy unreadable; the rest of the object works on.
-    fn document(&mut self, path: &str, name: &str, document: &Value) -> (NamedPolicy, PolicySource) {
-        let parsed = match document {
-            Value::String(text) => Policy::parse(text),
-            value => Policy::from_value(value),
-        };
-        match parsed {
-            Ok(policy) => (NamedPolicy::known(name, policy), PolicySource::Document { problem: None }),
-            Err(error) => {
-                let problem = document_problem(path, &error);
-                let source = PolicySource::Document { problem: Some(problem.to_string()) };
-                self.problems.push(problem);
-                (NamedPolicy::unreadable(name, format!("document:{name}")), source)
-            }
-        }
-    }
-
-    fn managed(&mut self, path: &str, name: &str, arn: &str) -> (NamedPolicy, PolicySource) {
-        let source = |other_partition| PolicySource::Managed { arn: arn.to_owned(), other_partition };
-        match managed::find(arn) {
-            Some(found) => (NamedPolicy::known(name, Arc::clone(found.policy)), source(found.other_partition)),
-            None => {
-                let message = format!("managed policy `{arn}` is not built into this version; give its document");
-                self.unresolved.push(Problem::at(path, message));
-                (NamedPolicy::unreadable(name, format!("policy:{arn}")), source(false))
-            }
-        }
-    }
-}
-
-/// Joins the path of the document with the path inside it.
-fn document_problem(path: &str, error: &DocumentError) -> Problem {
-    let inner = error.path.strip_prefix('$').unwrap_or(&error.path);
-    let message = match &error.hint {
-        Some(hint) => format!("{} ({hint})", error.message),
-        None => error.message.clone(),
-    };
-    Problem::at(&format!("{path}{inner}"), message)
-}
-
-fn role_arn(path: &str, text: &str) -> Result<RoleArn, Problem> {
-    RoleArn::parse(text).ok_or_else(|| Problem::at(path, format!("`{text}` is not the ARN of an IAM role")))
 }
 
 #[cfg(test)]

@@ -1,17 +1,25 @@
-//! The review of a policy object: refuses an IAM document that is malformed, when it is applied and with its path.
+//! The review of a policy object: refuses an IAM document that AWS would not take, when it is applied and with its path.
 //!
 //! The API server has checked the object against schema and CEL rules by then. Those cannot read IAM: this can. A
 //! document that is in place already is never a reason: whoever adds a label to an old object, or mends one of two broken
 //! documents, is not stopped.
+//!
+//! Refused is what cannot be judged (a document that does not parse) and what AWS certainly does not store. A false
+//! refusal stops a rollout, so the rest is a warning: what only the service decides that stores the policy (see
+//! [`is_doubtful`]), managed policies that are not built in, and entries that never count.
 
-use iam_verdict::{DocumentError, PolicyType};
+use std::collections::BTreeSet;
+
+use iam_verdict::{DocumentError, Policy, PolicyType};
 use serde_json::Value;
 
 use super::message::{Answer, FieldCause, Outcome, Refusal, Request};
 use crate::api;
+use crate::ecr::declared::ArnPattern;
 use crate::ecr::managed;
+use crate::inventory::organization_policies;
 
-/// At most so many documents are named in one refusal.
+/// At most so many fields are named in one refusal, and so many warnings are given.
 const MOST: usize = 8;
 
 /// Answers a request about a policy object. Pure.
@@ -22,60 +30,228 @@ pub fn review(request: &Request) -> Answer {
     if !ours || !whole || !matches!(request.operation.as_str(), "CREATE" | "UPDATE") {
         return nothing("NotApplicable");
     }
-    let stored: Vec<&Value> = match request.operation.as_str() {
-        "UPDATE" => entries(&request.old_object).into_iter().map(|(_, entry)| entry).collect(),
+    let stored = match request.operation.as_str() {
+        "UPDATE" => Claims::of(&request.old_object).0,
         _ => Vec::new(),
     };
-    let given = |field: &'static str| {
-        let known: Vec<&Value> = stored.iter().filter_map(|entry| entry.get(field)).collect();
-        entries(&request.object).into_iter().filter_map(move |(path, entry)| {
-            let value = entry.get(field).filter(|value| !value.is_null() && !known.contains(value))?;
-            Some((format!("{path}.{field}"), value))
-        })
-    };
-    let causes: Vec<FieldCause> = given("document")
-        .filter_map(|(field, document)| {
-            let error = check(document).err()?;
-            Some(FieldCause { reason: "FieldValueInvalid", message: describe(&error), field })
-        })
-        .collect();
+    let mut given = Claims::of(&request.object).0;
+    given.retain(|(_, claim)| !stored.iter().any(|(_, known)| known == claim));
+
+    let (mut causes, mut warnings) = (Vec::new(), Vec::new());
+    for (field, claim) in given {
+        match claim.check() {
+            Finding::Good => {}
+            Finding::Refused(message) => causes.push(FieldCause { reason: "FieldValueInvalid", message, field }),
+            Finding::Warning(reason, message) => warnings.push((reason, format!("{field}: {message}"))),
+        }
+    }
     if !causes.is_empty() {
         return refuse(request, causes);
     }
-    let mut answer = nothing("Valid");
-    answer.warnings =
-        given("managedPolicyArn").filter_map(|(field, arn)| unknown_managed(&field, arn.as_str()?)).collect();
-    if !answer.warnings.is_empty() {
-        answer.outcome = Outcome::new("Allow", "Warned", "UnknownManagedPolicy");
+    let Some((reason, _)) = warnings.first() else { return nothing("Valid") };
+    let mut answer = Answer::admitted(&request.uid, Outcome::new("Allow", "Warned", reason));
+    let more = warnings.len().saturating_sub(MOST);
+    answer.warnings = warnings.into_iter().take(MOST).map(|(_, warning)| warning).collect();
+    if more > 0 {
+        answer.warnings.push(format!("{more} more fields give reason for a warning"));
     }
     answer
 }
 
-/// Every entry of an identity's `policies`, with its path.
-fn entries(object: &Value) -> Vec<(String, &Value)> {
-    fn identity<'a>(path: &str, holder: Option<&'a Value>, out: &mut Vec<(String, &'a Value)>) {
-        let policies = holder.and_then(|holder| holder.pointer("/identity/policies")).and_then(Value::as_array);
-        for (index, entry) in policies.into_iter().flatten().enumerate() {
-            out.push((format!("{path}.identity.policies[{index}]"), entry));
+/// A place in a policy object that may be wrong. Two are equal where they say the same, wherever they stand.
+#[derive(Debug, PartialEq)]
+enum Claim<'a> {
+    /// A policy document of this type.
+    Document(PolicyType, &'a Value),
+    /// In place of a resource-based policy, and neither `{document: …}` nor the word `Unknown`.
+    Shapeless(&'a Value),
+    /// The ARN of a managed policy of a principal.
+    Managed(&'a str),
+    /// The ARN of a policy of the organization.
+    Organization(&'a str),
+    /// A condition key that was given before in another spelling.
+    RepeatedKey(&'a str),
+    /// A pattern of repositories whose every match is taken by an earlier entry: its index.
+    Shadowed(&'a str, usize),
+}
+
+/// What is to be said of a [`Claim`].
+enum Finding {
+    Good,
+    Refused(String),
+    /// A word for metrics, and the text.
+    Warning(&'static str, String),
+}
+
+impl Claim<'_> {
+    fn check(&self) -> Finding {
+        match self {
+            Claim::Document(kind, document) => check_document(*kind, document),
+            Claim::Shapeless(_) => {
+                Finding::Refused("must be {document: …} with the policy, or the word Unknown".to_owned())
+            }
+            Claim::Managed(arn) if managed::find(arn).is_none() => unknown_managed(arn),
+            Claim::Organization(arn) if organization_policies::find(arn).is_none() => unknown_managed(arn),
+            Claim::Organization(arn) if arn.contains(":iam::") => Finding::Warning(
+                "NotOfOrganization",
+                format!(
+                    "`{arn}` is a managed policy of IAM, which AWS Organizations cannot attach; its text is used as it is"
+                ),
+            ),
+            Claim::Managed(_) | Claim::Organization(_) => Finding::Good,
+            Claim::RepeatedKey(key) => {
+                Finding::Refused(format!("`{key}` is given twice: condition keys have no upper and lower case"))
+            }
+            Claim::Shadowed(pattern, by) => Finding::Warning(
+                "EntryNeverCounts",
+                format!(
+                    "`{pattern}` never counts: spec.repositories[{by}] comes first and matches all that it matches"
+                ),
+            ),
         }
     }
-    let mut out = Vec::new();
-    let account = object.pointer("/spec/puller/serviceAccount");
-    identity("spec.puller.serviceAccount", account, &mut out);
-    let roles = account.and_then(|account| account.get("roles")).and_then(Value::as_array);
-    for (index, role) in roles.into_iter().flatten().enumerate() {
-        identity(&format!("spec.puller.serviceAccount.roles[{index}]"), Some(role), &mut out);
+}
+
+/// The claims of an object, each with its path, in the order of the schema.
+#[derive(Default)]
+struct Claims<'a>(Vec<(String, Claim<'a>)>);
+
+impl<'a> Claims<'a> {
+    /// Reads the plain JSON: an object that this version cannot decode may hold documents that it can read.
+    fn of(object: &'a Value) -> Self {
+        let mut claims = Self::default();
+        let Some(spec) = object.get("spec") else { return claims };
+        if let Some(account) = spec.pointer("/puller/serviceAccount") {
+            let path = "spec.puller.serviceAccount";
+            claims.identity(path, account);
+            claims.identities(&format!("{path}.roles"), account.get("roles"));
+            claims.identities(&format!("{path}.fallbackNodes"), account.get("fallbackNodes"));
+        }
+        if let Some(role) = spec.pointer("/puller/role") {
+            claims.identity("spec.puller.role", role);
+        }
+        claims.identities("spec.puller.nodes", spec.pointer("/puller/nodes"));
+        for (path, entry) in items("spec.repositories", spec.get("repositories")) {
+            claims.resource_policy(&path, PolicyType::Resource, entry);
+        }
+        claims.shadowed(spec.get("repositories"));
+        for (path, entry) in items("spec.registries", spec.get("registries")) {
+            claims.resource_policy(&path, PolicyType::Registry, entry);
+        }
+        for (field, kind) in [("serviceControlPolicies", PolicyType::Scp), ("resourceControlPolicies", PolicyType::Rcp)]
+        {
+            let levels = spec.get("organization").and_then(|organization| organization.get(field));
+            for (path, level) in items(&format!("spec.organization.{field}"), levels) {
+                for (path, entry) in items(&format!("{path}.policies"), level.get("policies")) {
+                    claims.policy(&path, kind, entry);
+                }
+            }
+        }
+        claims.repeated_keys(spec.get("context"));
+        claims
     }
-    identity("spec.puller.role", object.pointer("/spec/puller/role"), &mut out);
-    out
+
+    fn identities(&mut self, path: &str, holders: Option<&'a Value>) {
+        for (path, holder) in items(path, holders) {
+            self.identity(&path, holder);
+        }
+    }
+
+    fn identity(&mut self, path: &str, holder: &'a Value) {
+        let Some(identity) = holder.get("identity") else { return };
+        let path = format!("{path}.identity");
+        for (path, entry) in items(&format!("{path}.policies"), identity.get("policies")) {
+            self.policy(&path, PolicyType::Identity, entry);
+        }
+        if let Some(boundary) = identity.get("permissionsBoundary") {
+            self.policy(&format!("{path}.permissionsBoundary"), PolicyType::Boundary, boundary);
+        }
+    }
+
+    /// What has a `document` or a `managedPolicyArn`.
+    fn policy(&mut self, path: &str, kind: PolicyType, entry: &'a Value) {
+        if let Some(document) = entry.get("document").filter(|document| !document.is_null()) {
+            self.0.push((format!("{path}.document"), Claim::Document(kind, document)));
+        }
+        if let Some(arn) = entry.get("managedPolicyArn").and_then(Value::as_str) {
+            let claim = match kind {
+                PolicyType::Scp | PolicyType::Rcp => Claim::Organization(arn),
+                _ => Claim::Managed(arn),
+            };
+            self.0.push((format!("{path}.managedPolicyArn"), claim));
+        }
+    }
+
+    fn resource_policy(&mut self, path: &str, kind: PolicyType, entry: &'a Value) {
+        let path = format!("{path}.policy");
+        match entry.get("policy") {
+            None => {}
+            Some(Value::String(word)) if word == "Unknown" => {}
+            Some(Value::Object(fields)) if fields.len() == 1 && fields.contains_key("document") => {
+                self.0.extend(
+                    fields.values().map(|document| (format!("{path}.document"), Claim::Document(kind, document))),
+                );
+            }
+            Some(other) => self.0.push((path, Claim::Shapeless(other))),
+        }
+    }
+
+    fn repeated_keys(&mut self, context: Option<&'a Value>) {
+        let mut seen = BTreeSet::new();
+        for key in context.and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys) {
+            if !seen.insert(key.to_ascii_lowercase()) {
+                self.0.push((format!("spec.context[{key}]"), Claim::RepeatedKey(key)));
+            }
+        }
+    }
+
+    fn shadowed(&mut self, repositories: Option<&'a Value>) {
+        let mut earlier: Vec<(&str, ArnPattern)> = Vec::new();
+        for (path, entry) in items("spec.repositories", repositories) {
+            let pattern = entry.get("match").and_then(Value::as_str).unwrap_or_default();
+            // A wildcard of the later pattern is matched as the character that it is. A `?` takes it too, though `*`
+            // stands for more than one character.
+            let covers = |(text, compiled): &(&str, ArnPattern)| {
+                compiled.matches(pattern) && !(text.contains('?') && pattern.contains('*'))
+            };
+            if let Some(by) = earlier.iter().position(covers) {
+                self.0.push((path, Claim::Shadowed(pattern, by)));
+            }
+            earlier.push((pattern, ArnPattern::new(pattern)));
+        }
+    }
+}
+
+/// The items of a list, each with its path; none where it is no list.
+fn items<'a>(path: &str, list: Option<&'a Value>) -> impl Iterator<Item = (String, &'a Value)> {
+    let items = list.and_then(Value::as_array).into_iter().flatten().enumerate();
+    items.map(move |(index, item)| (format!("{path}[{index}]"), item))
 }
 
 /// A document is a mapping, or a string with JSON text, of which every byte counts.
-fn check(document: &Value) -> Result<(), DocumentError> {
-    match document {
-        Value::String(text) => iam_verdict::validate(PolicyType::Identity, text),
-        other => iam_verdict::validate(PolicyType::Identity, &other.to_string()),
+fn check_document(kind: PolicyType, document: &Value) -> Finding {
+    let text = match document {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match iam_verdict::validate(kind, &text) {
+        Ok(()) => Finding::Good,
+        Err(error) if Policy::parse(&text).is_ok() && is_doubtful(kind, &error) => {
+            let message = format!("{}; AWS may refuse to store this policy", describe(&error));
+            Finding::Warning("DoubtfulDocument", message)
+        }
+        Err(error) => Finding::Refused(describe(&error)),
     }
+}
+
+/// Whether only the service that stores the policy can say that the error is one.
+///
+/// Identity-based policies, boundaries and the policies of an organization are checked by AWS against one grammar. A
+/// resource-based policy is checked by its service: which names of principals still lead to somebody, and whether a Sid
+/// may stand twice, it decides itself.
+fn is_doubtful(kind: PolicyType, error: &DocumentError) -> bool {
+    let names_principals = [".Principal.", ".NotPrincipal."].iter().any(|element| error.path.contains(element));
+    matches!(kind, PolicyType::Resource | PolicyType::Registry) && (names_principals || error.path.ends_with(".Sid"))
 }
 
 /// `$.Statement[0].Effect: message (hint)`.
@@ -84,14 +260,12 @@ fn describe(error: &DocumentError) -> String {
     format!("{}: {}{hint}", error.path, error.message)
 }
 
-fn unknown_managed(field: &str, arn: &str) -> Option<String> {
-    if managed::find(arn).is_some() {
-        return None;
-    }
-    Some(format!(
-        "{field}: `{arn}` is none of the AWS managed policies that this version of ecr-access knows: verdicts that depend on \
-         it are Unknown; write its document out instead"
-    ))
+fn unknown_managed(arn: &str) -> Finding {
+    let message = format!(
+        "`{arn}` is none of the AWS managed policies that this version of ecr-access knows: verdicts that depend on it are \
+         Unknown; write its document out instead"
+    );
+    Finding::Warning("UnknownManagedPolicy", message)
 }
 
 fn refuse(request: &Request, mut causes: Vec<FieldCause>) -> Answer {
@@ -186,6 +360,116 @@ mod tests {
                 "spec.puller.role.identity.policies[0].document"
             ]
         );
+        let identity = json!({"policies": [], "permissionsBoundary": {"document": bad()}});
+        let levels = json!([{"level": "root", "policies": [{"name": "a", "document": bad()}]}]);
+        let spec = json!({"spec": {
+            "puller": {"serviceAccount": {"fallbackNodes": [{"identity": identity}]}, "nodes": [{}, {"identity": identity}]},
+            "repositories": [{"match": "*", "policy": "Unknown"}, {"match": "*", "policy": {"document": bad()}}],
+            "registries": [{"policy": {"document": bad()}}],
+            "organization": {"serviceControlPolicies": levels, "resourceControlPolicies": levels}}});
+        assert_eq!(
+            causes(&ask("CREATE", spec, Value::Null)),
+            [
+                "spec.puller.serviceAccount.fallbackNodes[0].identity.permissionsBoundary.document",
+                "spec.puller.nodes[1].identity.permissionsBoundary.document",
+                "spec.repositories[1].policy.document",
+                "spec.registries[0].policy.document",
+                "spec.organization.serviceControlPolicies[0].policies[0].document",
+                "spec.organization.resourceControlPolicies[0].policies[0].document"
+            ]
+        );
+    }
+
+    fn repository_policy(policy: Value) -> Answer {
+        ask("CREATE", json!({"spec": {"repositories": [{"match": "*", "policy": policy}]}}), Value::Null)
+    }
+
+    fn statement(statement: Value) -> Value {
+        json!({"document": {"Version": "2012-10-17", "Statement": [statement]}})
+    }
+
+    #[test]
+    fn each_document_is_held_against_the_grammar_of_its_type() {
+        let with_principal = json!({"Effect": "Allow", "Principal": "*", "Action": "ecr:*"});
+        assert_eq!(repository_policy(statement(with_principal.clone())).warnings, [""; 0]);
+        assert!(repository_policy(statement(with_principal.clone())).allowed());
+        // A repository policy without a principal, an identity's with one, a control policy that allows one action.
+        assert!(!repository_policy(statement(json!({"Effect": "Allow", "Action": "ecr:*"}))).allowed());
+        let document = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
+        assert!(!ask("CREATE", object(json!([{"name": "a", "document": document}])), Value::Null).allowed());
+        let levels = json!([{"level": "root", "policies": [{"name": "a", "document": document}]}]);
+        let organization = json!({"spec": {"organization": {"resourceControlPolicies": levels}}});
+        assert!(!ask("CREATE", organization, Value::Null).allowed());
+        let registry = json!({"spec": {"registries": [{"accountId": "x", "policy": {"document": document}}]}});
+        assert!(ask("CREATE", registry, Value::Null).allowed());
+    }
+
+    #[test]
+    fn what_only_the_service_can_tell_is_a_warning() {
+        let answer = repository_policy(statement(json!({
+            "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:role/*"}, "Action": "ecr:*"})));
+        assert!(answer.allowed());
+        let [warning] = answer.warnings.as_slice() else { panic!("{:?}", answer.warnings) };
+        let begin = "spec.repositories[0].policy.document: $.Statement[0].Principal.AWS: ";
+        assert!(warning.starts_with(begin) && warning.ends_with("; AWS may refuse to store this policy"), "{warning}");
+        // What does not parse is refused, whatever its place.
+        assert!(
+            !repository_policy(statement(json!({
+            "Effect": "Allow", "Principal": {"AWS": 7}, "Action": "ecr:*"})))
+            .allowed()
+        );
+    }
+
+    #[test]
+    fn a_resource_policy_is_a_document_or_the_word_unknown() {
+        assert!(repository_policy(json!("Unknown")).allowed());
+        for policy in [json!("unknown"), json!(7), json!(true), json!({}), json!({"document": {}, "x": 1}), json!(null)]
+        {
+            assert_eq!(causes(&repository_policy(policy.clone())), ["spec.repositories[0].policy"], "{policy}");
+        }
+        assert_eq!(causes(&repository_policy(json!({"document": null}))), ["spec.repositories[0].policy.document"]);
+    }
+
+    #[test]
+    fn an_entry_that_never_counts_is_a_warning() {
+        let shadowed = |patterns: &[&str]| {
+            let entries: Vec<Value> = patterns.iter().map(|pattern| json!({"match": pattern})).collect();
+            let answer = ask("CREATE", json!({"spec": {"repositories": entries}}), Value::Null);
+            assert!(answer.allowed());
+            answer.warnings
+        };
+        assert_eq!(
+            shadowed(&["a:repository/*", "b", "a:repository/team/*"]),
+            [
+                "spec.repositories[2]: `a:repository/team/*` never counts: spec.repositories[0] comes first and matches all that \
+              it matches"
+            ]
+        );
+        assert_eq!(shadowed(&["*", "a", "b*"]).len(), 2);
+        assert_eq!(shadowed(&["a", "a"]).len(), 1);
+        assert_eq!(shadowed(&["a/b", "a/*", "a/?", "*"]).len(), 1);
+        assert_eq!(shadowed(&["a/?", "a/*"]), [""; 0]);
+    }
+
+    #[test]
+    fn a_condition_key_has_no_case() {
+        let with = |context: Value| ask("CREATE", json!({"spec": {"context": context}}), Value::Null);
+        assert!(with(json!({"aws:SourceVpc": [], "aws:SourceVpce": []})).allowed());
+        assert_eq!(causes(&with(json!({"AWS:sourcevpc": [], "aws:SourceVpc": []}))), ["spec.context[aws:SourceVpc]"]);
+    }
+
+    #[test]
+    fn policies_of_the_organization_have_arns_of_their_own() {
+        let warnings = |arn: &str| {
+            let levels = json!([{"level": "root", "policies": [{"name": "a", "managedPolicyArn": arn}]}]);
+            ask("CREATE", json!({"spec": {"organization": {"serviceControlPolicies": levels}}}), Value::Null).warnings
+        };
+        assert_eq!(warnings("arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess"), [""; 0]);
+        let other = warnings("arn:aws:organizations::111122223333:policy/o-abc/service_control_policy/p-1");
+        assert!(other[0].contains("managedPolicyArn: `arn:aws:organizations::111122223333"), "{other:?}");
+        let iam = warnings("arn:aws:iam::aws:policy/AdministratorAccess");
+        assert!(iam[0].contains("which AWS Organizations cannot attach"), "{iam:?}");
     }
 
     #[test]

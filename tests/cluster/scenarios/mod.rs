@@ -48,6 +48,9 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: verdicts::the_operators_own_namespaces_are_out_of_reach;
         AnyCluster: policies::refused_by_the_schema;
         AnyCluster: policies::malformed_documents_are_refused;
+        AnyCluster: policies::malformed_documents_are_refused_everywhere;
+        AnyCluster: policies::every_field_is_stored_and_explained;
+        AnyCluster: policies::two_authors_share_a_policy;
         AnyCluster: policies::an_edit_flips_the_verdict;
         AnyCluster: policies::deleted;
         AnyCluster: policies::status_and_columns;

@@ -11,7 +11,7 @@ pub async fn refused_by_the_schema(world: &World) -> Result<()> {
         std::fs::read_dir(data("refused"))?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
-    ensure!(files.len() >= 12, "only {} objects", files.len());
+    ensure!(files.len() >= 60, "only {} objects", files.len());
     let mut wrong = Vec::new();
     for file in files {
         let name = file.file_stem().context("a name")?.to_string_lossy().into_owned();
@@ -68,6 +68,177 @@ pub async fn malformed_documents_are_refused(world: &World) -> Result<()> {
         ensure!(!world.try_policy("malformed", "good", spec(document)).await?.ok(), "{name}: the edit was taken");
     }
     world.until_refused("malformed", "default", &image("bad")).await.map(drop)
+}
+
+/// A broken document is found wherever a policy has one.
+pub async fn malformed_documents_are_refused_everywhere(world: &World) -> Result<()> {
+    world.namespace("malformed-places", &[]).await?;
+    let document =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "allow", "Action": "ecr:*", "Resource": "*"}]});
+    let good = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}]});
+    let role = "arn:aws:iam::111122223333:role/app";
+    let identity =
+        json!({"policies": [{"name": "p", "document": good}], "permissionsBoundary": {"document": document}});
+    let levels = json!([{"level": "root", "policies": [{"name": "p", "document": document}]}]);
+    for (field, fields) in [
+        (
+            "puller.nodes[0].identity.permissionsBoundary.document",
+            json!({"puller": {"nodes": [{"arn": role, "identity": identity}]}}),
+        ),
+        (
+            "repositories[0].policy.document",
+            json!({"repositories": [{"match": "*", "policy": {"document": document}}]}),
+        ),
+        (
+            "registries[0].policy.document",
+            json!({"registries": [{"accountId": "111122223333", "policy": {"document": document}}]}),
+        ),
+        (
+            "organization.serviceControlPolicies[0].policies[0].document",
+            json!({"organization": {"serviceControlPolicies": levels}}),
+        ),
+        (
+            "organization.resourceControlPolicies[0].policies[0].document",
+            json!({"organization": {"resourceControlPolicies": levels}}),
+        ),
+    ] {
+        let mut spec = json!({"puller": {"role": {"arn": role}}});
+        for (name, value) in fields.as_object().context("fields")? {
+            spec[name] = value.clone();
+        }
+        let answer = world.try_policy("malformed-places", "bad", spec).await?;
+        let expected = format!("spec.{field}: $.Statement[0].Effect: `allow`");
+        ensure!(!answer.ok() && answer.message().contains(&expected), "`{expected}` is not in {answer:?}");
+    }
+    Ok(())
+}
+
+/// A spec that uses every field that can stand beside a role.
+fn every_field() -> Value {
+    let document =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}]});
+    let text = json!(
+        "{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"ecr:*\", \"Resource\": \"*\"}]}"
+    );
+    let full = "arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess";
+    json!({
+        "puller": {"nodes": [{"arn": "arn:aws:iam::111122223333:role/node", "identity": {
+            "policies": [{"name": "p", "document": document}],
+            "permissionsBoundary": {"managedPolicyArn": "arn:aws:iam::aws:policy/PowerUserAccess"},
+            "tags": {"team": "payments"}}}]},
+        "repositories": [
+            {"match": "arn:aws:ecr:us-east-1:111122223333:repository/shared/*", "policy": {"document": text},
+             "tags": {"tier": "gold"}, "presence": "Present"},
+            {"match": "*", "policy": "Unknown"}],
+        "registries": [
+            {"accountId": "111122223333", "region": "us-east-1", "policyScope": "V1", "policy": {"document": text},
+             "pullThroughCache": [{"prefix": "docker-hub"}, {"prefix": "ROOT"}]},
+            {"accountId": "111122223333", "region": "*", "policyScope": "V2", "policy": "Unknown"}],
+        "organization": {
+            "serviceControlPolicies": [{"level": "root", "policies": [{"name": "FullAWSAccess", "managedPolicyArn": full}]}],
+            "resourceControlPolicies": [{"level": "Prod OU", "policies": []}]},
+        "context": {"aws:SourceVpc": ["vpc-0abc"], "aws:SourceVpce": []},
+        "onDeny": "Warn", "onUnknown": "Warn",
+    })
+}
+
+pub async fn every_field_is_stored_and_explained(world: &World) -> Result<()> {
+    world.namespace("every-field", &[]).await?;
+    let stored = world.policy("every-field", "all", every_field()).await?;
+    ensure!(stored["spec"] == every_field(), "not what was applied: {}", stored["spec"]);
+    let status = world.settled_status("every-field", "all").await?;
+    ensure!(condition(&status, "Ready").is_some_and(|found| found["status"] == "True"), "{status}");
+    for (field, part) in [
+        ("spec.puller.nodes", "Which node a pod will run on is not known"),
+        ("spec.puller.serviceAccount.fallbackNodes", "who pulls for a service account that has no role"),
+        ("spec.repositories.policy", "or the word `Unknown`"),
+        ("spec.registries.pullThroughCache.prefix", "`ROOT`"),
+        ("spec.organization.serviceControlPolicies", "Every level must allow a request"),
+        ("spec.context", "Several values of a key"),
+    ] {
+        let explained = world.cluster.kubectl(&["explain", &format!("ecraccesspolicy.{field}")])?;
+        let words = explained.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(words.contains(part), "`{part}` is not in: {words}");
+    }
+    Ok(())
+}
+
+/// Two authors of one object, by server-side apply: lists that have keys are merged, those whose order decides are not.
+pub async fn two_authors_share_a_policy(world: &World) -> Result<()> {
+    world.namespace("two-authors", &["api"]).await?;
+    let apply = async |author: &str, spec: Value| {
+        let path = format!("{}/shared?fieldManager={author}", policies("two-authors"));
+        let object = json!({"apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy",
+                            "metadata": {"name": "shared", "namespace": "two-authors"}, "spec": spec});
+        world.call_as("PATCH", &path, "application/apply-patch+yaml", serde_json::to_vec(&object)?).await
+    };
+    let level = |name: &str| {
+        json!({"level": name, "policies": [{"name": "FullAWSAccess",
+               "managedPolicyArn": "arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess"}]})
+    };
+    let role = "arn:aws:iam::111122223333:role/node";
+    let platform = json!({
+        "puller": {"nodes": [{"arn": role, "identity": {"policies": [{"name": "login", "document": pull_document(&["base"])}]}}]},
+        "repositories": [{"match": "arn:aws:ecr:*:111122223333:repository/base", "presence": "Present"}],
+        "registries": [{"accountId": "111122223333", "pullThroughCache": [{"prefix": "quay"}]}],
+        "organization": {"serviceControlPolicies": [level("root")]},
+        "context": {"aws:SourceVpc": ["vpc-0abc"]},
+    });
+    let team = json!({
+        "puller": {"nodes": [
+            {"arn": role, "identity": {"policies": [{"name": "team", "document": pull_document(&["team"])}], "tags": {"team": "payments"}}}]},
+        "registries": [
+            {"accountId": "111122223333", "pullThroughCache": [{"prefix": "docker-hub"}]},
+            {"accountId": "111122223333", "region": "eu-west-1"}],
+        "organization": {"serviceControlPolicies": [level("account")]},
+        "context": {"aws:SourceVpce": []},
+    });
+    let answer = apply("platform", platform.clone()).await?;
+    ensure!(answer.ok(), "{answer:?}");
+    world.until_refused("two-authors", "api", &image("team")).await?;
+    let answer = apply("team", team.clone()).await?;
+    ensure!(answer.ok(), "{answer:?}");
+    let spec = &answer.body["spec"];
+    let words = |list: &Value, field: &str| -> Vec<String> {
+        let items = list.as_array().into_iter().flatten();
+        items.map(|item| item[field].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let node = &spec["puller"]["nodes"][0];
+    ensure!(words(&spec["puller"]["nodes"], "arn") == [role], "{spec}");
+    ensure!(words(&node["identity"]["policies"], "name") == ["login", "team"], "{spec}");
+    // A region that is left out is the same key as `*`.
+    ensure!(words(&spec["registries"], "region") == ["*", "eu-west-1"], "{spec}");
+    ensure!(words(&spec["registries"][0]["pullThroughCache"], "prefix") == ["quay", "docker-hub"], "{spec}");
+    ensure!(words(&spec["organization"]["serviceControlPolicies"], "level") == ["root", "account"], "{spec}");
+    ensure!(spec["context"].as_object().is_some_and(|context| context.len() == 2), "{spec}");
+    // Both authors' policies count.
+    world.until_admitted("two-authors", "api", &image("team")).await?;
+    world.try_pod("two-authors", "api", &image("base")).await?.admitted()?;
+
+    // The order of repositories decides, so they belong to one author; as a document does.
+    for (what, field, value) in [
+        ("repositories", "repositories", json!([{"match": "*", "presence": "Missing"}])),
+        (
+            "a document",
+            "puller",
+            json!({"nodes": [{"arn": role, "identity": {"policies": [{"name": "login", "document": pull_document(&["other"])}]}}]}),
+        ),
+    ] {
+        let mut changed = team.clone();
+        changed[field] = value;
+        let answer = apply("team", changed).await?;
+        ensure!(answer.code == 409 && answer.message().contains("platform"), "{what}: {answer:?}");
+    }
+
+    // What an author no longer applies goes, and nothing else.
+    let answer = apply("team", json!({"context": {"aws:SourceVpce": []}})).await?;
+    let mut expected = platform;
+    expected["registries"][0]["region"] = json!("*");
+    expected["registries"][0]["policyScope"] = json!("V2");
+    expected["context"]["aws:SourceVpce"] = json!([]);
+    expected["onDeny"] = json!("Reject");
+    ensure!(answer.body["spec"] == expected, "{answer:?}");
+    world.until_refused("two-authors", "api", &image("team")).await.map(drop)
 }
 
 pub async fn an_edit_flips_the_verdict(world: &World) -> Result<()> {
