@@ -138,7 +138,11 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let admin = admin::serve(admin, admin::router(readiness.clone(), metrics.clone()), stop.clone());
     let admin = tokio::spawn(admin);
 
-    let judging = forecast::Options { max_action: args.max_action, operator_namespace: Some(args.namespace.clone()) };
+    let judging = forecast::Options {
+        max_action: args.max_action,
+        operator_namespace: Some(args.namespace.clone()),
+        ..forecast::Options::default()
+    };
     let reviewer = Reviewer::new(LiveCluster::new(index.clone(), client.clone()), judging.clone(), metrics.clone());
     let router = server::router(reviewer, Limits::default(), metrics.clone());
     let webhook = listen(args.webhook_address).await?;

@@ -5,8 +5,9 @@ use std::fmt;
 use iam_verdict::{Decision, Layer, MissedPart, NearMiss};
 use serde::Serialize;
 
-use super::judge::{Answer, Judgement, Puller, Verdict};
-use super::needs;
+use super::image::EcrImage;
+use super::judge::{Answer, Existence, Judgement, Puller, Verdict};
+use super::needs::{self, Need};
 
 /// Why an image has its verdict, coarsely. Stable words, part of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -59,6 +60,10 @@ pub enum CauseCode {
     ConditionNotMet,
     /// The registry is another account's, whose repository policy does not allow it.
     RepositoryPolicyDoesNotAllow,
+    /// The registry has no such repository, and no pull-through cache rule makes one.
+    RepositoryNotFound,
+    /// What the pull-through cache holds already can be pulled, and whether it holds this image is not known.
+    OnlyIfCached,
     /// The image is no image reference.
     InvalidImage,
     /// The service account has no role, and no policies are declared for it.
@@ -83,6 +88,10 @@ pub enum CauseCode {
     ManagedPolicyNotFound,
     /// The registry is another account's, and its repository policy is not known.
     RepositoryPolicyNotKnown,
+    /// The registry policy is not known, or what it does to a login is not documented.
+    RegistryPolicyNotKnown,
+    /// The account of the puller is not known, and it matters.
+    AccountNotKnown,
     /// A condition asks for something that admission does not know.
     ConditionNotKnown,
 }
@@ -103,7 +112,10 @@ impl CauseCode {
             Some(("policy", _)) => Self::ManagedPolicyNotFound,
             Some(("role", _)) => Self::RoleNotInInventory,
             Some(("repositoryPolicy", _)) => Self::RepositoryPolicyNotKnown,
+            Some(("registryPolicy", _)) => Self::RegistryPolicyNotKnown,
+            Some(("presence", _)) => Self::OnlyIfCached,
             Some(("serviceAccount", _)) => Self::ServiceAccountNotFound,
+            None if fact == "account" => Self::AccountNotKnown,
             _ => Self::ConditionNotKnown,
         }
     }
@@ -132,6 +144,8 @@ pub enum FixKind {
     AddStatement,
     /// Take the action or the repository out of a Deny.
     NarrowDeny,
+    /// Make the repository.
+    CreateRepository,
     /// Give the service account its role.
     SetAnnotation,
     /// No change of a policy helps.
@@ -173,6 +187,13 @@ pub fn first_denied(judgement: &Judgement) -> Option<&Answer> {
 /// The cause of a Deny or an Unknown.
 #[must_use]
 pub fn cause(judgement: &Judgement) -> Option<CauseCode> {
+    match judgement.existence {
+        Existence::NotFound => return Some(CauseCode::RepositoryNotFound),
+        Existence::OnlyIfCached if judgement.answers.iter().all(|a| a.ask.need == Need::Import || a.is_allowed()) => {
+            return Some(CauseCode::OnlyIfCached);
+        }
+        _ => {}
+    }
     match judgement.verdict {
         Verdict::Deny => {
             let nothing_close = |answer: &Answer| {
@@ -229,6 +250,21 @@ pub fn fixes(judgement: &Judgement, puller: &Puller) -> Vec<Fix> {
         });
     }
     fixes
+}
+
+/// The fix for a repository that is not there.
+#[must_use]
+pub fn create_repository(image: &EcrImage) -> Fix {
+    let EcrImage { account, region, repository, .. } = image;
+    Fix {
+        kind: FixKind::CreateRepository,
+        attach_to: None,
+        policy: None,
+        document: None,
+        why: format!(
+            "create repository {repository} in the registry of account {account} in {region}, or correct the image"
+        ),
+    }
 }
 
 /// The statement that is worth telling of: one that grants the action, if only the rest of it applied.
@@ -288,6 +324,9 @@ mod tests {
             ("policy:arn:aws:iam::aws:policy/X", CauseCode::ManagedPolicyNotFound),
             ("role:arn:aws:iam::111122223333:role/app", CauseCode::RoleNotInInventory),
             ("repositoryPolicy:arn:aws:ecr:us-east-1:111122223333:repository/a", CauseCode::RepositoryPolicyNotKnown),
+            ("registryPolicy:111122223333/us-east-1", CauseCode::RegistryPolicyNotKnown),
+            ("presence:arn:aws:ecr:us-east-1:111122223333:repository/a", CauseCode::OnlyIfCached),
+            ("account", CauseCode::AccountNotKnown),
             ("serviceAccount:payments/api", CauseCode::ServiceAccountNotFound),
             ("aws:SourceIp", CauseCode::ConditionNotKnown),
         ] {

@@ -3,7 +3,7 @@
 use iam_verdict::Decision;
 
 use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, head, line, middle};
-use super::{ImageReport, ImageUse, Subject, Texts, statements};
+use super::{Candidate, ImageReport, ImageUse, Subject, Texts, Verdict, statements};
 use crate::ecr::advice::{Fix, FixKind, close, first_denied};
 use crate::ecr::judge::{Judgement, Puller};
 
@@ -37,6 +37,42 @@ pub(super) fn pull_secret(subject: &Subject, used: &ImageUse, speaker: &Speaker<
         Piece::words(", and none is read here: "),
     ]);
     pieces.extend(refusal(speaker));
+    Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
+}
+
+/// An image of a repository that is not there.
+pub(super) fn not_found(subject: &Subject, used: &ImageUse, fixes: &[Fix]) -> Texts {
+    let mut pieces = place(subject, used);
+    pieces.extend([
+        Piece::words("cannot pull "),
+        Piece::long(&used.image),
+        Piece::words(": the registry has no such repository, and no pull-through cache rule makes one"),
+    ]);
+    let fix = fixes.first().map(|fix| format!("fix: {}", clean(&fix.why)));
+    Texts { line: line(&pieces, MAX_LINE), detail: None, fix }
+}
+
+/// An image that some nodes can pull and others cannot, or may not.
+pub(super) fn depends_on_node(subject: &Subject, used: &ImageUse, candidates: &[Candidate]) -> Texts {
+    let mut pieces = place(subject, used);
+    pieces.extend([
+        Piece::words("whether "),
+        Piece::long(&used.image),
+        Piece::words(" can be pulled depends on the node"),
+    ]);
+    let told = [(Verdict::Allow, " can pull it"), (Verdict::Deny, " cannot"), (Verdict::Unknown, " may or may not")];
+    let mut before = ": ";
+    for (verdict, words) in told {
+        let mut of = candidates.iter().filter(|candidate| candidate.verdict == verdict);
+        let Some(first) = of.next() else { continue };
+        pieces.extend([Piece::words(before), Piece::long(&first.principal)]);
+        let more = of.count();
+        if more > 0 {
+            pieces.push(Piece::Words(format!(" (+{more} more)")));
+        }
+        pieces.push(Piece::words(words));
+        before = ", ";
+    }
     Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
 }
 
@@ -153,6 +189,8 @@ fn in_words(fact: &str, puller: &Puller) -> String {
             None => format!("policy {name} is malformed"),
         },
         Some(("policy", arn)) => format!("managed policy {arn} is not built in"),
+        Some(("presence", arn)) => format!("works only for what is already cached, and whether {arn} is is not known"),
+        Some(("registryPolicy", registry)) => format!("what the registry policy of {registry} does is not known"),
         Some(("repositoryPolicy", arn)) => format!("the repository policy of {arn} is not known"),
         _ => format!("{fact} is not known at admission"),
     }
@@ -267,7 +305,7 @@ mod tests {
 
     /// A report of further images, as a message lists them.
     fn others(count: usize) -> Vec<ImageReport> {
-        use super::super::{Reason, Verdict};
+        use super::super::Reason;
         let report = |n: usize| ImageReport {
             field: String::new(),
             container: format!("container-{n}"),

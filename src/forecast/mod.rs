@@ -11,8 +11,10 @@ use serde::Serialize;
 
 use crate::api::Action;
 use crate::ecr::advice::{self, CauseCode, Fix, FixKind, Reason, Statement};
+use crate::ecr::declared::Declared;
 use crate::ecr::image::{EcrImage, ImageKind, ReferenceError};
-use crate::ecr::judge::{self, Judgement, Puller, note};
+use crate::ecr::judge::{self, Court, Existence, Judgement, Puller, note};
+use crate::ecr::needs::Need;
 use crate::inventory::{Inventory, PolicyObject};
 use crate::puller::{NotKnown, Pullers, Selection, pullers, select};
 
@@ -38,11 +40,14 @@ pub struct Options {
     pub max_action: Action,
     /// The operator's own namespace, whose pods are never judged.
     pub operator_namespace: Option<String>,
+    /// What is wanted of each repository beside the pull. The command line asks for it; admission never does, since
+    /// pushes use other credentials than the kubelet's.
+    pub requires: Vec<Need>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_action: Action::Reject, operator_namespace: None }
+        Self { max_action: Action::Reject, operator_namespace: None, requires: Vec::new() }
     }
 }
 
@@ -95,6 +100,9 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The images, in the order of the subject's.
     pub images: Vec<ImageReport>,
+    /// When the verdict changes by itself, because a policy has a condition on the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_transition: Option<Timestamp>,
     /// What an Unknown image does, to tell which images a warning speaks of.
     #[serde(skip)]
     on_unknown: Action,
@@ -173,6 +181,14 @@ pub struct DecisionReport {
     pub policy: Option<String>,
     /// The deciding statement: its Sid, or `#index`.
     pub statement: Option<String>,
+    /// What the request is needed for, where that is not the pull of an image that is there.
+    #[serde(skip_serializing_if = "is_pull")]
+    pub need: Need,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_pull(need: &Need) -> bool {
+    *need == Need::Pull
 }
 
 /// Why a container keeps its pod from being admitted (a cause of a Kubernetes `Status`).
@@ -241,12 +257,14 @@ struct Case<'a> {
     at: Timestamp,
 }
 
-/// Who pulls for the subject, once it is known what is in force.
-enum Bench<'a> {
-    /// These candidates.
-    Candidates(Vec<Puller>),
-    /// Nobody can say.
-    NotKnown(&'a NotKnown),
+/// What is in force for the subject.
+struct Bench<'a> {
+    /// Who pulls.
+    pullers: Result<&'a [Puller], &'a NotKnown>,
+    /// What is declared beside the puller; nothing where the policy itself is not known.
+    declared: &'a Declared,
+    /// What is asked of each repository.
+    needs: &'a [Need],
 }
 
 /// What was found out about one repository, shared by all images of it.
@@ -258,6 +276,8 @@ struct Finding {
     fix: Vec<Fix>,
     candidates: Vec<Candidate>,
     notes: Vec<&'static str>,
+    /// When the decision of some request changes by itself next.
+    next_change: Option<Timestamp>,
     /// The candidate that messages speak of.
     spokesman: Option<(usize, Judgement)>,
 }
@@ -294,7 +314,8 @@ impl<'a> Case<'a> {
         let on_unknown = mildest(&|policy| policy.on_unknown);
         let cap = if maybe_none { Action::Warn } else { Action::Reject };
         let actions = Actions::new(on_deny.min(cap), on_unknown, options);
-        self.judge(None, &Bench::NotKnown(&not_known), &missing, actions)
+        let bench = Bench { pullers: Err(&not_known), declared: &Declared::default(), needs: &[] };
+        self.judge(None, &bench, &missing, actions)
     }
 
     fn under(&self, policy: &PolicyObject, options: &Options) -> Report {
@@ -310,17 +331,20 @@ impl<'a> Case<'a> {
                     why: format!("{key} cannot be read: {error}"),
                     fix: Vec::new(),
                 };
-                let missing = vec![not_known.missing.clone()];
-                return self.judge(Some(key), &Bench::NotKnown(&not_known), &missing, actions);
+                let missing = [not_known.missing.clone()];
+                let bench = Bench { pullers: Err(&not_known), declared: &Declared::default(), needs: &[] };
+                return self.judge(Some(key), &bench, &missing, actions);
             }
         };
         let Subject { namespace, service_account, .. } = self.subject;
         let account = self.inventory.service_account(namespace, service_account);
+        let mut needs = vec![Need::Pull];
+        needs.extend(&options.requires);
+        let bench = |pullers| Bench { pullers, declared: &spec.declared, needs: &needs };
         match pullers(spec, namespace, service_account, account.map(Arc::as_ref)) {
-            Pullers::Candidates(candidates) => self.judge(Some(key), &Bench::Candidates(candidates), &[], actions),
+            Pullers::Candidates(candidates) => self.judge(Some(key), &bench(Ok(&candidates)), &[], actions),
             Pullers::NotKnown(not_known) => {
-                let missing = vec![not_known.missing.clone()];
-                self.judge(Some(key), &Bench::NotKnown(&not_known), &missing, actions)
+                self.judge(Some(key), &bench(Err(&not_known)), &[not_known.missing.clone()], actions)
             }
         }
     }
@@ -329,27 +353,34 @@ impl<'a> Case<'a> {
         let mut findings: BTreeMap<String, Finding> = BTreeMap::new();
         let mut notes: Vec<&'static str> = Vec::new();
         let mut images = Vec::with_capacity(self.subject.images.len());
+        let candidates = bench.pullers.unwrap_or_default();
+        let courts: Vec<Court<'_>> =
+            candidates.iter().map(|puller| Court::new(puller, bench.declared, self.at)).collect();
         for used in &self.subject.images {
-            let report = match (ImageKind::of(&used.image), bench) {
+            let report = match (ImageKind::of(&used.image), bench.pullers) {
                 _ if used.never => self.settled(used, Verdict::Allow, Reason::NoPull),
                 (ImageKind::Public, _) => self.settled(used, Verdict::Allow, Reason::PublicRegistry),
                 (ImageKind::Other, _) => self.settled(used, Verdict::OutOfScope, Reason::NotEcr),
                 (ImageKind::Invalid { ecr: false, .. }, _) => {
                     self.settled(used, Verdict::OutOfScope, Reason::InvalidImage)
                 }
-                (ImageKind::Invalid { ecr: true, .. } | ImageKind::Private(_), Bench::NotKnown(not_known)) => {
+                (ImageKind::Private(image), Err(_)) if judge::is_missing(&image, bench.declared) => {
+                    self.not_found(used, &image)
+                }
+                (ImageKind::Invalid { ecr: true, .. } | ImageKind::Private(_), Err(not_known)) => {
                     self.not_known(used, not_known, missing)
                 }
-                (ImageKind::Invalid { ecr: true, error }, Bench::Candidates(_)) => self.invalid(used, error),
-                (ImageKind::Private(image), Bench::Candidates(candidates)) => {
+                (ImageKind::Invalid { ecr: true, error }, Ok(_)) => self.invalid(used, error),
+                (ImageKind::Private(image), Ok(candidates)) => {
                     if image.port {
                         notes.push(note::PORT_IN_HOST);
                     }
                     if image.upper_case_host {
                         notes.push(note::UPPER_CASE_HOST);
                     }
-                    let finding =
-                        findings.entry(image.arn().to_string()).or_insert_with(|| self.find(&image, candidates));
+                    let finding = findings
+                        .entry(image.arn().to_string())
+                        .or_insert_with(|| self.find(&image, candidates, &courts, bench.needs));
                     notes.extend(&finding.notes);
                     self.found(used, finding, candidates, policy.as_deref().unwrap_or_default())
                 }
@@ -394,6 +425,7 @@ impl<'a> Case<'a> {
             admission,
             notes: once,
             images,
+            next_transition: None,
             on_unknown,
             template: self.subject.template,
         }
@@ -409,25 +441,26 @@ impl<'a> Case<'a> {
     }
 
     /// Asks every candidate and folds their verdicts: they must agree.
-    fn find(&self, image: &EcrImage, candidates: &[Puller]) -> Finding {
-        let judgements: Vec<Judgement> = candidates.iter().map(|puller| judge::judge(image, puller, self.at)).collect();
+    fn find(&self, image: &EcrImage, candidates: &[Puller], courts: &[Court<'_>], needs: &[Need]) -> Finding {
+        let judgements: Vec<Judgement> = courts.iter().map(|court| court.judge(image, needs)).collect();
         let agree = |verdict| judgements.iter().all(|judgement| judgement.verdict == verdict);
+        let differ = ![Verdict::Allow, Verdict::Deny, Verdict::Unknown].into_iter().any(agree);
         let verdict = match (agree(Verdict::Allow), agree(Verdict::Deny)) {
             (true, _) => Verdict::Allow,
             (_, true) => Verdict::Deny,
             _ => Verdict::Unknown,
         };
-        // Whoever has the verdict of all, else whoever is denied, speaks for all.
-        let spokesman = judgements
-            .iter()
-            .position(|judgement| judgement.verdict == verdict)
-            .or_else(|| judgements.iter().position(|judgement| judgement.verdict == Verdict::Deny));
+        // Whoever is worst off speaks for all.
+        let spokesman = [Verdict::Deny, Verdict::Unknown, Verdict::Allow]
+            .into_iter()
+            .find_map(|worst| judgements.iter().position(|judgement| judgement.verdict == worst));
         let spoken = spokesman.and_then(|index| Some((judgements.get(index)?, candidates.get(index)?)));
-        let differ = verdict == Verdict::Unknown && !judgements.iter().any(|j| j.verdict == Verdict::Unknown);
+        let not_found = judgements.iter().any(|judgement| judgement.existence == Existence::NotFound);
         let mut finding = Finding {
             verdict,
             reason: match verdict {
                 Verdict::Allow => Reason::Allowed,
+                Verdict::Deny if not_found => Reason::RepositoryNotFound,
                 Verdict::Deny => Reason::ActionDenied,
                 _ if differ => Reason::DependsOnNode,
                 _ => Reason::FactsMissing,
@@ -438,13 +471,18 @@ impl<'a> Case<'a> {
             } else {
                 spoken.and_then(|(judgement, _)| advice::cause(judgement))
             },
-            fix: spoken.map(|(judgement, puller)| advice::fixes(judgement, puller)).unwrap_or_default(),
+            fix: if not_found {
+                vec![advice::create_repository(image)]
+            } else {
+                spoken.map(|(judgement, puller)| advice::fixes(judgement, puller)).unwrap_or_default()
+            },
             candidates: judgements
                 .iter()
                 .zip(candidates)
                 .map(|(judgement, puller)| candidate(judgement, puller))
                 .collect(),
             notes: judgements.iter().flat_map(|judgement| judgement.notes.iter().copied()).collect(),
+            next_change: judgements.iter().filter_map(|judgement| judgement.next_change).min(),
             spokesman: spokesman.and_then(|index| Some((index, judgements.get(index)?.clone()))),
         };
         if differ {
@@ -457,7 +495,12 @@ impl<'a> Case<'a> {
                 }
             }
         }
-        if verdict == Verdict::Deny && self.has_pull_secret() {
+        // A secret is tried before any credential of the puller; but it makes no repository, and it pushes nothing.
+        let by_pull = |judgement: &Judgement| {
+            let denied = |need: fn(Need) -> bool| judgement.answers.iter().any(|a| a.is_denied() && need(a.ask.need));
+            denied(Need::is_pull) && !denied(|need| !need.is_pull())
+        };
+        if verdict == Verdict::Deny && !not_found && self.has_pull_secret() && judgements.iter().any(by_pull) {
             finding.verdict = Verdict::Unknown;
             finding.reason = Reason::PullSecret;
             finding.missing = vec!["imagePullSecret".to_owned()];
@@ -471,6 +514,12 @@ impl<'a> Case<'a> {
             .as_ref()
             .and_then(|(index, judgement)| Some(explain::Speaker { judgement, puller: candidates.get(*index)? }));
         let texts = match (finding.verdict, &speaker) {
+            (Verdict::Deny, _) if finding.reason == Reason::RepositoryNotFound => {
+                explain::not_found(self.subject, used, &finding.fix)
+            }
+            (Verdict::Unknown, Some(_)) if finding.reason == Reason::DependsOnNode => {
+                explain::depends_on_node(self.subject, used, &finding.candidates)
+            }
             (Verdict::Deny, Some(speaker)) => explain::denied(self.subject, used, speaker, &finding.fix, object),
             (Verdict::Unknown, Some(speaker)) if finding.reason == Reason::PullSecret => {
                 explain::pull_secret(self.subject, used, speaker)
@@ -507,6 +556,16 @@ impl<'a> Case<'a> {
         self.image(used, Verdict::Deny, Reason::InvalidImage, texts, |report| {
             report.cause = Some(CauseCode::InvalidImage);
             report.fix = vec![Fix { kind: FixKind::None, attach_to: None, policy: None, document: None, why }];
+        })
+    }
+
+    /// Whoever pulls, there is nothing to be pulled.
+    fn not_found(&self, used: &ImageUse, image: &EcrImage) -> ImageReport {
+        let fix = vec![advice::create_repository(image)];
+        let texts = explain::not_found(self.subject, used, &fix);
+        self.image(used, Verdict::Deny, Reason::RepositoryNotFound, texts, |report| {
+            report.cause = Some(CauseCode::RepositoryNotFound);
+            report.fix = fix;
         })
     }
 
@@ -553,6 +612,7 @@ fn candidate(judgement: &Judgement, puller: &Puller) -> Candidate {
         layer: answer.outcome.layer.map(iam_verdict::Layer::as_str),
         policy: answer.outcome.policy.as_deref().map(str::to_owned),
         statement: answer.outcome.statement.as_deref().map(str::to_owned),
+        need: answer.ask.need,
     };
     Candidate {
         principal: puller.who.to_string(),

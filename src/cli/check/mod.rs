@@ -153,7 +153,7 @@ pub fn run(args: &CheckArgs) -> Outcome {
     let mut problems = Vec::new();
     let loaded = read::read(&args.paths, &mut problems);
     let gathered = objects::gather(loaded, &args.namespace, &mut problems);
-    let options = Options { max_action: args.max_action, operator_namespace: None };
+    let options = Options { max_action: args.max_action, ..Options::default() };
     let results: Vec<Report> =
         gathered.subjects.iter().map(|subject| forecast(&gathered.inventory, subject, at, &options)).collect();
 
