@@ -540,6 +540,53 @@ mod tests {
         assert!(found(json!({"role": {"arn": ROLE}}), None).is_ok());
     }
 
+    /// The candidates' role names, kinds of session, whether policies are declared, and how they were found.
+    fn nodes(puller: Value, account: Option<&ServiceAccountFacts>) -> Vec<(String, Session, bool, String)> {
+        let policy = policy("p", false, OLD, json!({"puller": puller}));
+        let Pullers::Candidates(candidates) = pullers(&policy.body.unwrap(), "payments", "api", account) else {
+            panic!("not known")
+        };
+        let told = |puller: Puller| match puller.who {
+            Who::Role { arn, session } => (arn.name().to_owned(), session, puller.identity.is_some(), puller.found_by),
+            Who::ServiceAccount { .. } => panic!("no role"),
+        };
+        candidates.into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn every_node_is_a_candidate() {
+        let arn = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
+        let listed = json!([{"arn": arn("one"), "identity": identity()}, {"arn": arn("two")}]);
+        let by = |found_by: &str, session| {
+            vec![
+                ("one".to_owned(), session, true, found_by.to_owned()),
+                ("two".to_owned(), session, false, found_by.to_owned()),
+            ]
+        };
+        // Nodes need no service account.
+        assert_eq!(nodes(json!({"nodes": listed}), None), by("spec.puller.nodes", Session::Node));
+
+        let key = "eks.amazonaws.com/ecr-role-arn";
+        let plain = account(json!({}), json!({}));
+        let empty = account(json!({}), json!({key: ""}));
+        let annotated = account(json!({}), json!({key: ROLE}));
+        let fallback = by("spec.puller.serviceAccount.fallbackNodes", Session::Node);
+        // The policies of the service account are not a node's.
+        let spec = json!({"serviceAccount": {"fallbackNodes": listed, "identity": identity()}});
+        assert_eq!(nodes(spec.clone(), Some(&plain)), fallback);
+        assert_eq!(nodes(spec.clone(), Some(&empty)), fallback);
+        let by_annotation = vec![("app".to_owned(), Session::ServiceAccountToken, true, format!("annotation {key}"))];
+        assert_eq!(nodes(spec, Some(&annotated)), by_annotation);
+        // An empty annotation comes before any default, a missing one after it.
+        let spec = json!({"serviceAccount": {"fallbackNodes": listed, "defaultRoleArn": ROLE}});
+        assert_eq!(nodes(spec.clone(), Some(&empty)), fallback);
+        assert_eq!(nodes(spec, Some(&plain))[0].1, Session::ServiceAccountToken);
+        // Policies are declared of a role wherever it is listed.
+        let spec = json!({"serviceAccount": {"fallbackNodes": listed,
+            "roles": [{"arn": arn("two"), "identity": identity()}]}});
+        assert_eq!(nodes(spec, Some(&plain)).iter().map(|node| node.2).collect::<Vec<_>>(), [true, true]);
+    }
+
     #[test]
     fn nobody_knows_who_pulls() {
         let key = "eks.amazonaws.com/ecr-role-arn";

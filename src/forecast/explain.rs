@@ -40,13 +40,15 @@ pub(super) fn pull_secret(subject: &Subject, used: &ImageUse, speaker: &Speaker<
     Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
 }
 
-/// An image of a repository that is not there.
-pub(super) fn not_found(subject: &Subject, used: &ImageUse, fixes: &[Fix]) -> Texts {
+/// An image of a repository, named by its ARN, that is not there.
+pub(super) fn not_found(subject: &Subject, used: &ImageUse, repository: &str, fixes: &[Fix]) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([
         Piece::words("cannot pull "),
         Piece::long(&used.image),
-        Piece::words(": the registry has no such repository, and no pull-through cache rule makes one"),
+        Piece::words(": there is no "),
+        Piece::long(repository),
+        Piece::words(", and no pull-through cache rule makes it"),
     ]);
     let fix = fixes.first().map(|fix| format!("fix: {}", clean(&fix.why)));
     Texts { line: line(&pieces, MAX_LINE), detail: None, fix }

@@ -33,6 +33,9 @@ const SERVICE_ACCOUNT_NOT_SEEN: &str = "ServiceAccountNotSeen";
 /// warnings that are longer than 4096 characters together.
 const MAX_WARNINGS: usize = 8;
 
+/// At most so many changes of decisions are looked at to find one of the verdict.
+const MAX_CHANGES: usize = 32;
+
 /// What the one who asks decides about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -251,6 +254,7 @@ impl Actions {
 }
 
 /// One subject on its way to a report.
+#[derive(Clone, Copy)]
 struct Case<'a> {
     inventory: &'a Inventory,
     subject: &'a Subject,
@@ -267,8 +271,18 @@ struct Bench<'a> {
     needs: &'a [Need],
 }
 
+/// What was found out about all images of the subject.
+struct Hearing {
+    images: Vec<ImageReport>,
+    notes: Vec<&'static str>,
+    /// When the decision of some request changes by itself next.
+    next_change: Option<Timestamp>,
+}
+
 /// What was found out about one repository, shared by all images of it.
 struct Finding {
+    /// The ARN of the repository.
+    repository: String,
     verdict: Verdict,
     reason: Reason,
     missing: Vec<String>,
@@ -350,6 +364,48 @@ impl<'a> Case<'a> {
     }
 
     fn judge(&self, policy: Option<String>, bench: &Bench<'_>, missing: &[String], actions: Actions) -> Report {
+        let object = policy.as_deref().unwrap_or_default();
+        let Hearing { images, mut notes, next_change } = self.hear(bench, missing, object);
+        let verdict = Verdict::all(images.iter().map(|image| image.verdict));
+        if verdict == Verdict::Deny && self.account().is_none() {
+            notes.push(SERVICE_ACCOUNT_NOT_SEEN);
+        }
+        let admission = match actions.on(verdict) {
+            None | Some(Action::Audit) => Admission::Admitted,
+            Some(Action::Reject) if !self.subject.template => Admission::Rejected,
+            // A service account often comes after the workload that names it.
+            Some(_) if self.subject.template && !images.iter().any(speaks_up) => Admission::Admitted,
+            Some(_) => Admission::Warned,
+        };
+        let next_transition = self.next_transition(bench, missing, verdict, next_change);
+        let mut report = self.report(policy, verdict, admission, notes, images, actions.on_unknown);
+        report.next_transition = next_transition;
+        report
+    }
+
+    /// The first moment at which the verdict is another one. The decision of a request may change without that.
+    fn next_transition(
+        &self,
+        bench: &Bench<'_>,
+        missing: &[String],
+        verdict: Verdict,
+        next_change: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let mut change = next_change;
+        for _ in 0..MAX_CHANGES {
+            let at = change?;
+            let later = Self { at, ..*self }.hear(bench, missing, "");
+            if Verdict::all(later.images.iter().map(|image| image.verdict)) != verdict {
+                return Some(at);
+            }
+            change = later.next_change.filter(|next| *next > at);
+        }
+        // Whoever asks again at this moment learns of the next ones.
+        change
+    }
+
+    /// Judges every image.
+    fn hear(&self, bench: &Bench<'_>, missing: &[String], object: &str) -> Hearing {
         let mut findings: BTreeMap<String, Finding> = BTreeMap::new();
         let mut notes: Vec<&'static str> = Vec::new();
         let mut images = Vec::with_capacity(self.subject.images.len());
@@ -382,23 +438,13 @@ impl<'a> Case<'a> {
                         .entry(image.arn().to_string())
                         .or_insert_with(|| self.find(&image, candidates, &courts, bench.needs));
                     notes.extend(&finding.notes);
-                    self.found(used, finding, candidates, policy.as_deref().unwrap_or_default())
+                    self.found(used, finding, candidates, object)
                 }
             };
             images.push(report);
         }
-        let verdict = Verdict::all(images.iter().map(|image| image.verdict));
-        if verdict == Verdict::Deny && self.account().is_none() {
-            notes.push(SERVICE_ACCOUNT_NOT_SEEN);
-        }
-        let admission = match actions.on(verdict) {
-            None | Some(Action::Audit) => Admission::Admitted,
-            Some(Action::Reject) if !self.subject.template => Admission::Rejected,
-            // A service account often comes after the workload that names it.
-            Some(_) if self.subject.template && !images.iter().any(speaks_up) => Admission::Admitted,
-            Some(_) => Admission::Warned,
-        };
-        self.report(policy, verdict, admission, notes, images, actions.on_unknown)
+        let next_change = findings.values().filter_map(|finding| finding.next_change).min();
+        Hearing { images, notes, next_change }
     }
 
     fn report(
@@ -457,6 +503,7 @@ impl<'a> Case<'a> {
         let spoken = spokesman.and_then(|index| Some((judgements.get(index)?, candidates.get(index)?)));
         let not_found = judgements.iter().any(|judgement| judgement.existence == Existence::NotFound);
         let mut finding = Finding {
+            repository: image.arn().to_string(),
             verdict,
             reason: match verdict {
                 Verdict::Allow => Reason::Allowed,
@@ -515,7 +562,7 @@ impl<'a> Case<'a> {
             .and_then(|(index, judgement)| Some(explain::Speaker { judgement, puller: candidates.get(*index)? }));
         let texts = match (finding.verdict, &speaker) {
             (Verdict::Deny, _) if finding.reason == Reason::RepositoryNotFound => {
-                explain::not_found(self.subject, used, &finding.fix)
+                explain::not_found(self.subject, used, &finding.repository, &finding.fix)
             }
             (Verdict::Unknown, Some(_)) if finding.reason == Reason::DependsOnNode => {
                 explain::depends_on_node(self.subject, used, &finding.candidates)
@@ -562,7 +609,7 @@ impl<'a> Case<'a> {
     /// Whoever pulls, there is nothing to be pulled.
     fn not_found(&self, used: &ImageUse, image: &EcrImage) -> ImageReport {
         let fix = vec![advice::create_repository(image)];
-        let texts = explain::not_found(self.subject, used, &fix);
+        let texts = explain::not_found(self.subject, used, &image.arn().to_string(), &fix);
         self.image(used, Verdict::Deny, Reason::RepositoryNotFound, texts, |report| {
             report.cause = Some(CauseCode::RepositoryNotFound);
             report.fix = fix;

@@ -440,6 +440,121 @@ fn a_fixed_role_is_judged_without_its_service_account() {
     assert!(report.notes.contains(&"ServiceAccountNotSeen".to_owned()));
 }
 
+/// A spec with nodes of these names and what each may do.
+fn by_nodes(nodes: &[(&str, Value)]) -> Value {
+    let node = |(name, statements): &(&str, Value)| {
+        json!({"arn": format!("arn:aws:iam::111122223333:role/{name}"),
+            "identity": {"policies": [{"name": "p", "document": statements_of(statements.clone())}]}})
+    };
+    json!({"puller": {"nodes": nodes.iter().map(node).collect::<Vec<_>>()}})
+}
+
+#[test]
+fn nodes_must_agree() {
+    use Reason::{ActionDenied, Allowed, DependsOnNode, FactsMissing};
+    let facts = |facts: &[&str]| facts.iter().map(|fact| (*fact).to_owned()).collect::<Vec<_>>();
+    let cases = [
+        (vec![everything(), everything()], Verdict::Allow, Allowed, facts(&[])),
+        (vec![nothing(), nothing()], Verdict::Deny, ActionDenied, facts(&[])),
+        (vec![everything(), nothing()], Verdict::Unknown, DependsOnNode, facts(&["node"])),
+        (vec![nothing(), everything(), nothing()], Verdict::Unknown, DependsOnNode, facts(&["node"])),
+        (vec![open_ended(), everything()], Verdict::Unknown, DependsOnNode, facts(&["node", "aws:sourceip"])),
+        (vec![open_ended(), open_ended()], Verdict::Unknown, FactsMissing, facts(&["aws:sourceip"])),
+    ];
+    for (nodes, verdict, reason, missing) in cases {
+        let names = ["one", "two", "three"];
+        let nodes: Vec<(&str, Value)> = names.into_iter().zip(nodes).collect();
+        let report = judge(by_nodes(&nodes), &[IMAGE]);
+        let image = &report.images[0];
+        assert_eq!((image.verdict, image.reason), (verdict, reason), "{nodes:?}");
+        let lower: Vec<String> = image.missing.iter().map(|fact| fact.to_ascii_lowercase()).collect();
+        assert_eq!(lower, missing, "{nodes:?}");
+        assert_eq!(image.cause == Some(CauseCode::CandidatesDiffer), reason == DependsOnNode, "{nodes:?}");
+        assert_eq!(image.candidates.len(), nodes.len());
+    }
+    let report = judge(by_nodes(&[("good", everything()), ("bad", nothing()), ("worse", nothing())]), &[IMAGE]);
+    assert_eq!(
+        report.images[0].message,
+        "Pod payments/api-0, container c0: whether 111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1 can be pulled \
+         depends on the node: arn:aws:iam::111122223333:role/good can pull it, arn:aws:iam::111122223333:role/bad (+1 more) \
+         cannot"
+    );
+}
+
+/// A spec that also declares repositories and registries.
+fn with(mut spec: Value, repositories: Value, registries: Value) -> Value {
+    spec["repositories"] = repositories;
+    spec["registries"] = registries;
+    spec
+}
+
+#[test]
+fn a_repository_that_is_not_there_is_denied_to_everyone() {
+    let missing = json!([{"match": "*", "presence": "Missing"}]);
+    let mut secret = pod(&[IMAGE]);
+    secret.pull_secrets = true;
+    for spec in [by_role(everything()), by_role(nothing()), json!({"puller": {"serviceAccount": {}}})] {
+        for subject in [&pod(&[IMAGE]), &secret] {
+            let report = judge_in(&world(with(spec.clone(), missing.clone(), json!([]))), subject);
+            let image = &report.images[0];
+            assert_eq!((image.verdict, image.reason), (Verdict::Deny, Reason::RepositoryNotFound));
+            assert_eq!(image.cause, Some(CauseCode::RepositoryNotFound));
+            assert_eq!(image.fix.iter().map(|fix| fix.kind).collect::<Vec<_>>(), [FixKind::CreateRepository]);
+            assert_eq!(
+                report.denial_message(),
+                "Pod payments/api-0, container c0: cannot pull 111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1: there \
+                 is no arn:aws:ecr:us-east-1:111122223333:repository/team/app, and no pull-through cache rule makes it\n\
+                 fix: create repository team/app in the registry of account 111122223333 in us-east-1, or correct the image"
+            );
+        }
+    }
+    // Nothing is pulled, so nothing is missed.
+    let mut never = pod(&[IMAGE]);
+    never.images[0].never = true;
+    assert_eq!(judge_in(&world(with(by_role(everything()), missing, json!([]))), &never).verdict, Verdict::Allow);
+}
+
+#[test]
+fn what_only_works_from_the_cache_is_unknown() {
+    let registries = json!([{"accountId": "111122223333", "pullThroughCache": [{"prefix": "team"}]}]);
+    let pulls = json!([allow(
+        json!(["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]),
+        json!("*")
+    )]);
+    let report = judge(with(by_role(pulls), json!([]), registries.clone()), &[IMAGE]);
+    let image = &report.images[0];
+    assert_eq!((image.verdict, image.reason), (Verdict::Unknown, Reason::FactsMissing));
+    assert_eq!(image.cause, Some(CauseCode::OnlyIfCached));
+    assert!(image.message.contains("works only for what is already cached"), "{}", image.message);
+    let json = serde_json::to_value(&image.candidates[0].decisions).unwrap();
+    let needs: Vec<_> = json.as_array().unwrap().iter().map(|decision| decision["need"].as_str()).collect();
+    assert_eq!(needs, [None, None, None, Some("Import"), Some("Import")]);
+    // A secret changes nothing about an Unknown.
+    let report = judge(with(by_role(everything()), json!([]), registries), &[IMAGE]);
+    assert_eq!(report.verdict, Verdict::Allow);
+}
+
+#[test]
+fn further_needs_count_when_they_are_asked_for() {
+    let options = |requires: &[Need]| Options { requires: requires.to_vec(), ..Options::default() };
+    let ask = |subject: &Subject, requires: &[Need]| {
+        forecast(&world(by_role(pulls_of("team/app"))), subject, at(), &options(requires))
+    };
+    assert_eq!(ask(&pod(&[IMAGE]), &[]).verdict, Verdict::Allow);
+    let report = ask(&pod(&[IMAGE]), &[Need::Push]);
+    assert_eq!(report.verdict, Verdict::Deny);
+    let denied: Vec<_> =
+        report.images[0].candidates[0].decisions.iter().filter(|d| d.decision == "ImplicitlyDenied").collect();
+    assert_eq!(denied.len(), 5);
+    assert!(denied.iter().all(|decision| decision.need == Need::Push));
+    // No secret of the pod pushes anything.
+    let mut secret = pod(&[IMAGE]);
+    secret.pull_secrets = true;
+    assert_eq!(ask(&secret, &[Need::Push]).verdict, Verdict::Deny);
+    assert_eq!(ask(&secret, &[Need::Console, Need::List]).verdict, Verdict::Deny);
+    assert_eq!(ask(&pod(&["nginx", "public.ecr.aws/a/b"]), &[Need::Push]).verdict, Verdict::Allow);
+}
+
 #[test]
 fn a_malformed_document_is_told_with_its_path() {
     let spec = json!({"puller": {"role": {"arn": ROLE, "identity": {"policies": [

@@ -47,6 +47,9 @@ fn subject(text: &mut String, report: &Report, colour: bool) {
     for image in &report.images {
         image_lines(text, report, image, width, colour);
     }
+    if let Some(moment) = report.next_transition {
+        indented(text, &format!("the verdict changes at {moment}"));
+    }
     if !report.notes.is_empty() {
         indented(text, &format!("notes: {}", report.notes.join(", ")));
     }
@@ -113,6 +116,11 @@ fn meaning(name: &str) -> Option<&'static str> {
     Some(match name {
         note::SAME_ACCOUNT_ASSUMED => "no role ARN is known; the puller is taken to be of the registry's account",
         note::NO_REPOSITORY_POLICY_DECLARED => "no repository policy is declared, so none is taken to grant or deny",
+        note::NO_REGISTRY_POLICY_DECLARED => "no registry policy is declared, so none is taken to grant or deny",
+        note::PULLER_OF_OTHER_PARTITION => "the puller's role is of another partition than the registry",
+        note::NO_IMPORT => {
+            "ecr:BatchImportUpstreamImage is not allowed: what is cached can be pulled, and nothing newer"
+        }
         note::SERVICE_ACCOUNT_PULL_ASSUMED => {
             "holds where kubelets pull with service-account tokens; elsewhere the node's role pulls"
         }
