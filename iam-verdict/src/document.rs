@@ -179,6 +179,22 @@ impl Policy {
         self.keys.iter().map(String::as_str)
     }
 
+    /// The texts that conditions compare a context key (lower-cased) with, as they are written: wildcards and variables
+    /// are not resolved. None where the key is read as a policy variable too, so that the rest of the policy may depend
+    /// on its value.
+    #[must_use]
+    pub fn compared_with(&self, key: &str) -> Option<Vec<&str>> {
+        let conditions = || self.statements.iter().flat_map(|statement| statement.conditions.iter());
+        let resources = self.statements.iter().filter_map(|statement| statement.resource.as_ref());
+        let in_resources = resources.flat_map(|clause| &clause.entries).flat_map(|entry| entry.pattern.variables());
+        let mut variables = conditions().flat_map(|condition| condition.variables()).chain(in_resources);
+        if variables.any(|variable| *variable.key == *key) {
+            return None;
+        }
+        let of_key = conditions().filter(|condition| *condition.key == *key);
+        Some(of_key.flat_map(|condition| condition.values.iter()).map(|value| &*value.text).collect())
+    }
+
     pub(crate) fn compile<S: AsRef<str>>(json: &Json<S>) -> Result<Self, DocumentError> {
         let path = Path::root();
         let fields = object(json, &path)?;
@@ -640,6 +656,21 @@ mod tests {
             error.to_string(),
             "`$.Statement[0].Effect`: `allow` is not an effect (write `Allow` or `Deny`, with this capital letter)"
         );
+    }
+
+    #[test]
+    fn tells_what_a_key_is_compared_with() {
+        let policy = Policy::parse(
+            r#"{"Version":"2012-10-17","Statement":[
+                {"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserId":["*:a","b"],"aws:username":"u"}}},
+                {"Effect":"Deny","Action":"*","Resource":"arn:aws:s3:::${aws:PrincipalTag/T}","Condition":{
+                    "StringNotEquals":{"aws:userid":"c"},"StringEquals":{"aws:SourceIdentity":"${aws:username}"}}}]}"#,
+        )
+        .unwrap();
+        assert_eq!(policy.compared_with("aws:userid"), Some(vec!["*:a", "b", "c"]));
+        assert_eq!(policy.compared_with("aws:sourceip"), Some(vec![]));
+        assert_eq!(policy.compared_with("aws:username"), None);
+        assert_eq!(policy.compared_with("aws:principaltag/t"), None);
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct Facts<'a> {
     pub region: &'a str,
     /// What the request is about.
     pub target: Target<'a>,
+    /// Every text that the policies in play compare `aws:userid` with depends on the session's name alone, see
+    /// [`asks_for_session_only`].
+    pub user_id_by_session: bool,
     /// The keys that the user knows of.
     pub declared: &'a ContextValues,
     /// When the request is made.
@@ -64,6 +67,30 @@ pub enum Session {
     Node,
     /// A role that is named by hand: a Fargate pod execution role, or anything else.
     FixedRole,
+}
+
+/// The session name that the ECR credential provider of kubelet gives itself.
+pub const PROVIDER_SESSION: &str = "ecr-credential-provider";
+
+/// Whether a text compares the same with `ROLEID:ecr-credential-provider` whatever the id of the role is: an id has
+/// neither `:` nor anything that a `*` does not match.
+#[must_use]
+pub fn asks_for_session_only(text: &str) -> bool {
+    if text.contains("${") || text.contains('?') {
+        return false;
+    }
+    match text.rsplit_once(':') {
+        // `*:ecr-*`
+        Some((head, _)) if !head.is_empty() && head.bytes().all(|b| b == b'*') => true,
+        // Another session, of whichever role.
+        Some((_, session)) if !text.contains('*') => !session.eq_ignore_ascii_case(PROVIDER_SESSION),
+        Some(_) => false,
+        // Without its colon a text is a whole id of something else, unless it begins with `*`: `*-provider`.
+        None => {
+            let rest = text.trim_start_matches('*');
+            !rest.contains('*') && rest.len() <= PROVIDER_SESSION.len() || !text.contains('*')
+        }
+    }
 }
 
 /// The contexts of a request, with the keys that the policies in play use (lower case) and no others: one for each
@@ -142,7 +169,10 @@ fn derived(key: &str, facts: &Facts<'_>) -> Fact {
         ("aws", "principalarn") => known(facts.principal_arn),
         ("aws", "principalaccount") => known(facts.principal_account),
         ("aws", "principaltype") => one("AssumedRole"),
-        // `ROLEID:SESSION`: nobody declares the id of a role.
+        // `ROLEID:SESSION`: nobody declares the id of a role, but here any id will do.
+        ("aws", "userid") if facts.session == Session::ServiceAccountToken && facts.user_id_by_session => {
+            one(&format!("ROLE-ID:{PROVIDER_SESSION}"))
+        }
         ("aws", "userid" | "tokenissuetime") => Fact::Present,
         ("aws", "federatedprovider") => match facts.session {
             Session::ServiceAccountToken => Fact::Present,
@@ -298,6 +328,7 @@ mod tests {
             principal_arn: Some("arn:aws:iam::111122223333:role/app"),
             principal_account: Some("111122223333"),
             principal_tags: None,
+            user_id_by_session: false,
             resource_account: Some("444455556666"),
             region: "us-east-1",
             target: REPOSITORY,
@@ -369,6 +400,35 @@ mod tests {
             let sessions = [Session::ServiceAccountToken, Session::Node, Session::FixedRole];
             assert_eq!(sessions.map(|session| fact(key, &facts(session))), expected, "{key}");
         }
+    }
+
+    #[test]
+    fn a_user_id_is_known_by_its_end() {
+        for (text, alone) in [
+            ("*:ecr-credential-provider", true),
+            ("*:i-*", true),
+            ("**:*", true),
+            ("*", true),
+            ("*-provider", true),
+            ("AROAEXAMPLE:i-0abc", true),
+            ("AIDAEXAMPLE", true),
+            ("true", true),
+            ("AROAEXAMPLE:ecr-credential-provider", false),
+            ("aroaexample:ECR-credential-provider", false),
+            ("AROAEXAMPLE:*", false),
+            ("AROA*:ecr-credential-provider", false),
+            ("AROA*", false),
+            ("*A*", false),
+            ("?????????????????????:ecr-credential-provider", false),
+            ("*EXAMPLEEXAMPLEEXAMPLEEXAMPLE", false),
+            ("${aws:PrincipalTag/id}:x", false),
+            (":ecr-credential-provider", false),
+        ] {
+            assert_eq!(asks_for_session_only(text), alone, "{text}");
+        }
+        let known = |session| Facts { user_id_by_session: true, ..facts(session) };
+        assert_eq!(fact("aws:userid", &known(Session::ServiceAccountToken)), value("ROLE-ID:ecr-credential-provider"));
+        assert_eq!(fact("aws:userid", &known(Session::Node)), Fact::Present);
     }
 
     #[test]

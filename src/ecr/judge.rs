@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::arn::RoleArn;
-use super::context::{Facts, Session, Target, contexts};
+use super::context::{Facts, PROVIDER_SESSION, Session, Target, asks_for_session_only, contexts};
 use super::declared::{
     Declared, PolicyLevel, Presence, RegistryEntry, RegistryPolicyScope, RepositoryEntry, ResourcePolicy,
     condition_keys,
@@ -21,9 +21,6 @@ use super::image::EcrImage;
 use super::needs::{self, Ask, Need};
 
 pub use super::declared::{IdentityPolicies, PolicySource};
-
-/// The session name that the ECR credential provider of kubelet gives itself.
-const PROVIDER_SESSION: &str = "ecr-credential-provider";
 
 /// The outcome for an image or a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -503,6 +500,7 @@ impl<'a> Court<'a> {
                 needs::CREATE => Target::Creation,
                 action => Target::Repository { tags: place.tags, importing: action == needs::IMPORT },
             },
+            user_id_by_session: user_id_by_session(&environment),
             declared: &self.declared.context,
             at: self.at,
         };
@@ -517,18 +515,16 @@ impl<'a> Court<'a> {
         Hearing { environment, requests: contexts(keys, &facts).into_iter().map(request).collect() }
     }
 
-    /// The same request of a puller whose account is not known.
+    /// The same request of a puller whose account is not known; denied only where it is denied whichever it is.
     fn elsewhere(&self, place: &Place<'_>, ask: &Ask) -> Hearing {
         let mut hearing = self.hearing(place, ask);
-        if !ask.is_login() {
+        for request in &mut hearing.requests {
+            request.principal.account = Account::Unknown;
+        }
+        // Across accounts a repository policy that was not declared may allow whatever the puller's own policies do; so
+        // these alone tell, as they do within one account. One that was declared tells for itself.
+        if place.repository.is_some() && !ask.is_login() {
             hearing.environment.resource_account = Account::Known(place.image.account.clone());
-            if place.repository.is_none() && ask.action != needs::CREATE {
-                let fact = repository_fact(place.image);
-                hearing.environment.resource = Some(NamedPolicy::unreadable(REPOSITORY_POLICY, fact));
-            }
-            for request in &mut hearing.requests {
-                request.principal.account = Account::Unknown;
-            }
         }
         hearing
     }
@@ -673,6 +669,20 @@ fn principal(who: &Who) -> Principal {
         }
         Who::ServiceAccount { .. } => Principal { account: Account::SameAsResource, ..Principal::default() },
     }
+}
+
+/// Whether every text that a policy compares `aws:userid` with depends on the name of the session alone.
+fn user_id_by_session(environment: &Environment) -> bool {
+    let Environment { identity, boundary, session, resource, registry, scps, rcps, endpoint, .. } = environment;
+    let single = [boundary, resource, registry, endpoint].into_iter().flatten();
+    let levels = scps.iter().chain(rcps).flatten();
+    let alone = |policy: &NamedPolicy| match &policy.policy {
+        PolicyState::Known(document) if document.condition_keys().any(|key| key == "aws:userid") => {
+            document.compared_with("aws:userid").is_some_and(|texts| texts.into_iter().all(asks_for_session_only))
+        }
+        _ => true,
+    };
+    identity.iter().chain(session).chain(single).chain(levels).all(alone)
 }
 
 fn named(policy: &ResourcePolicy, name: &str, fact: impl FnOnce() -> String) -> NamedPolicy {
