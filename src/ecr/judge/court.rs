@@ -49,6 +49,16 @@ struct Place<'a> {
     keys: BTreeSet<String>,
 }
 
+/// The hearings of one puller about one repository, by what they are about.
+struct Hearings<'c, 'p> {
+    court: &'c Court<'c>,
+    place: &'p Place<'p>,
+    login: Option<Hearing>,
+    repository: Option<Hearing>,
+    import: Option<Hearing>,
+    creation: Option<Hearing>,
+}
+
 impl<'a> Court<'a> {
     /// Prepares to judge what `puller` may do.
     #[must_use]
@@ -95,11 +105,12 @@ impl<'a> Court<'a> {
         let mut missing = Missing::default();
         let mut import_missing = Missing::default();
         let mut next_change = None;
+        let mut hearings = Hearings::new(self, &place);
         let mut answers = Vec::with_capacity(asked.len() + 3);
         for ask in needs::asks(image, &asked) {
             let conditional = ask.need == Need::Import && presence.is_none();
             let facts = if conditional { &mut import_missing } else { &mut missing };
-            let (answer, change) = self.answer(&place, ask, facts);
+            let (answer, change) = self.answer(&mut hearings, ask, facts);
             next_change = earlier(next_change, change);
             answers.push(answer);
         }
@@ -118,10 +129,12 @@ impl<'a> Court<'a> {
             missing.extend(import_missing);
         }
         if verdict == Verdict::Allow {
-            notes.extend(self.advice(&place, cached, &answers));
+            notes.extend(self.advice(&mut hearings, cached, &answers));
         }
         // A Deny does not depend on what is missing.
         let missing = if verdict == Verdict::Unknown { missing.facts } else { Vec::new() };
+        let written = |fact: String| self.declared.context.written(&fact).map_or(fact.clone(), str::to_owned);
+        let missing = missing.into_iter().map(written).collect();
         Judgement { verdict, answers, missing, notes, existence, next_change }
     }
 
@@ -210,8 +223,9 @@ impl<'a> Court<'a> {
     }
 
     /// Decides one request; adds to `missing` what would settle it.
-    fn answer(&self, place: &Place<'_>, ask: Ask, missing: &mut Missing) -> (Answer, Option<Timestamp>) {
-        let mut hearing = self.hearing(place, &ask);
+    fn answer(&self, hearings: &mut Hearings<'_, '_>, ask: Ask, missing: &mut Missing) -> (Answer, Option<Timestamp>) {
+        let place = hearings.place;
+        let hearing = hearings.of(&ask);
         let mut outcome = hearing.decide(missing);
         let mut next_change = hearing.next_change();
         let denied =
@@ -242,11 +256,11 @@ impl<'a> Court<'a> {
     }
 
     /// What is refused although a pull does not need it at once.
-    fn advice(&self, place: &Place<'_>, cached: bool, answers: &[Answer]) -> Vec<&'static str> {
-        let refused = |action: &'static str, need: Need| {
-            let ask = Ask { action, resource: place.image.arn().to_string(), need };
+    fn advice(&self, hearings: &mut Hearings<'_, '_>, cached: bool, answers: &[Answer]) -> Vec<&'static str> {
+        let mut refused = |action: &'static str, need: Need| {
+            let ask = Ask { action, resource: hearings.place.image.arn().to_string(), need };
             !answers.iter().any(|answer| answer.ask.action == action)
-                && self.answer(place, ask, &mut Missing::default()).0.is_denied()
+                && self.answer(hearings, ask, &mut Missing::default()).0.is_denied()
         };
         let mut notes = Vec::new();
         if refused(needs::ADVISORY, Need::Push) {
@@ -315,7 +329,8 @@ impl<'a> Court<'a> {
             resource: ask.resource.clone(),
             context,
         };
-        Hearing { environment, requests: contexts(keys, &facts).into_iter().map(request).collect() }
+        let requests = contexts(keys, &facts).into_iter().map(request).collect();
+        Hearing { environment, requests }
     }
 
     /// The same request of a puller whose account is not known; denied only where it is denied whichever it is.
@@ -344,6 +359,25 @@ impl<'a> Court<'a> {
         'a: 'p,
     {
         self.role().map_or(place.image.account.as_str(), RoleArn::account)
+    }
+}
+
+impl<'c, 'p> Hearings<'c, 'p> {
+    fn new(court: &'c Court<'c>, place: &'p Place<'p>) -> Self {
+        Self { court, place, login: None, repository: None, import: None, creation: None }
+    }
+
+    /// The hearing of a request. Requests that differ in their action alone share one.
+    fn of(&mut self, ask: &Ask) -> &mut Hearing {
+        let slot = match ask.action {
+            needs::LOGIN => &mut self.login,
+            needs::CREATE => &mut self.creation,
+            needs::IMPORT => &mut self.import,
+            _ => &mut self.repository,
+        };
+        let hearing = slot.get_or_insert_with(|| self.court.hearing(self.place, ask));
+        hearing.ask(ask.action);
+        hearing
     }
 }
 

@@ -11,6 +11,13 @@ pub(super) struct Hearing {
 }
 
 impl Hearing {
+    /// Turns to another action.
+    pub(super) fn ask(&mut self, action: &str) {
+        for request in self.requests.iter_mut().filter(|request| request.action != action) {
+            action.clone_into(&mut request.action);
+        }
+    }
+
     /// The decision over all readings, which must agree; adds to `missing` what would settle it otherwise.
     pub(super) fn decide(&self, missing: &mut Missing) -> Outcome {
         let outcomes: Vec<Outcome> = self.requests.iter().map(|request| evaluate(&self.environment, request)).collect();

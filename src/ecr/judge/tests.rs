@@ -592,7 +592,7 @@ fn alternatives_must_agree() {
     };
     assert_eq!(within(&["vpc-1"]), (Verdict::Allow, vec![]));
     assert_eq!(within(&["vpc-1", "vpc-2"]), (Verdict::Allow, vec![]));
-    assert_eq!(within(&["vpc-1", "vpc-3"]), (Verdict::Unknown, vec!["aws:sourcevpc".to_owned()]));
+    assert_eq!(within(&["vpc-1", "vpc-3"]), (Verdict::Unknown, vec!["AWS:SourceVpc".to_owned()]));
     assert_eq!(within(&["vpc-3", "vpc-4"]), (Verdict::Deny, vec![]));
     assert_eq!(within(&[]), (Verdict::Deny, vec![]));
 }
