@@ -124,7 +124,7 @@ impl Walk<'_> {
             (Some("object"), Value::Object(fields)) => self.fields(path, schema, fields),
             (Some("array"), Value::Array(items)) => self.items(path, schema, items),
             (Some("string"), Value::String(text)) => self.text(path, schema, text),
-            (None, _) if schema.any_of.is_some() => self.resource_policy(path, value),
+            (None, _) if schema.pattern.is_some() => self.resource_policy(path, value),
             // Apart from those, the one place without a type is a policy document.
             (None, Value::Object(fields)) => self.at_most(path, "properties", schema.max_properties, fields.len()),
             (None, Value::String(text)) => self.at_most(path, "characters", schema.max_length, text.chars().count()),
@@ -137,7 +137,7 @@ impl Walk<'_> {
         }
     }
 
-    /// `{document: …}` or the word `Unknown`. The schema says so with `anyOf`, in words that help nobody.
+    /// `{document: …}` or the word `Unknown`.
     fn resource_policy(&mut self, path: &str, value: &Value) {
         match value {
             Value::String(word) if word == schema::UNKNOWN => {}

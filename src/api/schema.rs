@@ -372,23 +372,15 @@ fn managed_policy_arn(rule: &Rule, about: &str) -> Node {
 
 /// A resource-based policy: `{document: …}`, or the word `Unknown`.
 ///
-/// Types cannot say it, so keywords do that look at values of one type each: a text has the length of `Unknown` and is
-/// it, or is empty, which it may not be; anything else has `document` and nothing more.
+/// A type cannot say it, so keywords do of which each looks at values of one type alone.
 fn resource_policy(about: &str) -> Node {
     Node(JSONSchemaProps {
         description: Some(about.to_owned()),
         x_kubernetes_preserve_unknown_fields: Some(true),
-        min_length: Some(1),
+        pattern: Some(format!("^{UNKNOWN}$")),
         max_length: Some(limit(UNKNOWN.len())),
+        required: Some(vec!["document".to_owned()]),
         max_properties: Some(1),
-        any_of: Some(vec![
-            JSONSchemaProps { enum_: Some(vec![JSON(serde_json::json!(UNKNOWN))]), ..JSONSchemaProps::default() },
-            JSONSchemaProps {
-                required: Some(vec!["document".to_owned()]),
-                max_length: Some(0),
-                ..JSONSchemaProps::default()
-            },
-        ]),
         ..JSONSchemaProps::default()
     })
 }

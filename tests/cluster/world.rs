@@ -78,7 +78,8 @@ impl World {
         self.call_as(method, path, kind, body.map(serde_json::to_vec).transpose()?.unwrap_or_default()).await
     }
 
-    async fn call_as(&self, method: &str, path: &str, kind: &str, body: Vec<u8>) -> Result<Answer> {
+    /// As [`call`](Self::call), with a content type of its own: server-side apply, for one.
+    pub async fn call_as(&self, method: &str, path: &str, kind: &str, body: Vec<u8>) -> Result<Answer> {
         let request = axum::http::Request::builder()
             .method(method)
             .uri(path)

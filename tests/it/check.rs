@@ -468,3 +468,45 @@ fn the_schema_refuses_what_it_should() {
         assert_eq!(broken(&bad), 1, "{at}");
     }
 }
+
+/// The need that a denied request is for shows what made the difference.
+#[test]
+fn requires_asks_for_more_than_the_pull() {
+    let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/pullers");
+    let check = |requires: &[&str]| {
+        let mut args = vec!["check", "-f", "nodes.yaml", "-o", "json", "--at", AT];
+        requires.iter().for_each(|need| args.extend(["--requires", need]));
+        let run = program(&input, &args, b"");
+        let report: Value = serde_json::from_str(&run.stdout).unwrap();
+        let asked: Vec<String> = report["results"][0]["images"][0]["candidates"][0]["decisions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|decision| {
+                let word = |name: &str| decision[name].as_str().unwrap_or_default().to_owned();
+                format!("{} {}", word("action").trim_start_matches("ecr:"), word("decision"))
+            })
+            .collect();
+        (run.code, report["results"][0]["verdict"].as_str().unwrap().to_owned(), asked)
+    };
+    let pull = ["GetAuthorizationToken Allowed", "BatchGetImage Allowed", "GetDownloadUrlForLayer Allowed"];
+    let (code, verdict, asked) = check(&[]);
+    assert_eq!((code, verdict.as_str()), (0, "Allow"));
+    assert_eq!(asked, pull);
+    // Of the two node roles one may list images, the other one may not.
+    let (code, verdict, asked) = check(&["List"]);
+    assert_eq!((code, verdict.as_str()), (0, "Unknown"));
+    assert_eq!(asked[..3], pull);
+    assert_eq!(asked[3..], ["ListImages ImplicitlyDenied"]);
+    let (code, verdict, asked) = check(&["Push", "List"]);
+    assert_eq!((code, verdict.as_str()), (1, "Deny"));
+    assert!(asked.contains(&"PutImage ImplicitlyDenied".to_owned()), "{asked:?}");
+    assert!(asked.contains(&"ListImages ImplicitlyDenied".to_owned()), "{asked:?}");
+    let (code, verdict, asked) = check(&["Console"]);
+    assert_eq!((code, verdict.as_str()), (1, "Deny"));
+    assert!(asked.contains(&"DescribeRepositories ImplicitlyDenied".to_owned()), "{asked:?}");
+
+    let wrong = program(&input, &["check", "-f", "nodes.yaml", "--requires", "Pull"], b"");
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("not one of Push, List, Console"), "{}", wrong.stderr);
+}

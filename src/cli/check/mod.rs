@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::api::{API_VERSION, Action};
+use crate::ecr::needs::Need;
 use crate::forecast::{Admission, Options, Report, Verdict, forecast};
 
 mod json;
@@ -37,6 +38,9 @@ pub struct CheckArgs {
     /// The most that a verdict may lead to, as in the chart's `maxAction`
     #[arg(long, value_name = "Reject|Warn|Audit", value_parser = action, default_value = "Reject")]
     max_action: Action,
+    /// Ask for this too, of every repository and with the credentials that pull; repeatable
+    #[arg(long, value_name = "Push|List|Console", value_parser = need)]
+    requires: Vec<Need>,
     /// The namespace of objects that name none
     #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
@@ -56,6 +60,9 @@ Judged are pods and the templates of Deployments, ReplicaSets, StatefulSets, Dae
 ReplicationControllers, by the EcrAccessPolicies, ClusterEcrAccessPolicies, ServiceAccounts and Namespaces of the same
 input. Other kinds are left aside. What the input does not hold is not known: a pod whose service account is missing
 may be Unknown here and Allow in the cluster.
+
+With --requires a pod is denied as well where its puller could not Push to its repositories, List their images, or look at
+them in the Console. The webhook never asks for that: pushes use other credentials than the kubelet's.
 
 PATH is YAML or JSON, of several documents or `List`s; of a directory, its *.yaml, *.yml and *.json files that are not
 hidden. Scalars are read as kubectl reads them: a plain `yes` is a boolean, 012 is ten. Documents are counted from 1,
@@ -153,7 +160,7 @@ pub fn run(args: &CheckArgs) -> Outcome {
     let mut problems = Vec::new();
     let loaded = read::read(&args.paths, &mut problems);
     let gathered = objects::gather(loaded, &args.namespace, &mut problems);
-    let options = Options { max_action: args.max_action, ..Options::default() };
+    let options = Options { max_action: args.max_action, requires: args.requires.clone(), ..Options::default() };
     let results: Vec<Report> =
         gathered.subjects.iter().map(|subject| forecast(&gathered.inventory, subject, at, &options)).collect();
 
@@ -205,6 +212,16 @@ fn print(format: Format, report: &CheckReport, objects: usize) -> io::Result<()>
 
 fn timestamp(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| "not a moment in RFC 3339, such as 2026-11-23T00:00:00Z".to_owned())
+}
+
+/// A pull is asked for in any case, and imports where a pull-through cache makes them.
+fn need(text: &str) -> Result<Need, String> {
+    match text {
+        "Push" => Ok(Need::Push),
+        "List" => Ok(Need::List),
+        "Console" => Ok(Need::Console),
+        _ => Err("not one of Push, List, Console".to_owned()),
+    }
 }
 
 fn action(text: &str) -> Result<Action, String> {
