@@ -230,8 +230,11 @@ impl<'a> Court<'a> {
         let mut next_change = hearing.next_change();
         let denied =
             |outcome: &Outcome| matches!(outcome.decision, Decision::ExplicitlyDenied | Decision::ImplicitlyDenied);
-        if denied(&outcome) && matches!(self.puller.who, Who::ServiceAccount { .. }) {
-            // Design 6.1.4: that the puller is of the registry's account is assumed, and never causes a Deny.
+        // Design 6.1.4: that the puller is of the registry's account is assumed, and never causes a Deny. What nobody
+        // allows in one account nobody allows across accounts, which takes both sides; a statement that denies by
+        // account may be about another one.
+        let by_statement = outcome.decision == Decision::ExplicitlyDenied;
+        if by_statement && matches!(self.puller.who, Who::ServiceAccount { .. }) {
             let elsewhere = self.elsewhere(place, &ask);
             if !denied(&elsewhere.decide(&mut Missing::default())) {
                 missing.add("account".to_owned());
