@@ -284,6 +284,15 @@ mod tests {
         let unresolved =
             json!([{"name": "a", "document": document("Allow")}, {"name": "b", "managedPolicyArn": NO_SUCH}]);
         let absent = || ["a", "b", "c", "d", "e"].map(str::to_owned);
+        let everywhere = json!({
+            "puller": {"nodes": [{"arn": "arn:aws:iam::111122223333:role/node", "identity": {
+                "policies": [{"name": "a", "document": document("Allow")}],
+                "permissionsBoundary": {"managedPolicyArn": NO_SUCH}}}]},
+            "repositories": [{"match": "*", "policy": {"document": document("Allow")}}, {"match": "*", "policy": "Unknown"}],
+            "registries": [{"accountId": "111122223333", "policy": {"document": document("Deny")}}],
+            "organization": {
+                "serviceControlPolicies": [{"level": "root", "policies": [{"name": "a", "document": document("Allow")}]}],
+                "resourceControlPolicies": [{"level": "root", "policies": [{"name": "a", "document": document("Deny")}]}]}});
         let table = [
             (with(two.clone()), 3, vec![], "2 IAM policies resolved; 3 service accounts selected"),
             (
@@ -313,6 +322,7 @@ mod tests {
                 "no IAM policy is declared, so verdicts are Unknown; 2 service accounts selected",
             ),
             (policy(audit), 2, vec![], "1 IAM policy resolved; 2 service accounts selected; audit only"),
+            (policy(everywhere), 2, vec![], "5 of 6 IAM policies resolved; 2 service accounts selected"),
         ];
         for (policy, service_accounts, absent_names, message) in table {
             let status = desired(&policy, &Tally { service_accounts, absent_names, ..Tally::default() });

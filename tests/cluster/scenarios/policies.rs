@@ -129,15 +129,22 @@ fn every_field() -> Value {
         "repositories": [
             {"match": "arn:aws:ecr:us-east-1:111122223333:repository/shared/*", "policy": {"document": text},
              "tags": {"tier": "gold"}, "presence": "Present"},
+            {"match": "arn:*:ecr:*:*:repository/team-?/a_b.c/*", "tags": {("k".repeat(128)): "", "cost center": "é"}},
+            {"match": "arn:aws-cn:ecr:cn-*:11112222????:repository/docker-hub/library/nginx", "tags": {}},
             {"match": "*", "policy": "Unknown"}],
         "registries": [
             {"accountId": "111122223333", "region": "us-east-1", "policyScope": "V1", "policy": {"document": text},
-             "pullThroughCache": [{"prefix": "docker-hub"}, {"prefix": "ROOT"}]},
+             "pullThroughCache": [{"prefix": "docker-hub"}, {"prefix": "ROOT"}, {"prefix": "ab"}, {"prefix": "team-a/quay/"}]},
+            {"accountId": "111122223333", "region": "us-gov-west-1", "policyScope": "V2"},
+            {"accountId": "111122223333", "region": "eusc-de-east-1", "policyScope": "V2"},
             {"accountId": "111122223333", "region": "*", "policyScope": "V2", "policy": "Unknown"}],
         "organization": {
             "serviceControlPolicies": [{"level": "root", "policies": [{"name": "FullAWSAccess", "managedPolicyArn": full}]}],
-            "resourceControlPolicies": [{"level": "Prod OU", "policies": []}]},
-        "context": {"aws:SourceVpc": ["vpc-0abc"], "aws:SourceVpce": []},
+            "resourceControlPolicies": [{"level": "Prod OU (é)", "policies": [
+                {"name": "guard rails", "managedPolicyArn": "arn:aws:organizations::111122223333:policy/o-a1/resource_control_policy/p-1a"}]}]},
+        "context": {
+            "aws:SourceVpc": ["vpc-0abc"], "aws:SourceVpce": [], "aws:PrincipalTag/cost center": ["é"],
+            "oidc.eks.us-east-1.amazonaws.com/id/0123:sub": ["system:serviceaccount:a:b"]},
         "onDeny": "Warn", "onUnknown": "Warn",
     })
 }
