@@ -132,7 +132,13 @@ impl Walk<'_> {
                 self.add(path, format!("must be a mapping, or a string with JSON text, not {}", type_of(value)));
             }
             (Some(expected), _) => {
-                self.add(path, format!("must be of type {expected}, not {}", type_of(value)));
+                // The usual mistakes: an account id without quotes, a single value where a list is wanted.
+                let hint = match (expected, value) {
+                    ("string", Value::Number(_) | Value::Bool(_)) => "; quote it",
+                    ("array", Value::String(_)) => "; write [value]",
+                    _ => "",
+                };
+                self.add(path, format!("must be of type {expected}, not {}{hint}", type_of(value)));
             }
         }
     }
@@ -264,11 +270,28 @@ mod tests {
         assert_eq!(error(json!({"puller": []})), "`spec.puller`: must be of type object, not array");
         assert_eq!(
             error(json!({"puller": {"role": {"arn": 7}}})),
-            "`spec.puller.role.arn`: must be of type string, not number"
+            "`spec.puller.role.arn`: must be of type string, not number; quote it"
         );
         assert_eq!(
             error(json!({"puller": {"serviceAccount": {}}, "onDeny": "reject"})),
             "`spec.onDeny`: Unsupported value: \"reject\": supported values: \"Reject\", \"Warn\", \"Audit\""
+        );
+        assert_eq!(
+            error(json!({"puller": {"serviceAccount": {}}, "context": {"aws:SourceVpc": "vpc-0abc"}})),
+            "`spec.context[aws:SourceVpc]`: must be of type array, not string; write [value]"
+        );
+        let policy = |policy: Value| {
+            error(json!({"puller": {"serviceAccount": {}}, "repositories": [{"match": "*", "policy": policy}]}))
+        };
+        let neither = "`spec.repositories[0].policy`: must be {document: …} with the policy, or the word Unknown";
+        assert_eq!([json!("unknown"), json!(null), json!(["Unknown"])].map(policy), [neither; 3]);
+        assert_eq!(
+            [json!({}), json!({"document": {}, "name": "x"}), json!({"document": 5})].map(policy),
+            [
+                "`spec.repositories[0].policy.document`: Required value",
+                "`spec.repositories[0].policy.name`: unknown field `name`",
+                "`spec.repositories[0].policy.document`: must be a mapping, or a string with JSON text, not number"
+            ]
         );
         let entry = json!({"name": "a", "document": 5});
         assert_eq!(

@@ -58,6 +58,22 @@ pub fn review(request: &Request) -> Answer {
     answer
 }
 
+/// What [`review`] would say when this object was created, of what can be judged all the same: for manifests that are
+/// looked at before they are applied. Managed policies that are not built in are left to the verdicts.
+pub fn remarks(object: &Value) -> Vec<String> {
+    let claims = Claims::of(object).0.into_iter();
+    let remark = |(field, claim): (String, Claim<'_>)| match (&claim, claim.check()) {
+        (Claim::Managed(_), _) | (_, Finding::Good | Finding::Warning("UnknownManagedPolicy", _)) => None,
+        (Claim::Document(_, document), Finding::Refused(message)) if parses(document) => {
+            Some(format!("{field}: {message}; the webhook of the cluster refuses it"))
+        }
+        // Whoever reads the manifest strictly has found it already.
+        (_, Finding::Refused(_)) => None,
+        (_, Finding::Warning(_, message)) => Some(format!("{field}: {message}")),
+    };
+    claims.filter_map(remark).collect()
+}
+
 /// A place in a policy object that may be wrong. Two are equal where they say the same, wherever they stand.
 #[derive(Debug, PartialEq)]
 enum Claim<'a> {
@@ -230,18 +246,26 @@ fn items<'a>(path: &str, list: Option<&'a Value>) -> impl Iterator<Item = (Strin
 
 /// A document is a mapping, or a string with JSON text, of which every byte counts.
 fn check_document(kind: PolicyType, document: &Value) -> Finding {
-    let text = match document {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    match iam_verdict::validate(kind, &text) {
+    match iam_verdict::validate(kind, &text(document)) {
         Ok(()) => Finding::Good,
-        Err(error) if Policy::parse(&text).is_ok() && is_doubtful(kind, &error) => {
+        Err(error) if parses(document) && is_doubtful(kind, &error) => {
             let message = format!("{}; AWS may refuse to store this policy", describe(&error));
             Finding::Warning("DoubtfulDocument", message)
         }
         Err(error) => Finding::Refused(describe(&error)),
     }
+}
+
+fn text(document: &Value) -> String {
+    match document {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether verdicts can be made of it.
+fn parses(document: &Value) -> bool {
+    Policy::parse(&text(document)).is_ok()
 }
 
 /// Whether only the service that stores the policy can say that the error is one.
@@ -457,6 +481,21 @@ mod tests {
         let with = |context: Value| ask("CREATE", json!({"spec": {"context": context}}), Value::Null);
         assert!(with(json!({"aws:SourceVpc": [], "aws:SourceVpce": []})).allowed());
         assert_eq!(causes(&with(json!({"AWS:sourcevpc": [], "aws:SourceVpc": []}))), ["spec.context[aws:SourceVpc]"]);
+    }
+
+    #[test]
+    fn remarks_are_about_what_can_be_judged() {
+        let strict = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
+        let mut object = object(json!([
+            {"name": "a", "document": good()}, {"name": "b", "document": bad()}, {"name": "c", "document": strict},
+            {"name": "d", "managedPolicyArn": "arn:aws:iam::aws:policy/Invented"}]));
+        assert_eq!(remarks(&object).len(), 1);
+        let begin = "spec.puller.serviceAccount.identity.policies[2].document: $.Statement[0].Principal: ";
+        let remark = &remarks(&object)[0];
+        assert!(remark.starts_with(begin) && remark.ends_with("; the webhook of the cluster refuses it"), "{remark}");
+        object["spec"]["repositories"] = json!([{"match": "*"}, {"match": "a"}, {"match": "b", "policy": 7}]);
+        assert_eq!(remarks(&object).len(), 3);
     }
 
     #[test]

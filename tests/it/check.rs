@@ -510,3 +510,26 @@ fn requires_asks_for_more_than_the_pull() {
     assert_eq!(wrong.code, 2);
     assert!(wrong.stderr.contains("not one of Push, List, Console"), "{}", wrong.stderr);
 }
+
+/// A document that AWS would not store is judged as it reads, and told: the webhook refuses the policy.
+#[test]
+fn what_the_webhook_would_say_of_a_policy_is_a_note() {
+    let policy = r#"
+apiVersion: ecraccess.dev/v1alpha1
+kind: EcrAccessPolicy
+metadata: {name: p, namespace: a}
+spec:
+  puller: {role: {arn: "arn:aws:iam::111122223333:role/r"}}
+  repositories:
+    - {match: "*", policy: {document: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "ecr:*"}]}}}
+    - {match: "arn:aws:ecr:us-east-1:111122223333:repository/a"}
+"#;
+    let run = program(&data(), &["check", "-f", "-", "-o", "json", "--at", AT], policy.as_bytes());
+    let notes: Vec<&str> = run.stderr.lines().collect();
+    let [first, second] = notes.as_slice() else { panic!("{notes:?}") };
+    let begin =
+        "note: <stdin>: document 1: EcrAccessPolicy/a/p: spec.repositories[0].policy.document: $.Statement[0]: ";
+    assert!(first.starts_with(begin) && first.ends_with("; the webhook of the cluster refuses it"), "{first}");
+    assert!(second.contains("spec.repositories[1]: ") && second.contains(" never counts: "), "{second}");
+    assert_eq!(run.code, 0);
+}

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::api::{self, API_VERSION, GROUP};
 use crate::forecast::{Subject, SubjectError};
 use crate::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use crate::webhook::policies;
 
 use super::CheckProblem;
 use super::read::{Loaded, Origin};
@@ -310,6 +311,9 @@ fn take_policy(kind: api::PolicyKind, object: Object, gathered: &mut Gathered, p
     }
     let reference = object.reference();
     let origin = object.origin.clone();
+    for remark in policies::remarks(&object.value) {
+        gathered.notes.push(CheckProblem::new(&origin, reference.as_deref(), "", &remark).to_string());
+    }
     match PolicyObject::from_json(object.value) {
         Ok(policy) => {
             for (index, problem) in policy.problems.iter().enumerate() {
