@@ -535,6 +535,36 @@ fn what_only_works_from_the_cache_is_unknown() {
 }
 
 #[test]
+fn a_verdict_that_changes_by_itself_says_when() {
+    let until = |action: &str, moment: &str| {
+        json!({"Effect": "Allow", "Action": action, "Resource": "*",
+            "Condition": {"DateLessThan": {"aws:CurrentTime": moment}}})
+    };
+    let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+    let next = |statements: Value| judge(by_role(statements), &[IMAGE]).next_transition;
+    assert_eq!(next(everything()), None);
+    assert_eq!(next(json!([until("ecr:*", "2027-01-01T00:00:00Z")])), at("2027-01-01T00:00:00Z"));
+    // The first of several.
+    let both = json!([until("ecr:Get*", "2027-06-01T00:00:00Z"), until("ecr:Batch*", "2027-02-01T00:00:00Z")]);
+    assert_eq!(next(both), at("2027-02-01T00:00:00Z"));
+    // A decision that changes without the verdict: layers are never allowed.
+    assert_eq!(next(json!([until("ecr:BatchGetImage", "2027-01-01T00:00:00Z")])), None);
+    // Allowed by one of two until the later of them.
+    let either = json!([until("ecr:*", "2027-01-01T00:00:00Z"), until("ecr:*", "2027-03-01T00:00:00Z")]);
+    assert_eq!(next(either), at("2027-03-01T00:00:00Z"));
+    // A denial of login hides that of the manifest; both must end before the verdict is another one.
+    let from = |action: &str, moment: &str| {
+        json!({"Effect": "Allow", "Action": action, "Resource": "*",
+            "Condition": {"DateGreaterThanEquals": {"aws:CurrentTime": moment}}})
+    };
+    let both = json!([from("ecr:Get*", "2027-01-01T00:00:00Z"), from("ecr:Batch*", "2027-02-01T00:00:00Z")]);
+    let report = judge(by_role(both), &[IMAGE]);
+    assert_eq!((report.verdict, report.next_transition), (Verdict::Deny, at("2027-02-01T00:00:00Z")));
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["nextTransition"], json!("2027-02-01T00:00:00Z"));
+}
+
+#[test]
 fn further_needs_count_when_they_are_asked_for() {
     let options = |requires: &[Need]| Options { requires: requires.to_vec(), ..Options::default() };
     let ask = |subject: &Subject, requires: &[Need]| {

@@ -20,6 +20,9 @@ use crate::ecr::needs::{self, Ask, Need};
 const REPOSITORY_POLICY: &str = "repositoryPolicy";
 const REGISTRY_POLICY: &str = "registryPolicy";
 
+/// The condition keys that tell the time.
+const TIME_KEYS: [&str; 2] = ["aws:currenttime", "aws:epochtime"];
+
 /// One puller and what is declared beside it, ready to judge one repository after another.
 #[derive(Debug)]
 pub struct Court<'a> {
@@ -326,6 +329,9 @@ impl<'a> Court<'a> {
         };
         let own = place.keys.iter().map(String::as_str).filter(|key| !self.keys.contains(key));
         let keys = self.keys.iter().copied().chain(own);
+        // A time that the user declared does not pass.
+        let reads_time = |key: &str| TIME_KEYS.contains(&key) && self.declared.context.get(key).is_none();
+        let clock = keys.clone().any(reads_time).then_some(self.at);
         let request = |context| Request {
             principal: self.principal.clone(),
             action: ask.action.to_owned(),
@@ -333,7 +339,7 @@ impl<'a> Court<'a> {
             context,
         };
         let requests = contexts(keys, &facts).into_iter().map(request).collect();
-        Hearing { environment, requests }
+        Hearing { environment, requests, clock }
     }
 
     /// The same request of a puller whose account is not known; denied only where it is denied whichever it is.

@@ -1,6 +1,6 @@
 //! One request, decided under every reading of the facts that were declared as alternatives.
 
-use iam_verdict::{Decision, Environment, NearMiss, Outcome, Request, evaluate, nearest_miss};
+use iam_verdict::{Decision, Environment, NearMiss, Outcome, Request, evaluate, nearest_miss, next_transition};
 use jiff::Timestamp;
 
 /// One request with all that bears upon it.
@@ -8,6 +8,8 @@ pub(super) struct Hearing {
     pub(super) environment: Environment,
     /// One for each reading of the facts that were declared as alternatives.
     pub(super) requests: Vec<Request>,
+    /// The time of the requests, where a condition reads it.
+    pub(super) clock: Option<Timestamp>,
 }
 
 impl Hearing {
@@ -68,9 +70,11 @@ impl Hearing {
         nearest_miss(&self.environment, self.requests.iter().find(denied)?)
     }
 
-    /// When the decision changes by itself next.
+    /// When the decision changes by itself next, because a condition reads the time.
     pub(super) fn next_change(&self) -> Option<Timestamp> {
-        None
+        let now = self.clock?.as_second();
+        let changes = self.requests.iter().filter_map(|request| next_transition(&self.environment, request, now));
+        changes.filter_map(|change| Timestamp::from_second(change.at).ok()).min()
     }
 }
 

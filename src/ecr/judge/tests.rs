@@ -653,6 +653,28 @@ fn what_is_certain_without_the_role_is_certain() {
 }
 
 #[test]
+fn decisions_change_with_time() {
+    let until = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*",
+        "Condition": {"DateLessThan": {"aws:CurrentTime": "2027-01-01T00:00:00Z"}}}]});
+    let judgement = ask(&team_app(), &by_role(until.clone()));
+    assert_eq!(judgement.verdict, Verdict::Allow);
+    assert_eq!(judgement.next_change, Some("2027-01-01T00:00:00Z".parse().unwrap()));
+    let later = judge(
+        &team_app(),
+        &by_role(until.clone()),
+        &Declared::default(),
+        &[Need::Pull],
+        "2027-01-01T00:00:00Z".parse().unwrap(),
+    );
+    assert_eq!((later.verdict, later.next_change), (Verdict::Deny, None));
+    // A time that is declared stands still.
+    let mut still = Declared::default();
+    still.context.set("aws:CurrentTime", vec!["2026-12-01T00:00:00Z".to_owned()]);
+    assert_eq!(ask_with(&team_app(), &by_role(until), &still).next_change, None);
+    assert_eq!(ask(&team_app(), &by_role(everything())).next_change, None);
+}
+
+#[test]
 fn verdicts_fold() {
     use Verdict::{Allow, Deny, OutOfScope, Unknown};
     for (verdicts, all) in [
