@@ -116,7 +116,7 @@ pub fn asks(image: &EcrImage, needs: &[Need]) -> Vec<Ask> {
     let mut asks: Vec<Ask> = Vec::with_capacity(8);
     for &need in needs {
         // To list images with the API takes no login.
-        let login = (need != Need::List).then(|| (LOGIN, "*"));
+        let login = (need != Need::List).then_some((LOGIN, "*"));
         let of_repository = need.actions().iter().map(|action| (*action, arn.as_str()));
         for (action, resource) in login.into_iter().chain(of_repository) {
             if !asks.iter().any(|known| known.action == action) {

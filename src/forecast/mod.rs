@@ -358,7 +358,7 @@ impl<'a> Case<'a> {
         match pullers(spec, namespace, service_account, account.map(Arc::as_ref)) {
             Pullers::Candidates(candidates) => self.judge(Some(key), &bench(Ok(&candidates)), &[], actions),
             Pullers::NotKnown(not_known) => {
-                self.judge(Some(key), &bench(Err(&not_known)), &[not_known.missing.clone()], actions)
+                self.judge(Some(key), &bench(Err(&not_known)), std::slice::from_ref(&not_known.missing), actions)
             }
         }
     }

@@ -365,7 +365,7 @@ fn what_is_said_of_the_repository_policy() {
         assert_eq!(judgement.verdict, same, "{policy:?}");
         assert_eq!(judgement.notes.contains(&note::NO_REPOSITORY_POLICY_DECLARED), noted, "{policy:?}");
         if same == Verdict::Unknown {
-            assert_eq!(judgement.missing, [fact.clone()]);
+            assert_eq!(judgement.missing, std::slice::from_ref(&fact));
         }
         let judgement = ask_with(&team_app(), &foreign(everything()), &declared);
         assert_eq!((judgement.verdict, judgement.missing), (across, vec![fact.clone()]), "{policy:?}");
