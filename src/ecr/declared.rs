@@ -104,13 +104,13 @@ impl IdentityPolicies {
     /// The names of the policies that are readable documents of the user's own.
     pub fn documents(&self) -> impl Iterator<Item = &str> {
         let own = self.sourced().filter(|(_, source)| matches!(source, PolicySource::Document { problem: None }));
-        own.map(|(policy, _)| policy.name.as_str())
+        own.map(|(policy, _)| &*policy.name)
     }
 
     /// What is wrong with the document of this name.
     #[must_use]
     pub fn problem(&self, name: &str) -> Option<&str> {
-        let (_, source) = self.sourced().find(|(policy, _)| policy.name == name)?;
+        let (_, source) = self.sourced().find(|(policy, _)| *policy.name == *name)?;
         match source {
             PolicySource::Document { problem } => problem.as_deref(),
             PolicySource::Managed { .. } => None,

@@ -224,7 +224,7 @@ impl Compiler {
                     Err(problem) => {
                         let source = PolicySource::Document { problem: Some(problem.to_string()) };
                         let fact = format!("document:{}", entry.name);
-                        policies.push(SourcedPolicy::new(NamedPolicy::unreadable(&entry.name, fact), source));
+                        policies.push(SourcedPolicy::new(NamedPolicy::unreadable(entry.name.as_str(), fact), source));
                         self.problems.push(problem);
                     }
                 }
@@ -363,7 +363,7 @@ mod tests {
             json!({"policies": policies, "permissionsBoundary": {"managedPolicyArn": arn}, "tags": {"a": "b"}}),
         );
         let boundary = bounded.boundary().unwrap();
-        assert_eq!((boundary.policy.name.as_str(), fact(&boundary.policy)), ("AdministratorAccess", None));
+        assert_eq!((&*boundary.policy.name, fact(&boundary.policy)), ("AdministratorAccess", None));
         assert_eq!(bounded.tags(), Some(&BTreeMap::from([("a".to_owned(), "b".to_owned())])));
         let (_, none) = identity(json!({"policies": policies, "tags": {}}));
         assert_eq!(none.tags(), Some(&BTreeMap::new()));
@@ -388,7 +388,7 @@ mod tests {
         ]}));
         let [first, second, third] = declared.repositories.as_slice() else { panic!("{declared:?}") };
         let Some(ResourcePolicy::Policy(policy)) = &first.policy else { panic!("{first:?}") };
-        assert_eq!((policy.policy.name.as_str(), fact(&policy.policy)), ("repositories[0].policy", None));
+        assert_eq!((&*policy.policy.name, fact(&policy.policy)), ("repositories[0].policy", None));
         assert_eq!((&first.tags, first.presence), (&Some(BTreeMap::new()), None));
         assert!(matches!(second.policy, Some(ResourcePolicy::Unknown)));
         assert_eq!((second.pattern.as_str(), second.presence), ("*", Some(Presence::Missing)));
@@ -413,7 +413,7 @@ mod tests {
         let entry = declared.registry("111122223333", "eu-west-1").unwrap();
         assert_eq!((entry.region.as_str(), entry.scope), ("*", RegistryPolicyScope::V2));
         let Some(ResourcePolicy::Policy(policy)) = &entry.policy else { panic!("{entry:?}") };
-        assert_eq!(policy.policy.name, "registries[0].policy");
+        assert_eq!(&*policy.policy.name, "registries[0].policy");
     }
 
     #[test]
@@ -427,7 +427,7 @@ mod tests {
         let levels = &declared.organization.scps;
         assert_eq!(levels.iter().map(|level| level.level.as_str()).collect::<Vec<_>>(), ["root", "Prod OU"]);
         assert!(levels.iter().flat_map(|level| &level.policies).all(|policy| fact(&policy.policy).is_none()));
-        assert_eq!(levels[1].policies[0].policy.name, "guard rails");
+        assert_eq!(&*levels[1].policies[0].policy.name, "guard rails");
         assert_eq!(declared.organization.rcps[0].policies.len(), 0);
     }
 
