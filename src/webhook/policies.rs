@@ -271,11 +271,18 @@ fn parses(document: &Value) -> bool {
 /// Whether only the service that stores the policy can say that the error is one.
 ///
 /// Identity-based policies, boundaries and the policies of an organization are checked by AWS against one grammar. A
-/// resource-based policy is checked by its service: which names of principals still lead to somebody, and whether a Sid
-/// may stand twice, it decides itself.
+/// resource-based policy is checked by its service: which names of principals still lead to somebody, whether a Sid may
+/// stand twice, and what it makes of a `Resource` in a policy of one repository, it decides itself.
 fn is_doubtful(kind: PolicyType, error: &DocumentError) -> bool {
+    let within = |elements: &[&str]| {
+        elements.iter().any(|element| error.path.ends_with(element) || error.path.contains(&format!("{element}[")))
+    };
     let names_principals = [".Principal.", ".NotPrincipal."].iter().any(|element| error.path.contains(element));
-    matches!(kind, PolicyType::Resource | PolicyType::Registry) && (names_principals || error.path.ends_with(".Sid"))
+    match kind {
+        PolicyType::Resource => names_principals || within(&[".Sid", ".Resource", ".NotResource"]),
+        PolicyType::Registry => names_principals || within(&[".Sid"]),
+        _ => false,
+    }
 }
 
 /// `$.Statement[0].Effect: message (hint)`.
@@ -437,6 +444,9 @@ mod tests {
         let [warning] = answer.warnings.as_slice() else { panic!("{:?}", answer.warnings) };
         let begin = "spec.repositories[0].policy.document: $.Statement[0].Principal.AWS: ";
         assert!(warning.starts_with(begin) && warning.ends_with("; AWS may refuse to store this policy"), "{warning}");
+        let answer = repository_policy(statement(json!({
+            "Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"})));
+        assert!(answer.allowed() && answer.warnings[0].contains("$.Statement[0].Resource: "), "{:?}", answer.warnings);
         // What does not parse is refused, whatever its place.
         assert!(
             !repository_policy(statement(json!({
