@@ -21,7 +21,7 @@ const PAGE_SIZE: usize = 500;
 
 /// How long the fresh reads of one review may take, together. Shorter than the deadline of the review, so that there is
 /// time left to say what happened.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
+pub const READ_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// A read of the API server that gave no answer.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -552,7 +552,7 @@ async fn an_api_server_that_does_not_answer_is_given_up_on_before_the_deadline()
     let response = ask(&cluster, "deny").await;
     assert!(allowed(&response));
     assert_eq!(annotation(&response, "reason"), "NotConfirmed");
-    assert!(warnings(&response)[0].contains("the API server did not answer within 1 s"), "{response:#}");
+    assert!(warnings(&response)[0].contains("the API server did not answer within 1.5 s"), "{response:#}");
 }
 
 #[tokio::test]
