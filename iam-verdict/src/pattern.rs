@@ -140,6 +140,40 @@ impl Pattern {
         Self { tokens: tokens.into(), fold, variables }
     }
 
+    /// Compiles the value of an ARN operator, whose six fields are compared one by one; none where no ARN matches it.
+    ///
+    /// IAM-ARN-2: what is no ARN matches nothing, its own text included. A star alone is used for "any ARN".
+    pub(crate) fn arn(text: &str, variables: bool) -> Option<Self> {
+        let text = if text == "*" { "arn:*:*:*:*:*" } else { text };
+        let pattern = Self::new(text, Wildcards::Arn, variables, false);
+        if pattern.variables { Some(pattern) } else { arn_fields(pattern.tokens.to_vec()) }
+    }
+
+    /// Whether the pattern of an ARN operator that has variables matches `text`.
+    ///
+    /// IAM-VAR-8: the fields are those of the text after substitution.
+    pub(crate) fn matches_arn(&self, text: &str, context: &Context) -> Truth {
+        let mut tokens = Vec::with_capacity(self.tokens.len());
+        let mut unknown = false;
+        for token in &*self.tokens {
+            match token {
+                Token::Variable(variable) => match variable.resolve(context) {
+                    variable::Resolved::Text(value) => tokens.push(Token::Text(value.into())),
+                    variable::Resolved::Nothing => return Truth::False,
+                    variable::Resolved::Unknown => unknown = true,
+                },
+                other => tokens.push(other.clone()),
+            }
+        }
+        if text.splitn(6, ':').count() < 6 || !text.starts_with("arn:") {
+            Truth::False
+        } else if unknown {
+            Truth::Unknown
+        } else {
+            Truth::from(arn_fields(tokens).is_some_and(|pattern| pattern.matches_plain(text)))
+        }
+    }
+
     /// Whether the pattern is `*` alone.
     pub(crate) fn is_any(&self) -> bool {
         matches!(&*self.tokens, [Token::Any])
@@ -173,6 +207,7 @@ impl Pattern {
         let mut merged: Vec<Token> = Vec::with_capacity(tokens.len());
         for token in tokens {
             match (merged.last_mut(), token) {
+                (_, Token::Text(next)) if next.is_empty() => {}
                 (Some(Token::Text(last)), Token::Text(next)) => *last = format!("{last}{next}").into(),
                 (_, token) => merged.push(token),
             }
@@ -384,6 +419,36 @@ fn find(text: &str, wanted: &str) -> Option<usize> {
             return Some(have.len() - rest.len() - 1);
         }
     }
+}
+
+/// The pattern of an ARN operator from its tokens without variables: wildcards stay inside their field up to the fifth
+/// colon, and the first field is `arn`. None where no ARN matches.
+pub(crate) fn arn_fields(tokens: Vec<Token>) -> Option<Pattern> {
+    let mut first = Vec::new();
+    let mut rest = Vec::with_capacity(tokens.len() + 1);
+    let mut colons = 0_usize;
+    for token in tokens {
+        match token {
+            Token::Text(text) if colons == 0 => match text.split_once(':') {
+                Some((head, tail)) => {
+                    first.push(Token::Text(head.into()));
+                    rest.push(Token::Text(format!("arn:{tail}").into()));
+                    colons = text.matches(':').count();
+                }
+                None => first.push(Token::Text(text)),
+            },
+            other if colons == 0 => first.push(other),
+            Token::AnyInside if colons >= 5 => rest.push(Token::Any),
+            Token::OneInside if colons >= 5 => rest.push(Token::One),
+            other => {
+                if let Token::Text(text) = &other {
+                    colons += text.matches(':').count();
+                }
+                rest.push(other);
+            }
+        }
+    }
+    (colons >= 5 && Pattern::from_tokens(first, false).matches_plain("arn")).then(|| Pattern::from_tokens(rest, false))
 }
 
 static EMPTY: Context = Context::new();

@@ -6,24 +6,26 @@
 //! decision is taken for every combination over all keys. A combination that no filling produces may slip in where
 //! atoms read several unknown keys at once; then a decision may stay Unknown that could be settled, never the reverse.
 
+mod answers;
+mod fillings;
+mod together;
+mod witness;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::condition::key;
-use crate::condition::operator::{Comparison, Quantifier, Test};
-use crate::condition::variable::Variable;
-use crate::condition::{Condition, Kind, value};
-use crate::document::{Clause, Effect, Entry, PrincipalClause, PrincipalEntry};
+use crate::arn;
+use crate::condition::Condition;
+use crate::document::{Clause, Effect, PrincipalClause, PrincipalEntry};
 use crate::evaluate::{self, Bits, Forms, Frame, bit};
-use crate::pattern::{Pattern, Token};
-use crate::request::{Account, Context, Decision, Environment, Fact, Layer, Missing, PolicyState, Request};
+use crate::request::{Account, Decision, Environment, Layer, Missing, PolicyState, Principal, Request};
 use crate::truth::Truth;
+use fillings::Fillings;
+use together::Together;
 
 /// Facts in play up to which decisions are exact.
 const MAX_FACTS: usize = 6;
 /// Readings that are looked at before the decision is left to the bounds.
 const MAX_READINGS: usize = 1 << 16;
-/// Steps of the automaton that finds which patterns can match one text together.
-const MAX_STEPS: usize = 10_000;
 /// Open atoms that are told apart; a document with more is hostile and left to the bounds.
 const MAX_ATOMS: usize = 512;
 
@@ -38,7 +40,9 @@ pub fn missing(env: &Environment, request: &Request) -> Missing {
     }
     let model = Model::new(env, request);
     let all = || model.facts.iter().map(|fact| fact.name.clone()).collect();
-    let Some(readings) = model.readings() else { return Missing { facts: all(), minimal: false } };
+    let Some(readings) = model.readings().filter(|_| model.is_small()) else {
+        return Missing { facts: all(), minimal: false };
+    };
     // IAM-UNK-5: leave facts out, in order of appearance, as long as the rest settles.
     let mut kept: Vec<bool> = vec![true; model.facts.len()];
     for fact in 0..model.facts.len() {
@@ -138,6 +142,33 @@ struct Dimension {
     facts: Vec<usize>,
     atoms: Vec<usize>,
     options: Vec<Vec<bool>>,
+    fillings: Vec<Filling>,
+}
+
+/// One way to fill the facts of a dimension, as far as ways are told apart.
+struct Filling {
+    option: usize,
+    /// What it makes of each of the facts, by number; none where only all of them together tell something.
+    labels: Vec<usize>,
+}
+
+impl Dimension {
+    /// Every option is a filling of its own.
+    fn plain(facts: Vec<usize>, atoms: Vec<usize>, options: Vec<Vec<bool>>) -> Self {
+        let alone = facts.len() == 1;
+        let filling = |option| Filling { option, labels: if alone { vec![option] } else { Vec::new() } };
+        let fillings = (0..options.len()).map(filling).collect();
+        Self { facts, atoms, options, fillings }
+    }
+
+    /// Fillings of several facts, each with its labels and what it makes of the atoms.
+    fn labelled(facts: Vec<usize>, atoms: Vec<usize>, all: BTreeSet<(Vec<usize>, Vec<bool>)>) -> Self {
+        let distinct: BTreeSet<&Vec<bool>> = all.iter().map(|(_, vector)| vector).collect();
+        let options: Vec<Vec<bool>> = distinct.into_iter().cloned().collect();
+        let place = |vector: &Vec<bool>| options.binary_search(vector).unwrap_or_default();
+        let fillings = all.iter().map(|(labels, vector)| Filling { option: place(vector), labels: labels.clone() });
+        Self { facts, atoms, fillings: fillings.collect(), options }
+    }
 }
 
 struct Model<'a> {
@@ -272,7 +303,7 @@ impl<'a> Model<'a> {
         }
         let count = atoms.len();
         let options = (0..=count).map(|chosen| (0..count).map(|index| index == chosen).collect()).collect();
-        self.dimensions.push(Dimension { facts: vec![fact], atoms, options });
+        self.dimensions.push(Dimension::plain(vec![fact], atoms, options));
     }
 
     /// Statements that cannot matter, so that their facts are not asked for.
@@ -309,7 +340,8 @@ impl<'a> Model<'a> {
         let mut used: BTreeSet<usize> = self.live.iter().flat_map(|live| live.atoms.iter().copied()).collect();
         used.extend(self.same.err());
         let mut by_key: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        let mut by_account: (Option<usize>, Vec<usize>) = (None, Vec::new());
+        let mut by_keys: Vec<(Vec<usize>, usize)> = Vec::new();
+        let mut by_principal: Vec<usize> = Vec::new();
         let mut ordered: Vec<usize> = self.live.iter().flat_map(|live| live.atoms.iter().copied()).collect();
         ordered.extend(used.iter().copied());
         let mut seen = BTreeSet::new();
@@ -320,45 +352,33 @@ impl<'a> Model<'a> {
             let Some(kind) = self.atoms.get(atom).cloned() else { continue };
             let facts = match &kind {
                 Atom::Drawn(_) => continue,
-                Atom::Condition(condition) => {
-                    let own = std::iter::once((&*condition.written, &*condition.key));
-                    let all: Vec<_> = own.chain(condition.variables().map(|v| (&*v.written, &*v.key))).collect();
-                    self.open_keys(&all)
+                Atom::Condition(_) | Atom::Resource(_) => self.facts_of(&kind),
+                Atom::Principal(..) | Atom::SameAccount => {
+                    self.principal_facts();
+                    by_principal.push(atom);
+                    continue;
                 }
-                Atom::Resource(clause) => {
-                    let variables = clause.entries.iter().flat_map(|entry| entry.pattern.variables());
-                    let all: Vec<_> = variables.map(|v| (&*v.written, &*v.key)).collect();
-                    self.open_keys(&all)
-                }
-                Atom::Principal(..) | Atom::SameAccount => self.principal_facts(&kind),
             };
             match facts.as_slice() {
-                [one] => match self.facts.get(*one).map(|fact| &fact.source) {
-                    Some(Source::Key(_)) => by_key.entry(*one).or_default().push(atom),
-                    Some(Source::Account) => {
-                        by_account.0 = Some(*one);
-                        by_account.1.push(atom);
-                    }
-                    _ => self.free(facts, atom),
-                },
-                _ => self.free(facts, atom),
+                [one] => by_key.entry(*one).or_default().push(atom),
+                _ => by_keys.push((facts, atom)),
             }
         }
+        self.joint_keys(&mut by_key, by_keys);
         for (fact, atoms) in by_key {
             let Some(Source::Key(name)) = self.facts.get(fact).map(|fact| fact.source.clone()) else { continue };
-            let kinds: Vec<Atom<'a>> = atoms.iter().filter_map(|atom| self.atoms.get(*atom).cloned()).collect();
+            let kinds = self.kinds(&atoms);
             let few = self.atoms.len() <= MAX_ATOMS;
             let options =
                 if few { Fillings { key: &name, atoms: &kinds, request: self.request }.combinations() } else { None };
             match options {
-                Some(options) => self.dimensions.push(Dimension { facts: vec![fact], atoms, options }),
+                Some(options) => self.dimensions.push(Dimension::plain(vec![fact], atoms, options)),
                 // Too many to list: each atom on its own, which is a superset.
                 None => atoms.into_iter().for_each(|atom| self.free(vec![fact], atom)),
             }
         }
-        if let (Some(fact), atoms) = by_account {
-            let options = self.accounts(&atoms);
-            self.dimensions.push(Dimension { facts: vec![fact], atoms, options });
+        if !by_principal.is_empty() {
+            self.principals(by_principal);
         }
         // Facts of dimensions that were dropped are in play no more.
         let used: BTreeSet<usize> =
@@ -373,7 +393,68 @@ impl<'a> Model<'a> {
     }
 
     fn free(&mut self, facts: Vec<usize>, atom: usize) {
-        self.dimensions.push(Dimension { facts, atoms: vec![atom], options: vec![vec![false], vec![true]] });
+        self.dimensions.push(Dimension::plain(facts, vec![atom], vec![vec![false], vec![true]]));
+    }
+
+    fn kinds(&self, atoms: &[usize]) -> Vec<Atom<'a>> {
+        atoms.iter().filter_map(|atom| self.atoms.get(*atom).cloned()).collect()
+    }
+
+    /// Lines that read several open keys, with all that read one of these: their keys are filled together, where that
+    /// is possible.
+    fn joint_keys(&mut self, by_key: &mut BTreeMap<usize, Vec<usize>>, mut joint: Vec<(Vec<usize>, usize)>) {
+        while let Some((mut facts, atom)) = joint.pop() {
+            let mut atoms = vec![atom];
+            // All lines that share a key, and the lines that share one with these.
+            while let Some(at) = joint.iter().position(|(other, _)| other.iter().any(|fact| facts.contains(fact))) {
+                let (more, atom) = joint.swap_remove(at);
+                facts.extend(more);
+                atoms.push(atom);
+            }
+            facts.sort_unstable();
+            facts.dedup();
+            let alone: Vec<usize> = facts.iter().filter_map(|fact| by_key.get(fact)).flatten().copied().collect();
+            let all: Vec<usize> = alone.into_iter().chain(atoms.iter().copied()).collect();
+            let name = |fact: &usize| match self.facts.get(*fact).map(|fact| &fact.source) {
+                Some(Source::Key(name)) => Some(name.clone()),
+                _ => None,
+            };
+            let keys: Vec<String> = facts.iter().filter_map(name).collect();
+            let kinds = self.kinds(&all);
+            let few = self.atoms.len() <= MAX_ATOMS;
+            let options =
+                if few { Together { keys: &keys, atoms: &kinds, request: self.request }.fillings() } else { None };
+            match options {
+                Some(options) => {
+                    facts.iter().for_each(|fact| drop(by_key.remove(fact)));
+                    self.dimensions.push(Dimension::labelled(facts, all, options));
+                }
+                None => {
+                    for atom in atoms {
+                        let Some(kind) = self.atoms.get(atom).cloned() else { continue };
+                        let facts = self.facts_of(&kind);
+                        self.free(facts, atom);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The open keys that a condition or a resource reads.
+    fn facts_of(&mut self, atom: &Atom<'a>) -> Vec<usize> {
+        match atom {
+            Atom::Condition(condition) => {
+                let own = std::iter::once((&*condition.written, &*condition.key));
+                let all: Vec<_> = own.chain(condition.variables().map(|v| (&*v.written, &*v.key))).collect();
+                self.open_keys(&all)
+            }
+            Atom::Resource(clause) => {
+                let variables = clause.entries.iter().flat_map(|entry| entry.pattern.variables());
+                let all: Vec<_> = variables.map(|v| (&*v.written, &*v.key)).collect();
+                self.open_keys(&all)
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn open_keys(&mut self, keys: &[(&str, &str)]) -> Vec<usize> {
@@ -389,64 +470,116 @@ impl<'a> Model<'a> {
         facts
     }
 
-    fn principal_facts(&mut self, atom: &Atom<'a>) -> Vec<usize> {
-        let account_open = evaluate::principal_account(self.env, self.request).is_none();
+    /// What is open of the principal and of the owner, as facts in this order.
+    fn principal_facts(&mut self) -> Vec<usize> {
         let mut facts = Vec::new();
-        if *atom == Atom::SameAccount {
-            if account_open {
-                facts.push(self.fact("account", Source::Account));
-            }
-            if evaluate::resource_account(self.env, self.request).is_none() {
-                facts.push(self.fact("resourceAccount", Source::ResourceAccount));
-            }
-            return facts;
-        }
-        let settled_by_account =
-            account_open && self.candidates().iter().all(|id| self.with_account(id, atom) != Truth::Unknown);
-        if !settled_by_account {
+        if self.request.principal.arns.is_empty() || self.request.principal.session_unknown {
             facts.push(self.fact("principal", Source::Principal));
         }
-        if account_open {
+        if evaluate::principal_account(self.env, self.request).is_none() {
             facts.push(self.fact("account", Source::Account));
+        }
+        if self.same.is_err() && evaluate::resource_account(self.env, self.request).is_none() {
+            facts.push(self.fact("resourceAccount", Source::ResourceAccount));
         }
         facts
     }
 
-    /// The accounts that policies or the resource name, and one that nobody names.
-    fn candidates(&self) -> Vec<String> {
-        let mut all: BTreeSet<String> = BTreeSet::from(["(another account)".to_owned()]);
-        all.extend(evaluate::resource_account(self.env, self.request).map(str::to_owned));
-        for atom in &self.atoms {
-            if let Atom::Principal(clause, ..) = atom {
-                all.extend(clause.entries.iter().filter_map(|entry| match entry {
-                    PrincipalEntry::Account(id) => Some(id.to_string()),
-                    PrincipalEntry::Arn(arn) => crate::arn::account(arn).map(str::to_owned),
-                    _ => None,
-                }));
+    /// Who the principal can be: whoever a clause names, and somebody whom none names.
+    ///
+    /// IAM-PRIN-4: an unknown principal is a user, a role or a session, so that neither services nor root users are
+    /// among them.
+    fn principals(&mut self, atoms: Vec<usize>) {
+        let facts = self.principal_facts();
+        let principal = &self.request.principal;
+        let mut accounts = BTreeSet::from(["(another account)".to_owned()]);
+        let owner = evaluate::resource_account(self.env, self.request);
+        accounts.extend(owner.map(str::to_owned));
+        let mut named: BTreeSet<&str> = BTreeSet::new();
+        for atom in self.atoms.iter() {
+            let Atom::Principal(clause, ..) = atom else { continue };
+            for entry in &clause.entries {
+                match entry {
+                    PrincipalEntry::Account(id) => drop(accounts.insert(id.to_string())),
+                    PrincipalEntry::Arn(text) => {
+                        accounts.extend(arn::account(text).map(str::to_owned));
+                        named.insert(text);
+                    }
+                    PrincipalEntry::Everyone | PrincipalEntry::Other(_) => {}
+                }
             }
         }
-        all.into_iter().collect()
-    }
-
-    fn with_account(&self, id: &str, atom: &Atom<'a>) -> Truth {
-        let mut request = self.request.clone();
-        request.principal.account = Account::Known(id.to_owned());
-        match atom {
-            Atom::Principal(clause, effect, form) => {
-                form.of(evaluate::clause_forms(clause, *effect, self.env, &request))
+        accounts.retain(|id| id.starts_with('(') || arn::is_account_id(id));
+        let mut people: BTreeSet<Vec<String>> = BTreeSet::new();
+        let with = |extra: String| principal.arns.iter().cloned().chain([extra]).collect::<Vec<_>>();
+        if principal.arns.is_empty() || principal.session_unknown {
+            people.insert(with("(nobody)".to_owned()));
+            for text in &named {
+                if principal.session_unknown {
+                    if principal.arns.iter().any(|role| arn::session_may_be_of(text, role)) {
+                        people.insert(with((*text).to_owned()));
+                    }
+                    continue;
+                }
+                people.insert(vec![(*text).to_owned()]);
+                if let Some(plain) = arn::role_of_session(text) {
+                    // A session has a role: the one without a path, one that a clause names, or another.
+                    people.insert(vec![plain.replacen(":role/", ":role/(other)/", 1), (*text).to_owned()]);
+                    let roles = named.iter().filter(|role| arn::session_may_be_of(text, role)).copied();
+                    people.extend(roles.chain([plain.as_str()]).map(|role| vec![role.to_owned(), (*text).to_owned()]));
+                    people.remove(&vec![(*text).to_owned()]);
+                }
             }
-            Atom::SameAccount => evaluate::same_account(self.env, &request),
-            _ => Truth::Unknown,
+        } else {
+            people.insert(principal.arns.clone());
         }
-    }
-
-    fn accounts(&self, atoms: &[usize]) -> Vec<Vec<bool>> {
-        let vector = |id: &String| {
-            let truth = |atom: &usize| self.atoms.get(*atom).map_or(Truth::False, |atom| self.with_account(id, atom));
-            atoms.iter().map(|atom| truth(atom) == Truth::True).collect()
-        };
-        let all: BTreeSet<Vec<bool>> = self.candidates().iter().map(vector).collect();
-        all.into_iter().collect()
+        let known = evaluate::principal_account(self.env, self.request);
+        let mut all: BTreeSet<(Vec<usize>, Vec<bool>)> = BTreeSet::new();
+        let mut number = 0;
+        for arns in people {
+            let home = arns.iter().find_map(|text| arn::account(text));
+            let candidates: Vec<&str> = match (known, home) {
+                (Some(known), Some(home)) if known != home => continue,
+                (Some(known), _) => vec![known],
+                // An ARN without a proper account is nobody's.
+                (None, Some(home)) if accounts.contains(home) => vec![home],
+                (None, Some(_)) => continue,
+                (None, None) => accounts.iter().map(String::as_str).collect(),
+            };
+            for id in candidates {
+                let place = accounts.iter().position(|account| account == id).unwrap_or_default();
+                let request = Request {
+                    principal: Principal {
+                        arns: arns.clone(),
+                        account: Account::Known(id.to_owned()),
+                        session_unknown: false,
+                        ..principal.clone()
+                    },
+                    ..self.request.clone()
+                };
+                let same: &[bool] = match evaluate::same_account(self.env, &request) {
+                    Truth::True => &[true],
+                    Truth::False => &[false],
+                    Truth::Unknown => &[false, true],
+                };
+                for same in same {
+                    let truth = |atom: &usize| match self.atoms.get(*atom) {
+                        Some(Atom::Principal(clause, effect, form)) => {
+                            form.of(evaluate::clause_forms(clause, *effect, self.env, &request)) == Truth::True
+                        }
+                        _ => *same,
+                    };
+                    let label = |fact: &usize| match self.facts.get(*fact).map(|fact| &fact.source) {
+                        Some(Source::Principal) => number,
+                        Some(Source::Account) => place,
+                        _ => usize::from(*same),
+                    };
+                    all.insert((facts.iter().map(label).collect(), atoms.iter().map(truth).collect()));
+                }
+                number += 1;
+            }
+        }
+        self.dimensions.push(Dimension::labelled(facts, atoms, all));
     }
 
     /// The decision of every reading, in mixed radix over the dimensions; none beyond the bound.
@@ -467,13 +600,7 @@ impl<'a> Model<'a> {
                 }
             }
             decisions.push(self.reading(&truth));
-            for (digit, dimension) in chosen.iter_mut().zip(&self.dimensions) {
-                *digit += 1;
-                if *digit < dimension.options.len() {
-                    break;
-                }
-                *digit = 0;
-            }
+            count_up(&mut chosen, self.dimensions.iter().map(|dimension| dimension.options.len()));
         }
         Some(decisions)
     }
@@ -496,548 +623,51 @@ impl<'a> Model<'a> {
 
     /// Whether the decision is definite as soon as the `kept` facts are known.
     fn settles(&self, readings: &[Decision], kept: &[bool]) -> bool {
-        let mut groups: BTreeMap<usize, bool> = BTreeMap::new();
-        readings.iter().enumerate().all(|(index, decision)| {
-            let mut rest = index;
-            let mut group = 0;
+        let mut groups: BTreeMap<Vec<usize>, bool> = BTreeMap::new();
+        let mut chosen = vec![0_usize; self.dimensions.len()];
+        loop {
+            let mut reading = 0;
             let mut stride = 1;
-            for dimension in &self.dimensions {
-                let size = dimension.options.len().max(1);
-                if dimension.facts.iter().all(|fact| at(kept, *fact)) {
-                    group += rest % size * stride;
-                }
-                rest /= size;
-                stride *= size;
-            }
-            let allowed = *decision == Decision::Allowed;
-            *groups.entry(group).or_insert(allowed) == allowed
-        })
-    }
-}
-
-/// A question about one value of a key.
-#[derive(Clone, PartialEq)]
-enum Question {
-    Pattern(Pattern),
-    Number(Comparison, value::Number),
-    Date(Comparison, value::Instant),
-    Network(value::Network),
-    Bool(bool),
-    Binary(Vec<u8>),
-}
-
-/// What an atom makes of the answers.
-enum Formula {
-    Constant(bool),
-    Question(usize),
-    Any(Vec<Formula>),
-    All(Vec<Formula>),
-    Not(Box<Formula>),
-}
-
-impl Formula {
-    fn eval(&self, answers: &[bool]) -> bool {
-        match self {
-            Self::Constant(value) => *value,
-            Self::Question(index) => at(answers, *index),
-            Self::Any(items) => items.iter().any(|item| item.eval(answers)),
-            Self::All(items) => items.iter().all(|item| item.eval(answers)),
-            Self::Not(item) => !item.eval(answers),
-        }
-    }
-}
-
-/// The atoms that read one open key and no other.
-struct Fillings<'a> {
-    key: &'a str,
-    atoms: &'a [Atom<'a>],
-    request: &'a Request,
-}
-
-impl Fillings<'_> {
-    /// Every combination of truth values that a filling of the key produces (a superset where that is not known).
-    fn combinations(&self) -> Option<Vec<Vec<bool>>> {
-        let fact = self.request.context.lookup(self.key);
-        let mut all: BTreeSet<Vec<bool>> = BTreeSet::new();
-        if matches!(fact, Fact::AbsentOr(_) | Fact::Unknown) {
-            all.extend(self.with(Fact::Absent));
-        }
-        match fact {
-            Fact::AbsentOr(values) => all.extend(self.with(Fact::Values(values.clone()))),
-            _ => all.extend(self.present()?),
-        }
-        Some(all.into_iter().collect())
-    }
-
-    /// The truth of all atoms under one definite fact, both values where that leaves an atom open.
-    fn with(&self, fact: Fact) -> Vec<Vec<bool>> {
-        let mut context = self.request.context.clone();
-        context.set(self.key, fact);
-        let request = Request { context, ..self.request.clone() };
-        let mut all = vec![Vec::new()];
-        for atom in self.atoms {
-            let truth = match atom {
-                Atom::Condition(condition) => condition.evaluate(&request.context),
-                Atom::Resource(clause) => clause.matches_resource(&request.resource, &request.context),
-                _ => Truth::Unknown,
-            };
-            let values: &[bool] = match truth {
-                Truth::True => &[true],
-                Truth::False => &[false],
-                Truth::Unknown => &[false, true],
-            };
-            all =
-                values.iter().flat_map(|value| all.iter().map(|held| [held.as_slice(), &[*value]].concat())).collect();
-        }
-        all
-    }
-
-    /// The combinations when the key is present with some value or values.
-    fn present(&self) -> Option<BTreeSet<Vec<bool>>> {
-        let mut questions = Vec::new();
-        let mut formulas = Vec::new();
-        let mut sets = false;
-        for atom in self.atoms {
-            formulas.push(match atom {
-                Atom::Condition(condition) if *condition.key == *self.key => {
-                    sets |= condition.operator.quantifier != Quantifier::One;
-                    self.own(condition, &mut questions)?
-                }
-                Atom::Condition(condition) => self.other(condition, &mut questions)?,
-                Atom::Resource(clause) => {
-                    let entries =
-                        clause.entries.iter().map(|entry| self.entry(entry, &mut questions)).collect::<Option<_>>()?;
-                    negate(clause.negated, Formula::Any(entries))
-                }
-                _ => return None,
-            });
-        }
-        let several = key::is_multivalued(self.key) || (sets && !key::is_single(self.key));
-        let own = |atom: &Atom<'_>| matches!(atom, Atom::Condition(condition) if *condition.key == *self.key);
-        // As a variable, a key with several values is another thing than with one: left to free atoms.
-        if several && !self.atoms.iter().all(own) {
-            return None;
-        }
-        let answers = answers(&questions)?;
-        let each: BTreeSet<Vec<bool>> =
-            answers.iter().map(|answers| formulas.iter().map(|formula| formula.eval(answers)).collect()).collect();
-        if several { self.several(&each) } else { Some(each) }
-    }
-
-    /// The key may have several values: combine those of single values by the set operators.
-    fn several(&self, each: &BTreeSet<Vec<bool>>) -> Option<BTreeSet<Vec<bool>>> {
-        let alone = !key::is_multivalued(self.key);
-        let quantifier = |atom: &Atom<'_>| match atom {
-            // Presence is the same for all fillings here.
-            Atom::Condition(condition) if condition.operator.test == Test::Null => Quantifier::Any,
-            Atom::Condition(condition) => condition.operator.quantifier,
-            _ => Quantifier::Any,
-        };
-        let mut closed: BTreeSet<Vec<bool>> = each
-            .iter()
-            .map(|vector| {
-                let one = |(value, atom): (&bool, &Atom<'_>)| *value && (alone || quantifier(atom) != Quantifier::One);
-                vector.iter().zip(self.atoms).map(one).collect()
-            })
-            .collect();
-        let singles: Vec<Vec<bool>> = closed.iter().cloned().collect();
-        let mut work = singles.clone();
-        while let Some(vector) = work.pop() {
-            for single in &singles {
-                let combined: Vec<bool> = vector
-                    .iter()
-                    .zip(single)
-                    .zip(self.atoms)
-                    .map(|((a, b), atom)| match quantifier(atom) {
-                        Quantifier::All => *a && *b,
-                        Quantifier::Any => *a || *b,
-                        Quantifier::One => false,
-                    })
-                    .collect();
-                if closed.insert(combined.clone()) {
-                    work.push(combined);
-                }
-            }
-            if closed.len() > 4096 {
-                return None;
-            }
-        }
-        Some(closed)
-    }
-
-    /// A condition on the key itself.
-    fn own(&self, condition: &Condition, questions: &mut Vec<Question>) -> Option<Formula> {
-        if condition.operator.test == Test::Null {
-            let holds = condition.with_values(&[String::new()], &self.request.context);
-            return Some(Formula::Constant(holds == Truth::True));
-        }
-        let mut any = Vec::new();
-        for value in &condition.values {
-            let question = match (&value.kind, condition.operator.test) {
-                // A Bool with a variable compares booleans only; rare enough to be left out.
-                (Kind::Pattern(_), Test::Bool) => return None,
-                (Kind::Pattern(pattern), _) => match substituted(pattern, &self.request.context) {
-                    Substituted::Pattern(pattern) => Question::Pattern(pattern),
-                    Substituted::Nothing => continue,
-                    Substituted::Open => return None,
-                },
-                (Kind::Number(Some(number)), Test::Numeric(comparison)) => Question::Number(comparison, number.clone()),
-                (Kind::Date(Some(instant)), Test::Date(comparison)) => Question::Date(comparison, *instant),
-                (Kind::Network(Some(network)), _) => Question::Network(*network),
-                (Kind::Bool(Some(flag)), _) => Question::Bool(*flag),
-                (Kind::Binary(Some(bytes)), _) => Question::Binary(bytes.clone()),
-                _ => continue,
-            };
-            any.push(ask(questions, question));
-        }
-        Some(negate(condition.operator.negated, Formula::Any(any)))
-    }
-
-    /// A condition on another key, which is known, with the key as a variable.
-    fn other(&self, condition: &Condition, questions: &mut Vec<Question>) -> Option<Formula> {
-        let Fact::Values(values) = self.request.context.lookup(&condition.key) else { return None };
-        let mut per_value = Vec::new();
-        for text in values {
-            let mut any = Vec::new();
-            for wanted in &condition.values {
-                match &wanted.kind {
-                    Kind::Pattern(pattern) if condition.operator.test != Test::Bool => {
-                        any.push(self.pattern(pattern, text, questions)?);
+            let mut group = Vec::new();
+            for (dimension, filling) in self.dimensions.iter().zip(&chosen) {
+                let Some(filling) = dimension.fillings.get(*filling) else { continue };
+                reading += filling.option * stride;
+                stride *= dimension.options.len().max(1);
+                let facts = dimension.facts.iter();
+                if filling.labels.is_empty() {
+                    if facts.into_iter().all(|fact| at(kept, *fact)) {
+                        group.push(filling.option);
                     }
-                    Kind::Bool(flag) => any.push(Formula::Constant(flag.is_some() && *flag == value::parse_bool(text))),
-                    _ => return None,
+                } else {
+                    group.extend(facts.zip(&filling.labels).filter(|(fact, _)| at(kept, **fact)).map(|(_, label)| *label));
                 }
             }
-            per_value.push(negate(condition.operator.negated, Formula::Any(any)));
-        }
-        Some(match condition.operator.quantifier {
-            Quantifier::Any => Formula::Any(per_value),
-            Quantifier::All | Quantifier::One => Formula::All(per_value),
-        })
-    }
-
-    fn entry(&self, entry: &Entry, questions: &mut Vec<Question>) -> Option<Formula> {
-        if self.request.resource == "*" {
-            return Some(Formula::Constant(entry.pattern.is_any()));
-        }
-        let mut any = vec![self.pattern(&entry.pattern, &self.request.resource, questions)?];
-        if let Some(completed) = &entry.completed {
-            any.push(self.pattern(completed, &self.request.resource, questions)?);
-        }
-        Some(Formula::Any(any))
-    }
-
-    /// A pattern with the key as a variable, against a text: which value of the key makes it match? Answered where the
-    /// pattern has the variable once and no wildcard.
-    fn pattern(&self, pattern: &Pattern, text: &str, questions: &mut Vec<Question>) -> Option<Formula> {
-        let reads = pattern.variables().filter(|variable| *variable.key == *self.key).count();
-        if reads == 0 {
-            return match pattern.matches(text, &self.request.context) {
-                Truth::Unknown => None,
-                truth => Some(Formula::Constant(truth == Truth::True)),
-            };
-        }
-        let mut before = String::new();
-        let mut after = String::new();
-        let mut seen = false;
-        for token in pattern.tokens() {
-            let part = match token {
-                Token::Text(part) => part,
-                Token::Variable(variable) if *variable.key == *self.key => {
-                    seen = true;
-                    continue;
-                }
-                Token::Variable(variable) => match resolved(variable, &self.request.context) {
-                    Some(Some(text)) => text,
-                    Some(None) => return Some(Formula::Constant(false)),
-                    None => return None,
-                },
-                _ => return None,
-            };
-            if seen { after.push_str(part) } else { before.push_str(part) }
-        }
-        if reads > 1 {
-            return None;
-        }
-        if pattern.folds() && (!before.is_empty() || !after.is_empty()) {
-            return None;
-        }
-        let middle = text.strip_prefix(before.as_str()).and_then(|rest| rest.strip_suffix(after.as_str()));
-        Some(match middle {
-            None => Formula::Constant(false),
-            Some(middle) => {
-                let literal = if middle.is_empty() { Vec::new() } else { vec![Token::Text(middle.into())] };
-                ask(questions, Question::Pattern(Pattern::from_tokens(literal, pattern.folds())))
+            let allowed = readings.get(reading) == Some(&Decision::Allowed);
+            if *groups.entry(group).or_insert(allowed) != allowed {
+                return false;
             }
-        })
-    }
-}
-
-fn negate(negated: bool, formula: Formula) -> Formula {
-    if negated { Formula::Not(Box::new(formula)) } else { formula }
-}
-
-fn ask(questions: &mut Vec<Question>, question: Question) -> Formula {
-    Formula::Question(match questions.iter().position(|known| *known == question) {
-        Some(index) => index,
-        None => {
-            questions.push(question);
-            questions.len() - 1
-        }
-    })
-}
-
-enum Substituted {
-    Pattern(Pattern),
-    Nothing,
-    Open,
-}
-
-/// The text of a variable: none where it is open, `Some(None)` where it has none.
-fn resolved<'a>(variable: &'a Variable, context: &'a Context) -> Option<Option<&'a str>> {
-    use crate::condition::variable::Resolved;
-    match variable.resolve(context) {
-        Resolved::Text(text) => Some(Some(text)),
-        Resolved::Nothing => Some(None),
-        Resolved::Unknown => None,
-    }
-}
-
-fn substituted(pattern: &Pattern, context: &Context) -> Substituted {
-    if !pattern.has_variables() {
-        return Substituted::Pattern(pattern.clone());
-    }
-    let mut tokens = Vec::new();
-    let mut open = false;
-    for token in pattern.tokens() {
-        match token {
-            Token::Variable(variable) => match resolved(variable, context) {
-                Some(Some("")) => {}
-                Some(Some(text)) => tokens.push(Token::Text(text.into())),
-                Some(None) => return Substituted::Nothing,
-                None => open = true,
-            },
-            other => tokens.push(other.clone()),
-        }
-    }
-    if open { Substituted::Open } else { Substituted::Pattern(Pattern::from_tokens(tokens, pattern.folds())) }
-}
-
-/// Every combination of answers that one value can give.
-fn answers(questions: &[Question]) -> Option<Vec<Vec<bool>>> {
-    let mut all: Vec<Vec<bool>> = vec![vec![false; questions.len()]];
-    type Family = fn(&[Question]) -> Option<Vec<Vec<bool>>>;
-    for family in [texts as Family, numbers, dates, networks, booleans, binaries] {
-        let vectors = family(questions)?;
-        // Questions of different types about one key are taken to be independent: a superset.
-        all = all
-            .iter()
-            .flat_map(|held| vectors.iter().map(|vector| held.iter().zip(vector).map(|(a, b)| *a || *b).collect()))
-            .collect();
-        if all.len() > MAX_READINGS {
-            return None;
-        }
-    }
-    Some(all)
-}
-
-fn distinct(vectors: impl IntoIterator<Item = Vec<bool>>) -> Option<Vec<Vec<bool>>> {
-    let all: BTreeSet<Vec<bool>> = vectors.into_iter().collect();
-    Some(all.into_iter().collect())
-}
-
-fn numbers(questions: &[Question]) -> Option<Vec<Vec<bool>>> {
-    ordered(questions, |question| match question {
-        Question::Number(comparison, number) => Some((*comparison, number)),
-        _ => None,
-    })
-}
-
-fn dates(questions: &[Question]) -> Option<Vec<Vec<bool>>> {
-    ordered(questions, |question| match question {
-        Question::Date(comparison, instant) => Some((*comparison, instant)),
-        _ => None,
-    })
-}
-
-/// On each constant, between the constants, and a text that is of no such type.
-fn ordered<'a, T: Ord + 'a>(
-    questions: &'a [Question],
-    pick: impl Fn(&'a Question) -> Option<(Comparison, &'a T)>,
-) -> Option<Vec<Vec<bool>>> {
-    let constants: BTreeSet<&T> =
-        questions.iter().filter_map(|question| pick(question).map(|(_, constant)| constant)).collect();
-    let rank = |constant: &T| 2 * constants.iter().take_while(|other| **other < constant).count() + 1;
-    let none = vec![false; questions.len()];
-    if constants.is_empty() {
-        return Some(vec![none]);
-    }
-    let places = (0..=2 * constants.len()).map(|place| {
-        let holds = |question: &'a Question| {
-            pick(question).is_some_and(|(comparison, constant)| comparison.holds(place.cmp(&rank(constant))))
-        };
-        questions.iter().map(holds).collect()
-    });
-    distinct(places.chain([none]))
-}
-
-fn networks(questions: &[Question]) -> Option<Vec<Vec<bool>>> {
-    let networks = questions.iter().filter_map(|question| match question {
-        Question::Network(network) => Some(network),
-        _ => None,
-    });
-    let mut starts = BTreeSet::new();
-    for network in networks {
-        starts.insert((network.v6, network.first));
-        let top = if network.v6 { u128::MAX } else { u128::from(u32::MAX) };
-        if network.last < top {
-            starts.insert((network.v6, network.last + 1));
-        }
-    }
-    let vectors = starts.into_iter().map(|(v6, address)| {
-        let address = value::Network { v6, first: address, last: address };
-        questions
-            .iter()
-            .map(|question| matches!(question, Question::Network(network) if network.holds(&address)))
-            .collect()
-    });
-    distinct(vectors.chain([vec![false; questions.len()]]))
-}
-
-fn booleans(questions: &[Question]) -> Option<Vec<Vec<bool>>> {
-    if !questions.iter().any(|question| matches!(question, Question::Bool(_))) {
-        return Some(vec![vec![false; questions.len()]]);
-    }
-    let vector = |flag| questions.iter().map(|question| *question == Question::Bool(flag)).collect();
-    distinct([vector(true), vector(false), vec![false; questions.len()]])
-}
-
-fn binaries(questions: &[Question]) -> Option<Vec<Vec<bool>>> {
-    let vectors = questions
-        .iter()
-        .filter(|question| matches!(question, Question::Binary(_)))
-        .map(|chosen| questions.iter().map(|question| question == chosen).collect());
-    distinct(vectors.chain([vec![false; questions.len()]]))
-}
-
-/// The texts that policies compare with, and what patterns can match together beside them.
-fn texts(questions: &[Question]) -> Option<Vec<Vec<bool>>> {
-    let pattern = |question: &Question| match question {
-        Question::Pattern(pattern) => Some(pattern.clone()),
-        _ => None,
-    };
-    let patterns: Vec<Option<Pattern>> = questions.iter().map(pattern).collect();
-    let mut samples: BTreeSet<String> = BTreeSet::new();
-    for pattern in patterns.iter().flatten() {
-        let Some(text) = pattern.literal() else { continue };
-        samples.insert(text.to_owned());
-    }
-    // A text that differs in case alone from a compared one, and is none of the others.
-    for pattern in patterns.iter().flatten().filter(|pattern| pattern.folds()) {
-        let text = pattern.literal().unwrap_or_default().to_owned();
-        let flip =
-            |c: char| if c.is_lowercase() { c.to_uppercase().next() } else { c.to_lowercase().next() }.unwrap_or(c);
-        let variants = text.char_indices().map(|(at, _)| {
-            text.char_indices().map(|(index, c)| if index == at { flip(c) } else { c }).collect::<String>()
-        });
-        if let Some(variant) = variants.into_iter().find(|variant| !samples.contains(variant)) {
-            samples.insert(variant);
-        }
-    }
-    let concrete = samples.iter().map(|text| {
-        patterns.iter().map(|pattern| pattern.as_ref().is_some_and(|pattern| pattern.matches_plain(text))).collect()
-    });
-    let wild: Vec<(usize, &Pattern)> = patterns
-        .iter()
-        .enumerate()
-        .filter_map(|(index, pattern)| pattern.as_ref().map(|pattern| (index, pattern)))
-        .filter(|(_, pattern)| pattern.literal().is_none())
-        .collect();
-    let together = together(&wild.iter().map(|(_, pattern)| *pattern).collect::<Vec<_>>())?;
-    let others = together.into_iter().map(|signature| {
-        let mut vector = vec![false; questions.len()];
-        for ((index, _), value) in wild.iter().zip(signature) {
-            set(&mut vector, *index, value);
-        }
-        vector
-    });
-    distinct(concrete.chain(others))
-}
-
-/// One character of a pattern.
-#[derive(Clone, Copy, PartialEq)]
-enum Cell {
-    Char(char),
-    One { colon: bool },
-    Star { colon: bool },
-}
-
-/// Which of the patterns one text can match together: the product of their automata, explored to the end.
-fn together(patterns: &[&Pattern]) -> Option<BTreeSet<Vec<bool>>> {
-    if patterns.is_empty() {
-        return Some(BTreeSet::from([Vec::new()]));
-    }
-    let mut alphabet = BTreeSet::from([':']);
-    let mut automata = Vec::new();
-    for pattern in patterns {
-        let mut cells = Vec::new();
-        for token in pattern.tokens() {
-            match token {
-                Token::Text(text) => {
-                    alphabet.extend(text.chars());
-                    cells.extend(text.chars().map(Cell::Char));
-                }
-                Token::One => cells.push(Cell::One { colon: true }),
-                Token::OneInside => cells.push(Cell::One { colon: false }),
-                Token::Any => cells.push(Cell::Star { colon: true }),
-                Token::AnyInside => cells.push(Cell::Star { colon: false }),
-                Token::Variable(_) => return None,
+            let sizes = self.dimensions.iter().map(|dimension| dimension.fillings.len());
+            if !count_up(&mut chosen, sizes) {
+                return true;
             }
         }
-        automata.push(cells);
     }
-    // One character stands for all that no pattern spells.
-    alphabet.insert(('\u{e000}'..).find(|c| !alphabet.contains(c))?);
-    let start: Vec<BTreeSet<usize>> = automata.iter().map(|cells| reach(cells, [0])).collect();
-    let mut seen = BTreeSet::from([start.clone()]);
-    let mut work = vec![start];
-    let mut signatures = BTreeSet::new();
-    let mut steps = 0;
-    while let Some(state) = work.pop() {
-        signatures.insert(state.iter().zip(&automata).map(|(places, cells)| places.contains(&cells.len())).collect());
-        for c in &alphabet {
-            steps += automata.len();
-            let next: Vec<BTreeSet<usize>> =
-                state.iter().zip(&automata).map(|(places, cells)| reach(cells, advance(cells, places, *c))).collect();
-            if seen.insert(next.clone()) {
-                work.push(next);
-            }
-        }
-        if steps > MAX_STEPS {
-            return None;
-        }
+
+    /// Fillings of all dimensions, where they are few enough to look at each.
+    fn is_small(&self) -> bool {
+        let sizes = self.dimensions.iter().map(|dimension| dimension.fillings.len());
+        sizes.into_iter().try_fold(1_usize, |product, size| product.checked_mul(size)).is_some_and(|all| all <= MAX_READINGS)
     }
-    Some(signatures)
 }
 
-fn advance(cells: &[Cell], places: &BTreeSet<usize>, c: char) -> Vec<usize> {
-    let step = |place: &usize| match cells.get(*place)? {
-        Cell::Char(wanted) => (*wanted == c).then_some(place + 1),
-        Cell::One { colon } => (*colon || c != ':').then_some(place + 1),
-        Cell::Star { colon } => (*colon || c != ':').then_some(*place),
-    };
-    places.iter().filter_map(step).collect()
-}
-
-/// The places that can be reached without a character.
-fn reach(cells: &[Cell], places: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
-    let mut all = BTreeSet::new();
-    for mut place in places {
-        all.insert(place);
-        while let Some(Cell::Star { .. }) = cells.get(place) {
-            place += 1;
-            all.insert(place);
+/// The next number in a mixed radix, lowest digit first; false after the last.
+fn count_up(digits: &mut [usize], sizes: impl Iterator<Item = usize>) -> bool {
+    for (digit, size) in digits.iter_mut().zip(sizes) {
+        *digit += 1;
+        if *digit < size {
+            return true;
         }
+        *digit = 0;
     }
-    all
+    false
 }

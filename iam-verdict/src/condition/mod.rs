@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Network(Option<Network>),
     Bool(Option<bool>),
     Binary(Option<Vec<u8>>),
+    /// What no ARN matches, under an ARN operator.
+    NoArn,
 }
 
 impl Condition {
@@ -54,9 +56,7 @@ impl Condition {
                 Test::StringEquals => pattern(Wildcards::None, false),
                 Test::StringEqualsIgnoreCase => pattern(Wildcards::None, true),
                 Test::StringLike => pattern(Wildcards::Free, false),
-                // A bare star is used for "any ARN".
-                Test::Arn if text == "*" => pattern(Wildcards::Free, false),
-                Test::Arn => pattern(Wildcards::Arn, false),
+                Test::Arn => Pattern::arn(text, variables).map_or(Kind::NoArn, Kind::Pattern),
                 Test::Numeric(_) => Kind::Number(Number::parse(text)),
                 Test::Date(_) => Kind::Date(Instant::parse(text)),
                 Test::Ip => Kind::Network(Network::parse(text)),
@@ -142,6 +142,9 @@ impl Condition {
         let hit = match self.operator.test {
             Test::StringEquals | Test::StringEqualsIgnoreCase | Test::StringLike | Test::Arn => {
                 Truth::any(&self.values, |wanted| match &wanted.kind {
+                    Kind::Pattern(pattern) if self.operator.test == Test::Arn && pattern.has_variables() => {
+                        pattern.matches_arn(value, context)
+                    }
                     Kind::Pattern(pattern) => pattern.matches(value, context),
                     _ => Truth::False,
                 })
