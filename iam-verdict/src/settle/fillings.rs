@@ -38,6 +38,14 @@ impl Formula {
     }
 }
 
+/// What combines the truth of an atom for single values into that for several.
+enum Role {
+    /// A condition on the key itself.
+    Line(Quantifier),
+    /// It reads the key as a variable: this for several values.
+    Other(bool),
+}
+
 /// The atoms that read one open key and no other.
 pub(super) struct Fillings<'a> {
     pub(super) key: &'a str,
@@ -89,10 +97,6 @@ impl Fillings<'_> {
         let by_set = |atom: &Atom<'_>| matches!(atom, Atom::Condition(condition) if condition.operator.quantifier != Quantifier::One);
         let sets = self.atoms.iter().any(|atom| own(atom) && by_set(atom));
         let several = key::is_multivalued(self.key) || (sets && !key::is_single(self.key));
-        // As a variable, a key with several values is another thing than with one: left to free atoms.
-        if several && !self.atoms.iter().all(own) {
-            return None;
-        }
         let mut questions = Vec::new();
         let mut formulas = Vec::new();
         for atom in self.atoms {
@@ -118,33 +122,27 @@ impl Fillings<'_> {
     /// The key may have several values: combine those of single values by the set operators.
     fn several(&self, each: &BTreeSet<Vec<bool>>) -> Option<BTreeSet<Vec<bool>>> {
         let alone = !key::is_multivalued(self.key);
-        let quantifier = |atom: &Atom<'_>| match atom {
-            // Presence is the same for all fillings here.
-            Atom::Condition(condition) if condition.operator.test == Test::Null => Quantifier::Any,
-            Atom::Condition(condition) => condition.operator.quantifier,
-            _ => Quantifier::Any,
+        let roles: Vec<Role> = self.atoms.iter().map(|atom| self.role(atom)).collect::<Option<_>>()?;
+        let first = |vector: &Vec<bool>| {
+            let one = |(value, role): (&bool, &Role)| match role {
+                Role::Line(Quantifier::One) => *value && alone,
+                Role::Other(value_of_none) if !alone => *value_of_none,
+                _ => *value,
+            };
+            vector.iter().zip(&roles).map(one).collect()
         };
-        let mut closed: BTreeSet<Vec<bool>> = each
-            .iter()
-            .map(|vector| {
-                let one = |(value, atom): (&bool, &Atom<'_>)| *value && (alone || quantifier(atom) != Quantifier::One);
-                vector.iter().zip(self.atoms).map(one).collect()
-            })
-            .collect();
+        let mut closed: BTreeSet<Vec<bool>> = each.iter().map(first).collect();
         let singles: Vec<Vec<bool>> = closed.iter().cloned().collect();
         let mut work = singles.clone();
         while let Some(vector) = work.pop() {
             for single in &singles {
-                let combined: Vec<bool> = vector
-                    .iter()
-                    .zip(single)
-                    .zip(self.atoms)
-                    .map(|((a, b), atom)| match quantifier(atom) {
-                        Quantifier::All => *a && *b,
-                        Quantifier::Any => *a || *b,
-                        Quantifier::One => false,
-                    })
-                    .collect();
+                let combine = |((a, b), role): ((&bool, &bool), &Role)| match role {
+                    Role::Line(Quantifier::All) => *a && *b,
+                    Role::Line(Quantifier::Any) => *a || *b,
+                    Role::Line(Quantifier::One) => false,
+                    Role::Other(value) => *value,
+                };
+                let combined: Vec<bool> = vector.iter().zip(single).zip(&roles).map(combine).collect();
                 if closed.insert(combined.clone()) {
                     work.push(combined);
                 }
@@ -154,6 +152,28 @@ impl Fillings<'_> {
             }
         }
         Some(closed)
+    }
+
+    /// What becomes of an atom where the key has several values.
+    fn role(&self, atom: &Atom<'_>) -> Option<Role> {
+        match atom {
+            // Presence is the same for all fillings here.
+            Atom::Condition(condition) if condition.operator.test == Test::Null && *condition.key == *self.key => {
+                Some(Role::Line(Quantifier::Any))
+            }
+            Atom::Condition(condition) if *condition.key == *self.key => Some(Role::Line(condition.operator.quantifier)),
+            // IAM-VAR-9: the variable has no value then.
+            atom => {
+                let several = Fact::Values(vec![String::new(), String::new()]);
+                let context = self.request.context.clone().with(self.key, several);
+                let truth = match atom {
+                    Atom::Condition(condition) => condition.evaluate(&context),
+                    Atom::Resource(clause) => clause.matches_resource(&self.request.resource, &context),
+                    _ => Truth::Unknown,
+                };
+                (truth != Truth::Unknown).then_some(Role::Other(truth == Truth::True))
+            }
+        }
     }
 
     /// A condition on the key itself.

@@ -225,7 +225,7 @@ impl<'a> Open<'a> {
                     beside.extend(lists[other].iter().map(|value| Some((other.clone(), vec![value.clone()]))));
                 }
             }
-            let mut distinct = |fillings: Vec<Vec<String>>| {
+            let distinct = |fillings: Vec<Vec<String>>| {
                 let mut seen = BTreeSet::new();
                 let mut kept = Vec::new();
                 for filling in fillings {
@@ -527,7 +527,7 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
                     let clean = |at: usize| at == 0 || at == chars.len() || edge(chars[at - 1]) || edge(chars[at]);
                     if chars.len() <= 12 || (clean(from) && clean(to)) {
                         let piece: String = chars[from..to].iter().collect();
-                        variants(&piece, &mut all);
+                        all.insert(piece);
                     }
                 }
             }

@@ -18,7 +18,7 @@ use fill::Open;
 use random::Random;
 
 /// Fillings up to which all are looked at.
-const FILLINGS: usize = 3000;
+const FILLINGS: usize = 600;
 
 #[derive(Default, Debug)]
 struct Tally {
