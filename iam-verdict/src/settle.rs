@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::arn;
 use crate::condition::Condition;
+use crate::condition::operator::Quantifier;
+use crate::condition::key;
 use crate::document::{Clause, Effect, PrincipalClause, PrincipalEntry};
 use crate::evaluate::{self, Bits, Forms, Frame, bit};
 use crate::request::{Account, Decision, Environment, Layer, Missing, PolicyState, Principal, Request};
@@ -368,9 +370,8 @@ impl<'a> Model<'a> {
         for (fact, atoms) in by_key {
             let Some(Source::Key(name)) = self.facts.get(fact).map(|fact| fact.source.clone()) else { continue };
             let kinds = self.kinds(&atoms);
-            let few = self.atoms.len() <= MAX_ATOMS;
-            let options =
-                if few { Fillings { key: &name, atoms: &kinds, request: self.request }.combinations() } else { None };
+            let fillings = Fillings { key: &name, atoms: &kinds, request: self.request, listed: self.listed(&name) };
+            let options = if self.atoms.len() <= MAX_ATOMS { fillings.combinations() } else { None };
             match options {
                 Some(options) => self.dimensions.push(Dimension::plain(vec![fact], atoms, options)),
                 // Too many to list: each atom on its own, which is a superset.
@@ -394,6 +395,18 @@ impl<'a> Model<'a> {
 
     fn free(&mut self, facts: Vec<usize>, atom: usize) {
         self.dimensions.push(Dimension::plain(facts, vec![atom], vec![vec![false], vec![true]]));
+    }
+
+    /// Whether some policy reads the key with a set operator.
+    fn listed(&self, key: &str) -> bool {
+        evaluate::places(self.env, &self.request.principal)
+            .filter_map(|(_, policy)| match &policy.policy {
+                PolicyState::Known(document) => Some(document),
+                PolicyState::Unreadable(_) => None,
+            })
+            .flat_map(|document| &document.statements)
+            .flat_map(|statement| &statement.conditions)
+            .any(|condition| *condition.key == *key && condition.operator.quantifier != Quantifier::One)
     }
 
     fn kinds(&self, atoms: &[usize]) -> Vec<Atom<'a>> {
@@ -421,7 +434,8 @@ impl<'a> Model<'a> {
             };
             let keys: Vec<String> = facts.iter().filter_map(name).collect();
             let kinds = self.kinds(&all);
-            let few = self.atoms.len() <= MAX_ATOMS;
+            let lists = |key: &String| key::is_multivalued(key) || (!key::is_single(key) && self.listed(key));
+            let few = self.atoms.len() <= MAX_ATOMS && !keys.iter().any(lists);
             let options =
                 if few { Together { keys: &keys, atoms: &kinds, request: self.request }.fillings() } else { None };
             match options {

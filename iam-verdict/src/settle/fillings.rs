@@ -51,6 +51,8 @@ pub(super) struct Fillings<'a> {
     pub(super) key: &'a str,
     pub(super) atoms: &'a [Atom<'a>],
     pub(super) request: &'a Request,
+    /// Some policy reads the key with a set operator.
+    pub(super) listed: bool,
 }
 
 impl Fillings<'_> {
@@ -94,9 +96,7 @@ impl Fillings<'_> {
     /// The combinations when the key is present with some value or values.
     fn present(&self) -> Option<BTreeSet<Vec<bool>>> {
         let own = |atom: &Atom<'_>| matches!(atom, Atom::Condition(condition) if *condition.key == *self.key);
-        let by_set = |atom: &Atom<'_>| matches!(atom, Atom::Condition(condition) if condition.operator.quantifier != Quantifier::One);
-        let sets = self.atoms.iter().any(|atom| own(atom) && by_set(atom));
-        let several = key::is_multivalued(self.key) || (sets && !key::is_single(self.key));
+        let several = key::is_multivalued(self.key) || (self.listed && !key::is_single(self.key));
         let mut questions = Vec::new();
         let mut formulas = Vec::new();
         for atom in self.atoms {
@@ -196,10 +196,14 @@ impl Fillings<'_> {
                     Substituted::Pattern(pattern) => Question::Pattern(pattern),
                     Substituted::Nothing => continue,
                     // The key is compared with itself.
-                    Substituted::Open if !several && test != Test::Arn && test != Test::Bool && self.is_itself(pattern) => {
-                        any.push(Formula::Constant(true));
-                        continue;
-                    }
+                    Substituted::Open if !several && self.is_itself(pattern) => match test {
+                        Test::Arn => Question::Pattern(Pattern::arn("*", false)?),
+                        Test::Bool => return None,
+                        _ => {
+                            any.push(Formula::Constant(true));
+                            continue;
+                        }
+                    },
                     Substituted::Open => return None,
                 },
                 (Kind::Number(Some(number)), Test::Numeric(comparison)) => Question::Number(comparison, number.clone()),

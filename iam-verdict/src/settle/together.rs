@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::Atom;
 use super::fillings::{Substituted, Values, substituted, values};
 use super::witness::witnesses;
-use crate::condition::operator::{Quantifier, Test};
-use crate::condition::{Condition, Kind, key};
+use crate::condition::operator::Test;
+use crate::condition::{Condition, Kind};
 use crate::document::Clause;
 use crate::pattern::{Pattern, Token};
 use crate::request::{Context, Fact, Request};
@@ -15,7 +15,7 @@ use crate::truth::Truth;
 /// Fillings that are looked at.
 const MAX_FILLINGS: usize = 4_096;
 
-/// The atoms that read at least one of some open keys, and no other open one.
+/// The atoms that read at least one of some open keys, and no other open one. The keys hold one value each.
 pub(super) struct Together<'a> {
     pub(super) keys: &'a [String],
     pub(super) atoms: &'a [Atom<'a>],
@@ -90,10 +90,6 @@ impl Together<'_> {
     /// A condition on one of the keys: its patterns, and the texts that stand for an absent variable.
     fn own(&self, condition: &Condition, patterns: &mut Vec<Pattern>, known: &mut BTreeSet<String>) -> Option<()> {
         let test = condition.operator.test;
-        let may_be_list = condition.operator.quantifier != Quantifier::One && !key::is_single(&condition.key);
-        if may_be_list || key::is_multivalued(&condition.key) {
-            return None;
-        }
         for value in &condition.values {
             match &value.kind {
                 _ if test == Test::Null => {}

@@ -99,7 +99,11 @@ fn policies(case: &Value) -> Vec<&Value> {
     for name in ["permissionsBoundary", "resourcePolicy", "registryPolicy", "endpointPolicy"] {
         all.extend((!case[name].is_null()).then_some(&case[name]));
     }
+    let exempt = case["request"]["principal"]["scpExempt"] == true;
     for name in ["serviceControlPolicies", "resourceControlPolicies"] {
+        if exempt && name.starts_with("service") {
+            continue;
+        }
         all.extend(case[name].as_array().into_iter().flatten().flat_map(|level| level.as_array().unwrap()));
     }
     all
@@ -203,11 +207,11 @@ impl<'a> Open<'a> {
                 continue;
             }
             let alone = mine.iter().all(|index| read[*index].iter().filter(|other| open.contains_key(*other)).count() == 1);
-            self.excepted |= !alone || mixed(parts, &mine, key, &self.base);
             let sets = parts.iter().any(|part| {
                 matches!(part, Part::Line { operator, key: own, .. } if own == key && operator.to_lowercase().starts_with("for"))
             });
             let several = naive::multivalued(key) || (sets && !key.starts_with("aws:"));
+            self.excepted |= !alone || mixed(parts, &mine, key, &self.base, several);
             let mut fillings: Vec<Vec<String>> = Vec::new();
             if !matches!(fact, Fact::Present) {
                 fillings.push(Vec::new());
@@ -482,7 +486,7 @@ impl<'a> Open<'a> {
 }
 
 /// What IAM-UNK-3 excepts in lines that read the key alone: one key read as two types, a variable in Bool.
-fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Reading) -> bool {
+fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Reading, several: bool) -> bool {
     let mut types = BTreeSet::new();
     for index in mine {
         if let Part::Line { operator, key: own, .. } = &parts[*index] {
@@ -495,7 +499,10 @@ fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Reading) -> bool 
             if own == key && kind != "null" {
                 types.insert(kind);
             }
-            if kind == "bool" && !parts[*index].variables(base).is_empty() {
+            // Compared with itself, otherwise than as a whole.
+            let itself = parts[*index].variables(base).iter().any(|variable| variable == key);
+            let whole = |text: &String| text.starts_with("${") && text.matches(['{', '*', '?']).count() == 1 && text.ends_with('}');
+            if own == key && itself && (several || kind == "bool" || !parts[*index].texts().iter().all(|text| whole(text) || !text.contains("${"))) {
                 return true;
             }
         }
@@ -548,6 +555,12 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
             } else if operator.contains("ipaddress") {
                 addresses(&text, &mut all);
             } else {
+                if operator.contains("arn") {
+                    all.insert("arn:aws:~:::~".into());
+                    if let Some((_, rest)) = text.split_once(':') {
+                        patterns.push(format!("arn:{rest}"));
+                    }
+                }
                 variants(&text, &mut all);
                 patterns.push(text);
             }
