@@ -49,10 +49,12 @@ pub(crate) fn is_role(arn: &str) -> bool {
     is_iam(arn, "iam") && arn.splitn(6, ':').nth(5).is_some_and(|resource| resource.starts_with("role/"))
 }
 
-/// Whether the session ARN `session` can be one of the role `role`: same account, and the last part of the role's path.
+/// Whether the session ARN `session` can be one of the role `role`: same partition and account, and the
+/// last part of the role's path.
 pub(crate) fn session_may_be_of(session: &str, role: &str) -> bool {
-    let Some((_, of, name, _)) = session_parts(session) else { return false };
-    is_role(role) && account(role) == Some(of) && role.rsplit('/').next() == Some(name)
+    let Some((partition, of, name, _)) = session_parts(session) else { return false };
+    let there = role.split(':').nth(1) == Some(partition) && account(role) == Some(of);
+    is_role(role) && there && role.rsplit('/').next() == Some(name)
 }
 
 fn is_iam(arn: &str, service: &str) -> bool {
@@ -80,5 +82,6 @@ mod tests {
         assert_eq!(role_of_session("arn:aws:iam::111122223333:role/app"), None);
         assert!(session_may_be_of(session, "arn:aws:iam::111122223333:role/path/app"));
         assert!(!session_may_be_of(session, "arn:aws:iam::111122223333:role/other"));
+        assert!(!session_may_be_of(session, "arn:aws-cn:iam::111122223333:role/app"));
     }
 }

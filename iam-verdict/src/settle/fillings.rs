@@ -95,7 +95,6 @@ impl Fillings<'_> {
 
     /// The combinations when the key is present with some value or values.
     fn present(&self) -> Option<BTreeSet<Vec<bool>>> {
-        let own = |atom: &Atom<'_>| matches!(atom, Atom::Condition(condition) if *condition.key == *self.key);
         let several = key::is_multivalued(self.key) || (self.listed && !key::is_single(self.key));
         let mut questions = Vec::new();
         let mut formulas = Vec::new();

@@ -226,7 +226,7 @@ impl<'a> Open<'a> {
             for other in mine.iter().flat_map(|index| &read[*index]).filter(|other| *other != key).collect::<BTreeSet<_>>() {
                 if open.contains_key(other) {
                     beside.push(Some((other.clone(), Vec::new())));
-                    beside.extend(lists[other].iter().map(|value| Some((other.clone(), vec![value.clone()]))));
+                    beside.extend(lists[other].iter().take(60).map(|value| Some((other.clone(), vec![value.clone()]))));
                 }
             }
             let distinct = |fillings: Vec<Vec<String>>| {
@@ -251,10 +251,10 @@ impl<'a> Open<'a> {
             let singles = distinct(values);
             if several {
                 let mut lists = singles.clone();
-                for _ in 0..3 {
+                for _ in 0..2 {
                     let longer = lists.iter().flat_map(|list| singles.iter().map(|one| [list.as_slice(), one.as_slice()].concat()));
                     let all: Vec<_> = lists.iter().cloned().chain(longer).collect();
-                    lists = distinct(all.into_iter().take(600).collect());
+                    lists = distinct(all.into_iter().take(300).collect());
                 }
                 fillings.extend(lists);
             } else {
@@ -527,16 +527,8 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
             Part::Line { key: own, .. } => base.context.get(own).cloned().unwrap_or_default(),
         };
         for text in compared {
-            let chars: Vec<char> = text.chars().collect();
-            let edge = |c: char| !c.is_alphanumeric();
-            for from in 0..=chars.len() {
-                for to in from..=chars.len() {
-                    let clean = |at: usize| at == 0 || at == chars.len() || edge(chars[at - 1]) || edge(chars[at]);
-                    if chars.len() <= 12 || (clean(from) && clean(to)) {
-                        let piece: String = chars[from..to].iter().collect();
-                        all.insert(piece);
-                    }
-                }
+            for pattern in part.texts() {
+                pieces(&pattern.to_lowercase(), key, &text, &mut all);
             }
         }
     }
@@ -595,6 +587,24 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
         }
     }
     all.into_iter().collect()
+}
+
+/// The pieces of the text that stand between the neighbours that a variable of the pattern has.
+fn pieces(pattern: &str, key: &str, text: &str, all: &mut BTreeSet<String>) {
+    let chars: Vec<char> = text.chars().collect();
+    let folded: Vec<char> = chars.iter().map(char::to_ascii_lowercase).collect();
+    for (at, _) in pattern.match_indices(&format!("${{{key}")) {
+        let before = pattern[..at].chars().last();
+        let after = pattern[at..].split_once('}').and_then(|(_, rest)| rest.chars().next());
+        let wild = |c: &Option<char>| matches!(c, Some('*' | '?' | '}' | '$'));
+        let starts = |from: usize| wild(&before) || before == from.checked_sub(1).map(|at| folded[at]);
+        let ends = |to: usize| wild(&after) || after == folded.get(to).copied();
+        for from in (0..=chars.len()).filter(|from| starts(*from)) {
+            for to in (from..=chars.len()).filter(|to| ends(*to)) {
+                all.insert(chars[from..to].iter().collect());
+            }
+        }
+    }
 }
 
 fn variants(text: &str, all: &mut BTreeSet<String>) {

@@ -18,7 +18,7 @@ use fill::Open;
 use random::Random;
 
 /// Fillings up to which all are looked at.
-const FILLINGS: usize = 600;
+const FILLINGS: usize = 400;
 
 #[derive(Default, Debug)]
 struct Tally {
@@ -82,7 +82,7 @@ fn check(case: &Value, random: &mut Random, tally: &mut Tally) -> Result<(), Str
     }
     let open = Open::new(case);
     let every = open.count() <= FILLINGS;
-    let all = if every { open.all() } else { open.some(random, 300) };
+    let all = if every { open.all() } else { open.some(random, 100) };
     let expected = fold(&all);
     tally.settled += usize::from(open.facts() > 0 && got != Decision::Unknown);
     // Soundness: no filling contradicts.
