@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test lint wasm bench bench-peers crds cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test differential lint wasm bench bench-peers crds cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell cat Cargo.lock rust-toolchain.toml | sha256sum | cut -c1-16)
@@ -23,6 +23,10 @@ demo-record: ## Run the demo and store its output in docs/demo.txt
 test: ## Run every test: units, offline, and on a real control plane
 	cargo test --workspace --lib --bins --test it --test '*' --no-fail-fast -- --quiet
 	cargo test --workspace --doc
+
+differential: ## The engine against the naive evaluator, over a million environments (ORACLE_ENVIRONMENTS, ORACLE_SEED)
+	ORACLE_ENVIRONMENTS=$${ORACLE_ENVIRONMENTS:-1000000} ORACLE_SEED=$${ORACLE_SEED:-1} \
+		cargo test --release -p iam-verdict --test oracle -- --nocapture
 
 lint: $(CARGO_DENY) wasm ## Formatting, clippy, dependency rules, documentation, generated files
 	cargo fmt --all --check

@@ -490,7 +490,8 @@ impl<'a> Model<'a> {
         if self.request.principal.arns.is_empty() || self.request.principal.session_unknown {
             facts.push(self.fact("principal", Source::Principal));
         }
-        if evaluate::principal_account(self.env, self.request).is_none() {
+        let outside = self.request.principal.account == Account::Outside;
+        if !outside && evaluate::principal_account(self.env, self.request).is_none() {
             facts.push(self.fact("account", Source::Account));
         }
         if self.same.is_err() && evaluate::resource_account(self.env, self.request).is_none() {

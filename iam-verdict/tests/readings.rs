@@ -80,7 +80,7 @@ fn definite_decisions_hold_for_every_filling_and_unknown_ones_do_not() {
         }
     }
     let mut unknown = 0;
-    for round in 0..100 {
+    for round in 0..20 {
         let (env, statements) = environment(&mut random);
         let open = request(Fact::Unknown, Fact::Unknown);
         let decision = decide(&env, &open);
@@ -113,7 +113,7 @@ fn definite_decisions_hold_for_every_filling_and_unknown_ones_do_not() {
             settles(&env, &singles, &lists, &missing(&env, &open).facts);
         }
     }
-    assert!(unknown > 20, "{unknown}");
+    assert!(unknown > 4, "{unknown}");
 }
 
 /// Whatever the missing facts turn out to be, the decision is definite.

@@ -131,7 +131,7 @@ impl Together<'_> {
     fn resource(&self, clause: &Clause, known: &mut BTreeSet<String>) -> Option<()> {
         let resource = &self.request.resource;
         for entry in clause.entries.iter().filter(|_| resource != "*") {
-            for pattern in [Some(&entry.pattern), entry.completed.as_ref()].into_iter().flatten() {
+            for pattern in [Some(&entry.pattern), entry.completed.as_deref()].into_iter().flatten() {
                 self.variable(pattern, Test::StringLike, resource, known)?;
             }
         }

@@ -99,7 +99,7 @@ fn policies(case: &Value) -> Vec<&Value> {
     for name in ["permissionsBoundary", "resourcePolicy", "registryPolicy", "endpointPolicy"] {
         all.extend((!case[name].is_null()).then_some(&case[name]));
     }
-    let exempt = case["request"]["principal"]["scpExempt"] == true;
+    let exempt = naive::is_exempt(case);
     for name in ["serviceControlPolicies", "resourceControlPolicies"] {
         if exempt && name.starts_with("service") {
             continue;
@@ -279,6 +279,12 @@ impl<'a> Open<'a> {
         };
         if let (Value::String(session), Some(role)) = (principal, naive::role_of(principal.as_str().unwrap_or(""))) {
             arns = vec![role, session.clone()];
+        }
+        if principal.as_str().is_some_and(|text| !text.starts_with("arn:")) {
+            // A service has no side of its own that would have to allow.
+            self.base.same = true;
+            self.base.arns = arns;
+            return;
         }
         let given = principal["account"].as_str().filter(|id| id.len() == 12).map(str::to_owned);
         let same_account = principal["account"] == "sameAsResource";

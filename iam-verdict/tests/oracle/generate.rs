@@ -137,7 +137,11 @@ fn principal(random: &mut Random, open: bool, resource_has_account: bool) -> (Va
         4 => (json!({"arns": [session], "account": OURS}), vec![session, role, deep]),
         5 => {
             let other = random.text(&["ecs.amazonaws.com", "cognito-identity.amazonaws.com", "79a59df900b949e55d96"]);
-            (json!({"arns": [other], "account": OURS, "scpExempt": exempt}), vec![other])
+            if other.contains('.') && random.percent(50) {
+                (json!(other), vec![other])
+            } else {
+                (json!({"arns": [other], "account": OURS, "scpExempt": exempt}), vec![other])
+            }
         }
         _ => (json!(session), vec![session, role]),
     }

@@ -23,7 +23,7 @@ pub fn read(case: &Value) -> (Environment, Request) {
     };
     let request = &case["request"];
     let principal = match &request["principal"] {
-        Value::String(arn) => Principal::from_arn(arn),
+        Value::String(text) => Principal::from_text(text).expect("a principal"),
         object => {
             let arns = strings(&object["arns"]);
             Principal {

@@ -87,7 +87,7 @@ pub fn decide(case: &Value, reading: &Reading) -> Decision {
     owner.extend(single(&case["registryPolicy"]));
     let resource = say(Kind::Resource, owner);
     let endpoint = say(Kind::Guard, single(&case["endpointPolicy"]));
-    let exempt = case["request"]["principal"]["scpExempt"] == Value::Bool(true);
+    let exempt = is_exempt(case);
     let scps: Vec<Said> = if exempt {
         Vec::new()
     } else {
@@ -113,6 +113,12 @@ pub fn decide(case: &Value, reading: &Reading) -> Decision {
     let organization = scps.iter().all(|level| level.allows());
     let way = case["endpointPolicy"].is_null() || endpoint.allows();
     if granted && organization && way { Decision::Allowed } else { Decision::ImplicitlyDenied }
+}
+
+/// Whether service control policies reach the principal; a service has no account that they are of.
+pub fn is_exempt(case: &Value) -> bool {
+    let principal = &case["request"]["principal"];
+    principal["scpExempt"] == Value::Bool(true) || principal.as_str().is_some_and(|text| !text.starts_with("arn:"))
 }
 
 fn list(value: &Value) -> Vec<&Value> {
