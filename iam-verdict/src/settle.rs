@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::arn;
 use crate::condition::Condition;
-use crate::condition::operator::Quantifier;
 use crate::condition::key;
+use crate::condition::operator::Quantifier;
 use crate::document::{Clause, Effect, PrincipalClause, PrincipalEntry};
 use crate::evaluate::{self, Bits, Forms, Frame, bit};
 use crate::request::{Account, Decision, Environment, Layer, Missing, PolicyState, Principal, Request};
@@ -654,7 +654,9 @@ impl<'a> Model<'a> {
                         group.push(filling.option);
                     }
                 } else {
-                    group.extend(facts.zip(&filling.labels).filter(|(fact, _)| at(kept, **fact)).map(|(_, label)| *label));
+                    group.extend(
+                        facts.zip(&filling.labels).filter(|(fact, _)| at(kept, **fact)).map(|(_, label)| *label),
+                    );
                 }
             }
             let allowed = readings.get(reading) == Some(&Decision::Allowed);
@@ -671,7 +673,10 @@ impl<'a> Model<'a> {
     /// Fillings of all dimensions, where they are few enough to look at each.
     fn is_small(&self) -> bool {
         let sizes = self.dimensions.iter().map(|dimension| dimension.fillings.len());
-        sizes.into_iter().try_fold(1_usize, |product, size| product.checked_mul(size)).is_some_and(|all| all <= MAX_READINGS)
+        sizes
+            .into_iter()
+            .try_fold(1_usize, |product, size| product.checked_mul(size))
+            .is_some_and(|all| all <= MAX_READINGS)
     }
 }
 

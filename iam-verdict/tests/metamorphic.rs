@@ -282,7 +282,13 @@ fn opposite(operator: &str) -> Option<String> {
     if operator.contains(':') {
         return None;
     }
-    for (positive, negative) in [("String", "StringNot"), ("Arn", "ArnNot"), ("NumericE", "NumericNotE"), ("DateE", "DateNotE"), ("Ip", "NotIp")] {
+    for (positive, negative) in [
+        ("String", "StringNot"),
+        ("Arn", "ArnNot"),
+        ("NumericE", "NumericNotE"),
+        ("DateE", "DateNotE"),
+        ("Ip", "NotIp"),
+    ] {
         if let Some(rest) = operator.strip_prefix(negative) {
             return Some(format!("{positive}{rest}"));
         }

@@ -76,7 +76,8 @@ fn texts(questions: &[Question], known: &BTreeSet<&str>) -> Option<Vec<Vec<bool>
         .collect();
     let plain = |pattern: &Pattern| wild.contains(&pattern);
     let vector = |text: &String| {
-        let answer = |question: &Question| question.pattern().is_some_and(|pattern| plain(pattern) && question.answer(text));
+        let answer =
+            |question: &Question| question.pattern().is_some_and(|pattern| plain(pattern) && question.answer(text));
         questions.iter().map(answer).collect()
     };
     // Too many known texts to look for others beside each: then a class may be looked at that has no other text.
@@ -162,4 +163,3 @@ fn binaries(questions: &[Question]) -> Option<Vec<Vec<bool>>> {
         .map(|chosen| questions.iter().map(|question| question == chosen).collect());
     distinct(vectors.chain([vec![false; questions.len()]]))
 }
-

@@ -160,7 +160,9 @@ impl Fillings<'_> {
             Atom::Condition(condition) if condition.operator.test == Test::Null && *condition.key == *self.key => {
                 Some(Role::Line(Quantifier::Any))
             }
-            Atom::Condition(condition) if *condition.key == *self.key => Some(Role::Line(condition.operator.quantifier)),
+            Atom::Condition(condition) if *condition.key == *self.key => {
+                Some(Role::Line(condition.operator.quantifier))
+            }
             // IAM-VAR-9: the variable has no value then.
             atom => {
                 let several = Fact::Values(vec![String::new(), String::new()]);

@@ -41,6 +41,12 @@ impl Together<'_> {
                 _ => return None,
             }
         }
+        // What an open key may hold for certain, the others may hold too.
+        for key in self.keys {
+            if let Fact::AbsentOr(given) = self.request.context.lookup(key) {
+                known.extend(given.iter().cloned());
+            }
+        }
         let (wild, plain): (Vec<&Pattern>, Vec<&Pattern>) =
             patterns.iter().partition(|pattern| pattern.folds() || pattern.literal().is_none());
         known.extend(plain.into_iter().filter_map(Pattern::literal).map(str::to_owned));

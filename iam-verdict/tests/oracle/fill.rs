@@ -206,7 +206,8 @@ impl<'a> Open<'a> {
             if mine.is_empty() {
                 continue;
             }
-            let alone = mine.iter().all(|index| read[*index].iter().filter(|other| open.contains_key(*other)).count() == 1);
+            let alone =
+                mine.iter().all(|index| read[*index].iter().filter(|other| open.contains_key(*other)).count() == 1);
             let sets = parts.iter().any(|part| {
                 matches!(part, Part::Line { operator, key: own, .. } if own == key && operator.to_lowercase().starts_with("for"))
             });
@@ -223,7 +224,9 @@ impl<'a> Open<'a> {
             }
             // What the other open keys of the same lines may hold meanwhile.
             let mut beside: Vec<Option<(String, Vec<String>)>> = vec![None];
-            for other in mine.iter().flat_map(|index| &read[*index]).filter(|other| *other != key).collect::<BTreeSet<_>>() {
+            for other in
+                mine.iter().flat_map(|index| &read[*index]).filter(|other| *other != key).collect::<BTreeSet<_>>()
+            {
                 if open.contains_key(other) {
                     beside.push(Some((other.clone(), Vec::new())));
                     beside.extend(lists[other].iter().take(60).map(|value| Some((other.clone(), vec![value.clone()]))));
@@ -252,7 +255,9 @@ impl<'a> Open<'a> {
             if several {
                 let mut lists = singles.clone();
                 for _ in 0..2 {
-                    let longer = lists.iter().flat_map(|list| singles.iter().map(|one| [list.as_slice(), one.as_slice()].concat()));
+                    let longer = lists
+                        .iter()
+                        .flat_map(|list| singles.iter().map(|one| [list.as_slice(), one.as_slice()].concat()));
                     let all: Vec<_> = lists.iter().cloned().chain(longer).collect();
                     lists = distinct(all.into_iter().take(300).collect());
                 }
@@ -288,7 +293,8 @@ impl<'a> Open<'a> {
         }
         let given = principal["account"].as_str().filter(|id| id.len() == 12).map(str::to_owned);
         let same_account = principal["account"] == "sameAsResource";
-        let account = if same_account { owner.clone() } else { given.or_else(|| arns.iter().find_map(|arn| number(arn))) };
+        let account =
+            if same_account { owner.clone() } else { given.or_else(|| arns.iter().find_map(|arn| number(arn))) };
         let same = |account: &str| -> Option<bool> {
             if same_account || (owner.is_none() && resource == "*") {
                 Some(true)
@@ -332,9 +338,11 @@ impl<'a> Open<'a> {
                 }
             }
         }
-        let of = |arn: &String, kind: &str| arn.starts_with("arn:") && arn.contains(kind) && arn.matches(':').count() == 5;
+        let of =
+            |arn: &String, kind: &str| arn.starts_with("arn:") && arn.contains(kind) && arn.matches(':').count() >= 5;
         let roles: Vec<&String> = named.iter().filter(|arn| of(arn, ":role/") && arn.contains(":iam:")).collect();
-        let sessions: Vec<&String> = named.iter().filter(|arn| of(arn, ":assumed-role/") && naive::role_of(arn).is_some()).collect();
+        let sessions: Vec<&String> =
+            named.iter().filter(|arn| of(arn, ":assumed-role/") && naive::role_of(arn).is_some()).collect();
         let mut people: Vec<Vec<String>> = Vec::new();
         let last = |arn: &str| arn.rsplit('/').next().unwrap_or_default().to_owned();
         if unknown_session {
@@ -375,6 +383,8 @@ impl<'a> Open<'a> {
             let home = number(&person[0]);
             match (&account, home) {
                 (Some(account), Some(home)) if *account != home => {}
+                // Nobody's: an account has twelve digits.
+                (None, Some(home)) if home.len() != 12 || !home.chars().all(|c| c.is_ascii_digit()) => {}
                 (Some(account), _) => all.push((person, account.clone())),
                 (None, Some(home)) => all.push((person, home)),
                 // Without an account in the ARN the account is another question.
@@ -387,7 +397,8 @@ impl<'a> Open<'a> {
                 None => all.extend(accounts.iter().map(|id| (vec!["(nobody)".into()], id.clone()))),
             }
         }
-        let places: Vec<&String> = all.iter().map(|(_, account)| account).collect::<BTreeSet<_>>().into_iter().collect();
+        let places: Vec<&String> =
+            all.iter().map(|(_, account)| account).collect::<BTreeSet<_>>().into_iter().collect();
         let mut options = Vec::new();
         for (index, (arns, account)) in all.iter().enumerate() {
             let place = places.iter().position(|place| *place == account).unwrap();
@@ -408,7 +419,11 @@ impl<'a> Open<'a> {
 
     /// How many facts can be filled in more than one way.
     pub fn facts(&self) -> usize {
-        self.dimensions.iter().filter(|dimension| dimension.options.len() > 1).map(|dimension| dimension.facts.len()).sum()
+        self.dimensions
+            .iter()
+            .filter(|dimension| dimension.options.len() > 1)
+            .map(|dimension| dimension.facts.len())
+            .sum()
     }
 
     fn decide(&self, chosen: &[usize], reading: &mut Reading) -> Decision {
@@ -457,7 +472,8 @@ impl<'a> Open<'a> {
     pub fn some(&self, random: &mut Random, count: usize) -> Vec<(Vec<usize>, Decision)> {
         let mut reading = self.base.clone();
         let mut one = || {
-            let chosen: Vec<usize> = self.dimensions.iter().map(|dimension| random.below(dimension.options.len())).collect();
+            let chosen: Vec<usize> =
+                self.dimensions.iter().map(|dimension| random.below(dimension.options.len())).collect();
             let decision = self.decide(&chosen, &mut reading);
             (chosen, decision)
         };
@@ -507,8 +523,15 @@ fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Reading, several:
             }
             // Compared with itself, otherwise than as a whole.
             let itself = parts[*index].variables(base).iter().any(|variable| variable == key);
-            let whole = |text: &String| text.starts_with("${") && text.matches(['{', '*', '?']).count() == 1 && text.ends_with('}');
-            if own == key && itself && (several || kind == "bool" || !parts[*index].texts().iter().all(|text| whole(text) || !text.contains("${"))) {
+            let whole = |text: &String| {
+                text.starts_with("${") && text.matches(['{', '*', '?']).count() == 1 && text.ends_with('}')
+            };
+            if own == key
+                && itself
+                && (several
+                    || kind == "bool"
+                    || !parts[*index].texts().iter().all(|text| whole(text) || !text.contains("${")))
+            {
                 return true;
             }
         }
@@ -518,7 +541,8 @@ fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Reading, several:
 
 /// Values of a key that the policies can tell apart.
 fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Vec<String> {
-    let mut all: BTreeSet<String> = ["", "~", "true", "false", "TRUE", "team", "a"].iter().map(|text| (*text).to_owned()).collect();
+    let mut all: BTreeSet<String> =
+        ["", "~", "true", "false", "TRUE", "team", "a"].iter().map(|text| (*text).to_owned()).collect();
     let mut patterns: Vec<String> = Vec::new();
     for part in parts {
         if !part.variables(base).iter().any(|variable| variable == key) {
@@ -581,12 +605,26 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
                 all.insert(format!("{}~{}", head(x), tail(y)));
                 // Characters of one in the places of the other's question marks.
                 if x.chars().count() == y.chars().count() {
-                    let merged = x.chars().zip(y.chars()).map(|(a, b)| if a == '?' { if b == '*' || b == '?' { '~' } else { b } } else if a == '*' { '~' } else { a });
+                    let merged = x.chars().zip(y.chars()).map(|(a, b)| {
+                        if a == '?' {
+                            if b == '*' || b == '?' { '~' } else { b }
+                        } else if a == '*' {
+                            '~'
+                        } else {
+                            a
+                        }
+                    });
                     all.insert(merged.collect());
                 }
                 if let Some(at) = x.chars().position(|c| c == '?') {
                     for c in y.chars() {
-                        all.insert(x.chars().enumerate().map(|(index, own)| if index == at { c } else { own }).filter(|c| *c != '*').collect());
+                        all.insert(
+                            x.chars()
+                                .enumerate()
+                                .map(|(index, own)| if index == at { c } else { own })
+                                .filter(|c| *c != '*')
+                                .collect(),
+                        );
                     }
                 }
             }
@@ -647,6 +685,9 @@ fn dates(text: &str, all: &mut BTreeSet<String>) {
             all.insert((base + moved).to_string());
         }
     }
+    if let Ok(seconds) = text.parse::<i64>() {
+        all.extend([seconds - 1, seconds + 1].map(|seconds| seconds.to_string()));
+    }
     all.insert("2024-05-31T23:59:59.5Z".into());
     all.insert("2024-06-01T00:00:00.5Z".into());
 }
@@ -654,10 +695,62 @@ fn dates(text: &str, all: &mut BTreeSet<String>) {
 fn addresses(text: &str, all: &mut BTreeSet<String>) {
     all.insert(text.split('/').next().unwrap_or_default().to_owned());
     for address in [
-        "0.0.0.0", "127.255.255.255", "128.0.0.0", "202.255.255.255", "203.0.0.0", "203.0.111.255", "203.0.112.0", "203.0.112.255", "203.0.113.0",
-        "203.0.113.1", "203.0.113.5", "203.0.113.6", "203.0.113.255", "203.0.114.0", "203.0.114.1", "203.0.115.0", "203.0.115.255", "203.0.116.0", "203.255.255.255", "204.0.0.0", "254.255.255.255", "255.0.0.0",
-        "255.255.253.255", "255.255.254.0", "255.255.255.0", "255.255.255.255", "0.255.255.255", "0.0.1.255", "0.0.2.0", "0.0.1.0", "0.0.0.255", "0.0.0.1", "1.0.0.0", "::", "::1", "2001:db8::", "2001:db8::1", "2001:db8::2",
-        "2001:db9::", "2001:db9::1", "2000::", "7fff::", "8000::", "ffff::", "2001:dff::", "2001:e00::", "20ff::", "2100::", "0:1::", "ff::", "100::", "0:ffff::", "1::", "2001::", "2002::", "2001:c00::",
+        "0.0.0.0",
+        "127.255.255.255",
+        "128.0.0.0",
+        "202.255.255.255",
+        "203.0.0.0",
+        "203.0.111.255",
+        "203.0.112.0",
+        "203.0.112.255",
+        "203.0.113.0",
+        "203.0.113.1",
+        "203.0.113.5",
+        "203.0.113.6",
+        "203.0.113.255",
+        "203.0.114.0",
+        "203.0.114.1",
+        "203.0.115.0",
+        "203.0.115.255",
+        "203.0.116.0",
+        "203.255.255.255",
+        "204.0.0.0",
+        "254.255.255.255",
+        "255.0.0.0",
+        "255.255.253.255",
+        "255.255.254.0",
+        "255.255.255.0",
+        "255.255.255.255",
+        "0.255.255.255",
+        "0.0.1.255",
+        "0.0.2.0",
+        "0.0.1.0",
+        "0.0.0.255",
+        "0.0.0.1",
+        "1.0.0.0",
+        "::",
+        "::1",
+        "2001:db8::",
+        "2001:db8::1",
+        "2001:db8::2",
+        "2001:db9::",
+        "2001:db9::1",
+        "2000::",
+        "7fff::",
+        "8000::",
+        "ffff::",
+        "2001:dff::",
+        "2001:e00::",
+        "20ff::",
+        "2100::",
+        "0:1::",
+        "ff::",
+        "100::",
+        "0:ffff::",
+        "1::",
+        "2001::",
+        "2002::",
+        "2001:c00::",
     ] {
         all.insert(address.to_owned());
     }

@@ -149,7 +149,9 @@ fn principal(random: &mut Random, open: bool, resource_has_account: bool) -> (Va
 
 fn value(random: &mut Random, kind: Type) -> String {
     match kind {
-        Type::Text | Type::Several => random.text(&["a", "b", "ab", "A", "team", "team", "a*", "", "b?", "team/app", OURS]),
+        Type::Text | Type::Several => {
+            random.text(&["a", "b", "ab", "A", "team", "team", "a*", "", "b?", "team/app", OURS])
+        }
         Type::Arn => match random.below(6) {
             0 => format!("arn:aws:iam::{OURS}:role/team/app"),
             1 => format!("arn:aws:iam::{THEIRS}:role/app"),
@@ -158,15 +160,46 @@ fn value(random: &mut Random, kind: Type) -> String {
             _ => format!("arn:aws:iam::{OURS}:role/app"),
         },
         Type::Ip => random.text(&[
-            "203.0.113.0", "203.0.113.5", "203.0.112.255", "203.0.114.0", "0.0.0.0", "255.255.255.255", "2001:db8::1",
-            "2001:DB8:0:0::1", "2001:db9::", "::", "none",
+            "203.0.113.0",
+            "203.0.113.5",
+            "203.0.112.255",
+            "203.0.114.0",
+            "0.0.0.0",
+            "255.255.255.255",
+            "2001:db8::1",
+            "2001:DB8:0:0::1",
+            "2001:db9::",
+            "::",
+            "none",
         ]),
         Type::Number => random.text(&[
-            "0", "-0", "10", "10.0", "9", "11", "9.99", "10.01", "-10", "9007199254740993", "9007199254740992", "10abc", "",
+            "0",
+            "-0",
+            "10",
+            "10.0",
+            "9",
+            "11",
+            "9.99",
+            "10.01",
+            "-10",
+            "9007199254740993",
+            "9007199254740992",
+            "10abc",
+            "",
         ]),
         Type::Date => random.text(&[
-            "2024-06-01T00:00:00Z", "2024-05-31T23:59:59Z", "2024-06-01T00:00:01Z", "1717200000", "1717199999",
-            "1717200001", "2024-06-01T02:00:00+02:00", "2024-06-01", "2024-06", "2024", "2024-02-30", "never",
+            "2024-06-01T00:00:00Z",
+            "2024-05-31T23:59:59Z",
+            "2024-06-01T00:00:01Z",
+            "1717200000",
+            "1717199999",
+            "1717200001",
+            "2024-06-01T02:00:00+02:00",
+            "2024-06-01",
+            "2024-06",
+            "2024",
+            "2024-02-30",
+            "never",
         ]),
         Type::Bool => random.text(&["true", "false", "True", "FALSE", "yes"]),
         Type::Binary => random.text(&["QmluYXJ5", "b3RoZXI=", "b3RoZXI", ""]),
@@ -440,7 +473,9 @@ impl Story<'_> {
             let entry = match self.random.below(10) {
                 0 => OURS.to_owned(),
                 1 => format!("arn:aws:iam::{OURS}:root"),
-                2 => self.random.text(&[THEIRS, "arn:aws:iam::444455556666:root", "arn:aws:iam::444455556666:role/app"]),
+                2 => {
+                    self.random.text(&[THEIRS, "arn:aws:iam::444455556666:root", "arn:aws:iam::444455556666:role/app"])
+                }
                 3 => near(self.random, &named),
                 4 => format!("arn:aws:sts::{OURS}:assumed-role/app/pod-2"),
                 _ => named,
@@ -483,23 +518,46 @@ impl Story<'_> {
         // Now and then an operator of another type than the key's.
         let kind = if self.random.percent(4) { self.random.pick(&KEYS).1 } else { kind };
         let base = match kind {
-            Type::Text | Type::Several => {
-                self.random.text(&["StringEquals", "StringLike", "StringEqualsIgnoreCase", "StringNotEquals", "StringNotLike", "StringNotEqualsIgnoreCase"])
+            Type::Text | Type::Several => self.random.text(&[
+                "StringEquals",
+                "StringLike",
+                "StringEqualsIgnoreCase",
+                "StringNotEquals",
+                "StringNotLike",
+                "StringNotEqualsIgnoreCase",
+            ]),
+            Type::Arn => {
+                self.random.text(&["ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike", "StringLike", "StringEquals"])
             }
-            Type::Arn => self.random.text(&["ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike", "StringLike", "StringEquals"]),
             Type::Ip => self.random.text(&["IpAddress", "NotIpAddress"]),
             Type::Number => {
-                let suffix = self.random.text(&["Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"]);
+                let suffix = self.random.text(&[
+                    "Equals",
+                    "NotEquals",
+                    "LessThan",
+                    "LessThanEquals",
+                    "GreaterThan",
+                    "GreaterThanEquals",
+                ]);
                 format!("Numeric{suffix}")
             }
             Type::Date => {
-                let suffix = self.random.text(&["Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"]);
+                let suffix = self.random.text(&[
+                    "Equals",
+                    "NotEquals",
+                    "LessThan",
+                    "LessThanEquals",
+                    "GreaterThan",
+                    "GreaterThanEquals",
+                ]);
                 format!("Date{suffix}")
             }
             Type::Bool => "Bool".to_owned(),
             Type::Binary => "BinaryEquals".to_owned(),
         };
-        let several = key.eq_ignore_ascii_case("aws:TagKeys") || key.eq_ignore_ascii_case("x:Labels") || key.eq_ignore_ascii_case("aws:CalledVia");
+        let several = key.eq_ignore_ascii_case("aws:TagKeys")
+            || key.eq_ignore_ascii_case("x:Labels")
+            || key.eq_ignore_ascii_case("aws:CalledVia");
         let prefix = if self.random.percent(if several { 85 } else { 4 }) {
             self.random.text(&["ForAllValues:", "ForAnyValue:"])
         } else {

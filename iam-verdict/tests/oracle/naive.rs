@@ -422,8 +422,12 @@ enum Piece {
     Written(char),
     /// Substituted or escaped: always itself.
     Literal(char),
-    Star { colons: bool },
-    One { colons: bool },
+    Star {
+        colons: bool,
+    },
+    One {
+        colons: bool,
+    },
 }
 
 fn chars(text: &str) -> Vec<char> {
@@ -602,12 +606,9 @@ fn glob(pattern: &[Piece], text: &[char]) -> bool {
     let Some((first, rest)) = pattern.split_first() else { return text.is_empty() };
     match first {
         Piece::Literal(c) | Piece::Written(c) => text.first() == Some(c) && glob(rest, &text[1..]),
-        Piece::One { colons } => {
-            text.first().is_some_and(|c| *colons || *c != ':') && glob(rest, &text[1..])
-        }
+        Piece::One { colons } => text.first().is_some_and(|c| *colons || *c != ':') && glob(rest, &text[1..]),
         Piece::Star { colons } => {
-            glob(rest, text)
-                || (text.first().is_some_and(|c| *colons || *c != ':') && glob(pattern, &text[1..]))
+            glob(rest, text) || (text.first().is_some_and(|c| *colons || *c != ':') && glob(pattern, &text[1..]))
         }
     }
 }
@@ -646,16 +647,16 @@ fn compare_numbers(a: &str, b: &str) -> Option<i32> {
     })
 }
 
-fn compare_dates(a: &str, b: &str) -> Option<i64> {
+fn compare_dates(a: &str, b: &str) -> Option<i128> {
     let (a, b) = (microseconds(a)?, microseconds(b)?);
     Some((a - b).signum())
 }
 
 /// Since 1970, by counting days one by one.
-fn microseconds(text: &str) -> Option<i64> {
+fn microseconds(text: &str) -> Option<i128> {
     let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     if digits(text.trim_start_matches('-')) && text.trim_start_matches('-').len() != 4 {
-        return text.parse::<i64>().ok().map(|seconds| seconds * 1_000_000);
+        return text.parse::<i128>().ok().map(|seconds| seconds * 1_000_000);
     }
     let (date, time) = match text.split_once('T') {
         Some((date, time)) => (date, Some(time)),
@@ -666,11 +667,11 @@ fn microseconds(text: &str) -> Option<i64> {
     if parts.len() > 3 || !parts.iter().zip(widths).all(|(part, width)| digits(part) && part.len() == width) {
         return None;
     }
-    let part = |index: usize| parts.get(index).map_or(1, |part| part.parse::<i64>().unwrap());
+    let part = |index: usize| parts.get(index).map_or(1, |part| part.parse::<i128>().unwrap());
     let (year, month, day) = (part(0), part(1), part(2));
-    let leap = |year: i64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let length = |year: i64, month: i64| match month {
-        2 => 28 + i64::from(leap(year)),
+    let leap = |year: i128| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let length = |year: i128, month: i128| match month {
+        2 => 28 + i128::from(leap(year)),
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     };
@@ -679,10 +680,10 @@ fn microseconds(text: &str) -> Option<i64> {
     }
     let mut days = 0;
     for passed in 1970..year {
-        days += 365 + i64::from(leap(passed));
+        days += 365 + i128::from(leap(passed));
     }
     for coming in year..1970 {
-        days -= 365 + i64::from(leap(coming));
+        days -= 365 + i128::from(leap(coming));
     }
     for passed in 1..month {
         days += length(year, passed);
@@ -702,7 +703,7 @@ fn microseconds(text: &str) -> Option<i64> {
             if !digits(hours) || !digits(minutes) || hours.len() != 2 || minutes.len() != 2 {
                 return None;
             }
-            let (hours, minutes) = (hours.parse::<i64>().ok()?, minutes.parse::<i64>().ok()?);
+            let (hours, minutes) = (hours.parse::<i128>().ok()?, minutes.parse::<i128>().ok()?);
             if hours > 23 || minutes > 59 {
                 return None;
             }
@@ -718,7 +719,7 @@ fn microseconds(text: &str) -> Option<i64> {
         if clock.contains('.') && fields.len() != 3 {
             return None;
         }
-        let field = |index: usize| fields.get(index).map_or(0, |field| field.parse::<i64>().unwrap());
+        let field = |index: usize| fields.get(index).map_or(0, |field| field.parse::<i128>().unwrap());
         if field(0) > 23 || field(1) > 59 || field(2) > 59 {
             return None;
         }
@@ -763,7 +764,9 @@ fn address_bits(text: &str) -> Option<String> {
         let parts: Vec<&str> = text.split('.').collect();
         let mut bits = String::new();
         for part in &parts {
-            let good = !part.is_empty() && part.chars().all(|c| c.is_ascii_digit()) && (*part == "0" || !part.starts_with('0'));
+            let good = !part.is_empty()
+                && part.chars().all(|c| c.is_ascii_digit())
+                && (*part == "0" || !part.starts_with('0'));
             let number: u32 = if good { part.parse().ok()? } else { return None };
             if number > 255 {
                 return None;
@@ -784,7 +787,8 @@ fn ip_in(value: &str, wanted: &str) -> bool {
     let length: usize = match length {
         None => network.len(),
         Some(text) => {
-            let good = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+            let good =
+                !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
             match text.parse() {
                 Ok(length) if good => length,
                 _ => return false,
