@@ -583,7 +583,11 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
                         patterns.push(format!("arn:{rest}"));
                     }
                 }
-                variants(&text, &mut all);
+                if operator.contains("ignorecase") {
+                    variants(&text, &mut all);
+                }
+                all.insert(format!("{text}~"));
+                all.insert(text.clone());
                 patterns.push(text);
             }
         }
