@@ -670,6 +670,7 @@ fn numbers(text: &str, all: &mut BTreeSet<String>) {
     all.insert(text.to_owned());
     all.insert(format!("{text}1"));
     all.insert(format!("{text}.5"));
+    all.insert("-0.5".into());
     if let Some(fraction) = text.contains('.').then(|| text.to_owned()) {
         all.insert(format!("{fraction}5"));
     }
