@@ -276,7 +276,7 @@ impl<'a> Open<'a> {
         let case = self.case;
         let principal = &case["request"]["principal"];
         let resource = case["request"]["resource"].as_str().unwrap();
-        let number = |arn: &str| arn.splitn(6, ':').nth(4).filter(|id| !id.is_empty()).map(str::to_owned);
+        let number = |arn: &str| arn.split(':').nth(4).filter(|id| !id.is_empty()).map(str::to_owned);
         let owner = case["resourceAccountId"].as_str().map(str::to_owned).or_else(|| number(resource));
         let mut arns = match principal {
             Value::String(arn) => vec![arn.clone()],

@@ -467,12 +467,12 @@ fn substitute(text: &str, reading: &Reading, modern: bool) -> Option<Vec<Piece>>
     let mut pieces = Vec::new();
     let mut at = 0;
     while at < text.len() {
-        match if modern { variable(&text[at..], reading) } else { NoVariable } {
-            NoVariable => {
+        match if modern { variable(&text[at..], reading) } else { Plain } {
+            Plain => {
                 pieces.push(Piece::Written(text[at]));
                 at += 1;
             }
-            Value_(length, value) => {
+            Stands(length, value) => {
                 pieces.extend(value.chars().map(Piece::Literal));
                 at += length;
             }
@@ -483,43 +483,43 @@ fn substitute(text: &str, reading: &Reading, modern: bool) -> Option<Vec<Piece>>
 }
 
 enum Variable {
-    NoVariable,
+    Plain,
     /// So many characters stand for this text.
-    Value_(usize, String),
+    Stands(usize, String),
     Nothing,
 }
-use Variable::{NoVariable, Nothing, Value_};
+use Variable::{Nothing, Plain, Stands};
 
 fn variable(text: &[char], reading: &Reading) -> Variable {
     if text.len() < 4 || text[0] != '$' || text[1] != '{' {
-        return NoVariable;
+        return Plain;
     }
     if text[3] == '}' && ['*', '?', '$'].contains(&text[2]) {
-        return Value_(4, text[2].to_string());
+        return Stands(4, text[2].to_string());
     }
     let mut at = 2;
     let mut key = String::new();
     loop {
         match text.get(at) {
-            None | Some('$' | '{' | '\'' | '*' | '?') => return NoVariable,
+            None | Some('$' | '{' | '\'' | '*' | '?') => return Plain,
             Some('}' | ',') => break,
             Some(c) => key.push(*c),
         }
         at += 1;
     }
     if key.is_empty() || key.trim() != key {
-        return NoVariable;
+        return Plain;
     }
     let mut default = None;
     if text[at] == ',' {
         if text.get(at + 1) != Some(&' ') || text.get(at + 2) != Some(&'\'') {
-            return NoVariable;
+            return Plain;
         }
         at += 3;
         let mut value = String::new();
         loop {
             match text.get(at) {
-                None => return NoVariable,
+                None => return Plain,
                 Some('\'') => break,
                 Some(c) => value.push(*c),
             }
@@ -527,7 +527,7 @@ fn variable(text: &[char], reading: &Reading) -> Variable {
         }
         at += 1;
         if text.get(at) != Some(&'}') {
-            return NoVariable;
+            return Plain;
         }
         default = Some(value);
     }
@@ -536,11 +536,11 @@ fn variable(text: &[char], reading: &Reading) -> Variable {
     let values = reading.context.get(&key).cloned().unwrap_or_default();
     if values.is_empty() {
         match default {
-            Some(default) => Value_(length, default),
+            Some(default) => Stands(length, default),
             None => Nothing,
         }
     } else if values.len() == 1 && !multivalued(&key) {
-        Value_(length, values[0].clone())
+        Stands(length, values[0].clone())
     } else {
         Nothing
     }
@@ -625,7 +625,7 @@ fn compare_numbers(a: &str, b: &str) -> Option<i32> {
         }
         let parts: Vec<&str> = digits.split('.').collect();
         let good = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
-        if parts.len() > 2 || !parts.iter().all(|part| good(part)) {
+        if parts.len() > 2 || !parts.iter().all(good) {
             return None;
         }
         let fraction = parts.get(1).copied().unwrap_or("");
@@ -713,7 +713,7 @@ fn microseconds(text: &str) -> Option<i128> {
         let (whole, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
         let fields: Vec<&str> = whole.split(':').collect();
         let two = |part: &&str| digits(part) && part.len() == 2;
-        if !(2..=3).contains(&fields.len()) || !fields.iter().all(|field| two(field)) || !digits(fraction) {
+        if !(2..=3).contains(&fields.len()) || !fields.iter().all(two) || !digits(fraction) {
             return None;
         }
         if clock.contains('.') && fields.len() != 3 {
@@ -802,7 +802,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let body = text.trim_end_matches('=');
     let padding = text.len() - body.len();
-    if text.len() % 4 != 0 || padding > 2 {
+    if !text.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     let mut bits = String::new();
@@ -825,8 +825,8 @@ pub fn variables(text: &str, reading: &Reading, modern: bool) -> (Vec<String>, S
     while at < all.len() {
         let length = if modern {
             match variable(&all[at..], reading) {
-                NoVariable => 0,
-                Value_(length, value) => {
+                Plain => 0,
+                Stands(length, value) => {
                     shown.push_str(&value);
                     length
                 }
