@@ -11,7 +11,7 @@ mod fillings;
 mod together;
 mod witness;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::arn;
 use crate::condition::Condition;
@@ -145,6 +145,8 @@ struct Dimension {
     atoms: Vec<usize>,
     options: Vec<Vec<bool>>,
     fillings: Vec<Filling>,
+    /// How many labels each of the facts has.
+    ranges: Vec<usize>,
 }
 
 /// One way to fill the facts of a dimension, as far as ways are told apart.
@@ -160,7 +162,8 @@ impl Dimension {
         let alone = facts.len() == 1;
         let filling = |option| Filling { option, labels: if alone { vec![option] } else { Vec::new() } };
         let fillings = (0..options.len()).map(filling).collect();
-        Self { facts, atoms, options, fillings }
+        let ranges = vec![options.len(); facts.len()];
+        Self { facts, atoms, options, fillings, ranges }
     }
 
     /// Fillings of several facts, each with its labels and what it makes of the atoms.
@@ -169,7 +172,9 @@ impl Dimension {
         let options: Vec<Vec<bool>> = distinct.into_iter().cloned().collect();
         let place = |vector: &Vec<bool>| options.binary_search(vector).unwrap_or_default();
         let fillings = all.iter().map(|(labels, vector)| Filling { option: place(vector), labels: labels.clone() });
-        Self { facts, atoms, fillings: fillings.collect(), options }
+        let range = |at: usize| all.iter().filter_map(|(labels, _)| labels.get(at)).max().map_or(1, |most| most + 1);
+        let ranges = (0..facts.len()).map(range).collect();
+        Self { fillings: fillings.collect(), facts, atoms, options, ranges }
     }
 }
 
@@ -638,25 +643,28 @@ impl<'a> Model<'a> {
 
     /// Whether the decision is definite as soon as the `kept` facts are known.
     fn settles(&self, readings: &[Decision], kept: &[bool]) -> bool {
-        let mut groups: BTreeMap<Vec<usize>, bool> = BTreeMap::new();
+        let mut groups: HashMap<usize, bool> = HashMap::new();
         let mut chosen = vec![0_usize; self.dimensions.len()];
         loop {
             let mut reading = 0;
             let mut stride = 1;
-            let mut group = Vec::new();
+            // The labels of the kept facts as one number.
+            let mut group = 0_usize;
             for (dimension, filling) in self.dimensions.iter().zip(&chosen) {
                 let Some(filling) = dimension.fillings.get(*filling) else { continue };
                 reading += filling.option * stride;
                 stride *= dimension.options.len().max(1);
-                let facts = dimension.facts.iter();
+                let mut put = |label: usize, range: usize| group = group.wrapping_mul(range).wrapping_add(label);
                 if filling.labels.is_empty() {
-                    if facts.into_iter().all(|fact| at(kept, *fact)) {
-                        group.push(filling.option);
+                    if dimension.facts.iter().all(|fact| at(kept, *fact)) {
+                        put(filling.option, dimension.options.len());
                     }
-                } else {
-                    group.extend(
-                        facts.zip(&filling.labels).filter(|(fact, _)| at(kept, **fact)).map(|(_, label)| *label),
-                    );
+                    continue;
+                }
+                for ((fact, label), range) in dimension.facts.iter().zip(&filling.labels).zip(&dimension.ranges) {
+                    if at(kept, *fact) {
+                        put(*label, *range);
+                    }
                 }
             }
             let allowed = readings.get(reading) == Some(&Decision::Allowed);

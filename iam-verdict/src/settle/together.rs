@@ -59,8 +59,8 @@ impl Together<'_> {
         }
         let mut chosen = vec![0; self.keys.len()];
         let mut all = BTreeSet::new();
+        let mut context = self.request.context.clone();
         loop {
-            let mut context = self.request.context.clone();
             for ((key, options), choice) in self.keys.iter().zip(&options).zip(&chosen) {
                 context.set(key, options.get(*choice)?.clone());
             }

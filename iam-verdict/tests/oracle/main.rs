@@ -150,7 +150,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn no_difference_between_engine_and_oracle() {
-    let count = usize::try_from(number("ORACLE_ENVIRONMENTS", 1_500)).expect("fits");
+    let count = usize::try_from(number("ORACLE_ENVIRONMENTS", 1_200)).expect("fits");
     let seed = number("ORACLE_SEED", 1);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
     let share = count.div_ceil(threads);
