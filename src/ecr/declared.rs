@@ -5,8 +5,10 @@
 //! [`judge`](super::judge) resolves by the rules of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use iam_verdict::{NamedPolicy, PolicyState};
+use serde_json::Value;
 
 use super::image::EcrImage;
 
@@ -34,13 +36,31 @@ pub struct SourcedPolicy {
     pub policy: NamedPolicy,
     /// Its source.
     pub source: PolicySource,
+    /// Its document as compact JSON; none of a managed policy, whose text is built in, and of one that is malformed.
+    pub text: Option<Arc<str>>,
 }
 
 impl SourcedPolicy {
     /// A policy with its source.
     #[must_use]
     pub const fn new(policy: NamedPolicy, source: PolicySource) -> Self {
-        Self { policy, source }
+        Self { policy, source, text: None }
+    }
+
+    /// Keeps the document, for whoever proposes a change of it.
+    #[must_use]
+    pub fn with_text(mut self, text: impl Into<Arc<str>>) -> Self {
+        self.text = Some(text.into());
+        self
+    }
+
+    /// The document; none where it could not be read, or was not kept.
+    #[must_use]
+    pub fn document(&self) -> Option<Value> {
+        match (&self.source, &self.text) {
+            (PolicySource::Managed { arn, .. }, _) => super::managed::document(arn),
+            (PolicySource::Document { .. }, text) => serde_json::from_str(text.as_deref()?).ok(),
+        }
     }
 }
 
@@ -49,6 +69,7 @@ impl SourcedPolicy {
 pub struct IdentityPolicies {
     policies: Vec<NamedPolicy>,
     sources: Vec<PolicySource>,
+    texts: Vec<Option<Arc<str>>>,
     boundary: Option<SourcedPolicy>,
     tags: Option<BTreeMap<String, String>>,
     condition_keys: BTreeSet<String>,
@@ -57,9 +78,16 @@ pub struct IdentityPolicies {
 impl IdentityPolicies {
     /// Adds an identity-based policy.
     pub fn push(&mut self, policy: NamedPolicy, source: PolicySource) {
+        self.push_sourced(SourcedPolicy::new(policy, source));
+    }
+
+    /// Adds an identity-based policy with its text.
+    pub fn push_sourced(&mut self, sourced: SourcedPolicy) {
+        let SourcedPolicy { policy, source, text } = sourced;
         self.condition_keys.extend(condition_keys(&policy).map(str::to_owned));
         self.policies.push(policy);
         self.sources.push(source);
+        self.texts.push(text);
     }
 
     /// Sets the permissions boundary; without one the principal has none.
@@ -82,6 +110,16 @@ impl IdentityPolicies {
     /// The identity-based policies with their sources.
     pub fn sourced(&self) -> impl Iterator<Item = (&NamedPolicy, &PolicySource)> {
         self.policies.iter().zip(&self.sources)
+    }
+
+    /// The identity-based policies with all that is known of them.
+    pub fn entries(&self) -> impl Iterator<Item = SourcedPolicy> {
+        let texts = self.sourced().zip(&self.texts);
+        texts.map(|((policy, source), text)| SourcedPolicy {
+            policy: policy.clone(),
+            source: source.clone(),
+            text: text.clone(),
+        })
     }
 
     /// The permissions boundary.

@@ -46,6 +46,15 @@ pub fn find(arn: &str) -> Option<Managed> {
     same.then_some(Managed { about: &loaded.about, policy: &loaded.policy, other_partition: partition != "aws" })
 }
 
+/// The document of a managed policy that is built in.
+#[must_use]
+pub fn document(arn: &str) -> Option<serde_json::Value> {
+    let About { arn, .. } = find(arn)?.about;
+    let name = arn.rsplit_once('/').map(|(_, name)| name)?;
+    let entry = entries().iter().find(|entry| entry.name == name)?;
+    serde_json::from_str::<File>(entry.text).ok().map(|file| file.document)
+}
+
 /// The ARNs of all built-in policies in the partition `aws`, sorted by name.
 pub fn arns() -> impl Iterator<Item = &'static str> {
     entries().iter().filter_map(|entry| Some(entry.loaded()?.about.arn.as_str()))

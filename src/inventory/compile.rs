@@ -83,9 +83,7 @@ impl Compiler {
         let path = format!("{path}.identity");
         let mut compiled = IdentityPolicies::default();
         for (index, entry) in identity.policies.iter().enumerate() {
-            let SourcedPolicy { policy, source } =
-                self.entry(&format!("{path}.policies[{index}]"), entry, managed_policy)?;
-            compiled.push(policy, source);
+            compiled.push_sourced(self.entry(&format!("{path}.policies[{index}]"), entry, managed_policy)?);
         }
         if compiled.policies().is_empty() {
             return Err(Problem::at(&format!("{path}.policies"), "at least one policy must be given"));
@@ -129,6 +127,10 @@ impl Compiler {
         match parsed {
             Ok(policy) => {
                 SourcedPolicy::new(NamedPolicy::known(name, policy), PolicySource::Document { problem: None })
+                    .with_text(match document {
+                        Value::String(text) => text.clone(),
+                        value => value.to_string(),
+                    })
             }
             Err(error) => {
                 let problem = document_problem(path, &error);
