@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::api::{Action, PolicyKind};
-use crate::ecr::advice::{CauseCode, Fix, FixKind, Reason};
+use crate::ecr::advice::{CauseCode, Fix, Reason, Statement};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::context::Session;
 use crate::ecr::judge::{IdentityPolicies, Puller, Who};
@@ -220,7 +220,11 @@ impl Mapping<'_> {
                      which is not known"
                 );
                 Pullers::NotKnown(NotKnown {
-                    fix: set_annotation(format!("name the role that pulls in annotation {annotation}")),
+                    fix: vec![self.annotate(
+                        (namespace, name),
+                        None,
+                        format!("name the role that pulls in annotation {annotation}"),
+                    )],
                     ..node_not_known(why)
                 })
             }),
@@ -233,13 +237,22 @@ impl Mapping<'_> {
                     why: format!(
                         "annotation {annotation} of service account {namespace}/{name} is no role ARN: `{value}`"
                     ),
-                    fix: set_annotation(format!(
-                        "annotation {annotation} must be like arn:aws:iam::111122223333:role/NAME"
-                    )),
+                    fix: vec![match RoleArn::parse(value.trim()) {
+                        Some(arn) => self.annotate(
+                            (namespace, name),
+                            Some(arn.as_str()),
+                            format!("take the white space out of annotation {annotation}"),
+                        ),
+                        None => self.annotate(
+                            (namespace, name),
+                            None,
+                            format!("annotation {annotation} must be like arn:aws:iam::111122223333:role/NAME"),
+                        ),
+                    }],
                 }),
             },
             (None, Some(arn)) => self.role(arn.clone(), "spec.puller.serviceAccount.defaultRoleArn".to_owned()),
-            (None, None) => self.nodes().unwrap_or_else(|| self.service_account(namespace, name)),
+            (None, None) => self.nodes().unwrap_or_else(|| self.service_account(namespace, name, account)),
         }
     }
 
@@ -257,21 +270,37 @@ impl Mapping<'_> {
     }
 
     /// The service account itself, where its policies are declared without a role.
-    fn service_account(&self, namespace: &str, name: &str) -> Pullers {
+    fn service_account(&self, namespace: &str, name: &str, account: &ServiceAccountFacts) -> Pullers {
         match self.identity {
             Some(identity) => Pullers::Candidates(vec![Puller {
                 who: Who::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() },
                 found_by: "spec.puller.serviceAccount.identity".to_owned(),
                 identity: Some(Arc::clone(identity)),
             }]),
-            None => Pullers::NotKnown(NotKnown {
-                reason: Reason::NoRole,
-                cause: CauseCode::NoRoleMapped,
-                missing: "role".to_owned(),
-                why: format!("no role is mapped to service account {namespace}/{name}"),
-                fix: set_annotation(format!("name the role that pulls in annotation {}", self.annotation)),
-            }),
+            None => {
+                let annotation = self.annotation;
+                let almost = almost(annotation, account);
+                let hint = almost.as_ref().map(|almost| format!(": {}", almost.why(annotation))).unwrap_or_default();
+                let arn = almost.as_ref().and_then(|almost| almost.role.as_ref());
+                Pullers::NotKnown(NotKnown {
+                    reason: Reason::NoRole,
+                    cause: almost.as_ref().map_or(CauseCode::NoRoleMapped, Almost::cause),
+                    missing: "role".to_owned(),
+                    why: format!("no role is mapped to service account {namespace}/{name}{hint}"),
+                    fix: vec![self.annotate(
+                        (namespace, name),
+                        arn.map(RoleArn::as_str),
+                        format!("name the role that pulls in annotation {annotation}"),
+                    )],
+                })
+            }
         }
+    }
+
+    /// The step that names the role, where it is known.
+    fn annotate(&self, (namespace, name): (&str, &str), role: Option<&str>, why: String) -> Fix {
+        let annotation = role.map(|role| Statement::annotation(self.annotation, role));
+        Fix::set_annotation(format!("ServiceAccount/{namespace}/{name}"), annotation, why)
     }
 
     fn declared_roles(&self) -> impl Iterator<Item = &CompiledRole> + Clone {
@@ -311,8 +340,101 @@ fn node_not_known(why: String) -> NotKnown {
     }
 }
 
-fn set_annotation(why: String) -> Vec<Fix> {
-    vec![Fix { kind: FixKind::SetAnnotation, attach_to: None, policy: None, document: None, why }]
+/// An annotation of a service account that looks as if it should have named the role that pulls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Almost {
+    /// The annotation as it is.
+    pub key: String,
+    /// The role that it names, where it names one.
+    pub role: Option<RoleArn>,
+}
+
+/// What names the role of a pod's own calls ("IAM roles for service accounts"). The kubelet does not read it.
+pub const IRSA_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
+
+impl Almost {
+    /// The cause that it is.
+    #[must_use]
+    pub fn cause(&self) -> CauseCode {
+        if self.key == IRSA_ANNOTATION { CauseCode::IrsaRoleDoesNotPull } else { CauseCode::AnnotationAlmostRight }
+    }
+
+    /// The same for a person.
+    #[must_use]
+    pub fn why(&self, annotation: &str) -> String {
+        if self.key == IRSA_ANNOTATION {
+            format!("its annotation {IRSA_ANNOTATION} is for what its pods do themselves; images want {annotation}")
+        } else {
+            format!("its annotation {} is not read; {annotation} is", self.key)
+        }
+    }
+}
+
+/// The annotation that was perhaps meant to be `annotation`: the same but for case, white space, underscores or a few
+/// letters; else one that names a role and says that it is for ECR; else the one of IRSA.
+#[must_use]
+pub fn almost(annotation: &str, account: &ServiceAccountFacts) -> Option<Almost> {
+    if account.annotations.contains_key(annotation) {
+        return None;
+    }
+    let plain = |key: &str| key.trim().to_ascii_lowercase().replace('_', "-");
+    let name = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
+    let wanted = plain(annotation);
+    let is_default = annotation == crate::api::DEFAULT_ROLE_ANNOTATION;
+    let closeness = |key: &str, value: &str| {
+        let given = plain(key);
+        let role = RoleArn::parse(value.trim()).is_some();
+        let for_ecr = is_default && role && given.contains("ecr") && given.contains("role");
+        match () {
+            // It is another annotation of Amazon EKS, however close.
+            () if key == IRSA_ANNOTATION => (is_default && role).then_some(3),
+            () if given == wanted => Some(0),
+            () if is_within(&given, &wanted, 2) || (role && name(&given) == name(&wanted)) => Some(1),
+            () if for_ecr => Some(2),
+            () => None,
+        }
+    };
+    let found = account.annotations.iter().filter_map(|(key, value)| Some((closeness(key, value)?, key, value)));
+    let (_, key, value) = found.min()?;
+    Some(Almost { key: key.clone(), role: RoleArn::parse(value.trim()) })
+}
+
+/// Whether two texts are at most `most` insertions, deletions and replacements apart (Levenshtein).
+fn is_within(one: &str, other: &str, most: usize) -> bool {
+    if one.len().abs_diff(other.len()) > most || one.len() > 253 + 64 {
+        return false;
+    }
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, a) in one.bytes().enumerate() {
+        let mut diagonal = at;
+        let mut left = at + 1;
+        for (b, cell) in other.bytes().zip(row.iter_mut().skip(1)) {
+            let above = *cell;
+            left = (diagonal + usize::from(a != b)).min(above + 1).min(left + 1);
+            diagonal = above;
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = at + 1;
+        }
+    }
+    row.last().is_some_and(|distance| *distance <= most)
+}
+
+/// The declared roles that could pull in the place of those that do, for a diagnosis: whom an almost right annotation
+/// names first, then the others with policies of their own.
+#[must_use]
+pub fn others(spec: &CompiledSpec, account: &ServiceAccountFacts) -> Vec<Puller> {
+    let CompiledPuller::ServiceAccount { annotation, identity, roles, .. } = &spec.puller else { return Vec::new() };
+    let named = almost(annotation, account).and_then(|almost| almost.role);
+    let by_token = |arn: &RoleArn, identity: Option<&Arc<IdentityPolicies>>| Puller {
+        who: Who::Role { arn: arn.clone(), session: Session::ServiceAccountToken },
+        found_by: format!("annotation {annotation}"),
+        identity: identity.cloned(),
+    };
+    let first = named.as_ref().map(|arn| by_token(arn, identity_of(arn, roles).or(identity.as_ref())));
+    let rest = roles.iter().filter(|role| named.as_ref() != Some(&role.arn) && role.identity.is_some());
+    first.into_iter().chain(rest.map(|role| by_token(&role.arn, role.identity.as_ref()))).collect()
 }
 
 #[cfg(test)]

@@ -19,10 +19,10 @@ pub use decode::{DecodeError, decode, validate};
 pub use kinds::{AnyPolicy, PolicyKind};
 pub use schema::crds;
 pub use spec::{
-    Action, ClusterEcrAccessPolicy, ClusterEcrAccessPolicySpec, EVERY_REGION, EcrAccessPolicy, EcrAccessPolicySpec,
-    Identity, MappedRole, Organization, OrganizationLevel, PermissionsBoundary, PolicyEntry, PolicyScope, Presence,
-    PullThroughRule, Puller, RegistryDeclaration, RepositoryDeclaration, ResourcePolicy, RolePuller,
-    ServiceAccountPuller, ServiceAccountSelection, UnknownWord,
+    Action, ClusterEcrAccessPolicy, ClusterEcrAccessPolicySpec, DEFAULT_ROLE_ANNOTATION, EVERY_REGION, EcrAccessPolicy,
+    EcrAccessPolicySpec, Identity, MappedRole, Organization, OrganizationLevel, PermissionsBoundary, PolicyEntry,
+    PolicyScope, Presence, PullThroughRule, Puller, RegistryDeclaration, RepositoryDeclaration, ResourcePolicy,
+    RolePuller, ServiceAccountPuller, ServiceAccountSelection, UnknownWord,
 };
 pub use status::{Denial, PolicyStatus, VerdictCounts};
 

@@ -1,21 +1,27 @@
 //! What is said about an image, and how it is put together.
 
-use iam_verdict::Decision;
+use iam_verdict::{Decision, Layer};
 
 use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, head, line, middle};
-use super::{Candidate, ImageReport, ImageUse, Subject, Texts, Verdict, statements};
-use crate::ecr::advice::{Fix, FixKind, close, first_denied};
-use crate::ecr::judge::{Judgement, Puller};
+use super::{Candidate, ImageReport, ImageUse, Subject, Texts, Verdict};
+use crate::ecr::advice::{CauseCode, Fix, close, first_denied};
+use crate::ecr::judge::{Answer, Judgement, Puller};
 
 /// A detail is worth this many bytes at most.
 const MAX_DETAIL: usize = 240;
 /// The names of further containers are worth this many bytes at most.
 const MAX_FURTHER: usize = 160;
 
-/// The candidate that speaks for all.
+/// The candidate that speaks for all, and what is known of its case beside the judgement.
 pub(super) struct Speaker<'a> {
     pub(super) judgement: &'a Judgement,
     pub(super) puller: &'a Puller,
+    /// The code of the page that explains more.
+    pub(super) cause: Option<CauseCode>,
+    /// What is almost right in the statement that came closest.
+    pub(super) hint: Option<&'a str>,
+    /// What else there is to say: who could pull instead, what was perhaps meant.
+    pub(super) remark: Option<&'a str>,
 }
 
 /// An image that cannot be pulled.
@@ -25,7 +31,8 @@ pub(super) fn denied(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>, 
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": ")]);
     pieces.extend(refusal(speaker));
-    Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: Some(fix(fixes, object)) }
+    pieces.extend(code(speaker.cause));
+    Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: fix(fixes, object) }
 }
 
 /// An image whose puller is denied, with a pull secret that may help.
@@ -37,11 +44,12 @@ pub(super) fn pull_secret(subject: &Subject, used: &ImageUse, speaker: &Speaker<
         Piece::words(", and none is read here: "),
     ]);
     pieces.extend(refusal(speaker));
+    pieces.extend(code(speaker.cause));
     Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
 }
 
 /// An image of a repository, named by its ARN, that is not there.
-pub(super) fn not_found(subject: &Subject, used: &ImageUse, repository: &str, fixes: &[Fix]) -> Texts {
+pub(super) fn not_found(subject: &Subject, used: &ImageUse, repository: &str, fixes: &[Fix], object: &str) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([
         Piece::words("cannot pull "),
@@ -50,8 +58,8 @@ pub(super) fn not_found(subject: &Subject, used: &ImageUse, repository: &str, fi
         Piece::long(repository),
         Piece::words(", and no pull-through cache rule makes it"),
     ]);
-    let fix = fixes.first().map(|fix| format!("fix: {}", clean(&fix.why)));
-    Texts { line: line(&pieces, MAX_LINE), detail: None, fix }
+    pieces.extend(code(Some(CauseCode::RepositoryNotFound)));
+    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object) }
 }
 
 /// An image that some nodes can pull and others cannot, or may not.
@@ -75,6 +83,7 @@ pub(super) fn depends_on_node(subject: &Subject, used: &ImageUse, candidates: &[
         pieces.push(Piece::words(words));
         before = ", ";
     }
+    pieces.extend(code(Some(CauseCode::CandidatesDiffer)));
     Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
 }
 
@@ -86,11 +95,12 @@ pub(super) fn open(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>, mi
     let missing: Vec<String> = missing.iter().map(|fact| in_words(fact, speaker.puller)).collect();
     pieces.push(Piece::words(": "));
     pieces.push(Piece::long(&missing.join("; ")));
+    pieces.extend(code(speaker.cause));
     Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
 }
 
 /// An image whose puller is not known.
-pub(super) fn not_known(subject: &Subject, used: &ImageUse, why: &str) -> Texts {
+pub(super) fn not_known(subject: &Subject, used: &ImageUse, why: &str, cause: CauseCode, fixes: &[Fix]) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([
         Piece::words("not known whether "),
@@ -98,13 +108,15 @@ pub(super) fn not_known(subject: &Subject, used: &ImageUse, why: &str) -> Texts 
         Piece::words(" can be pulled: "),
         Piece::long(why),
     ]);
-    Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
+    pieces.extend(code(Some(cause)));
+    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, "") }
 }
 
 /// A text of an ECR host that names no image.
 pub(super) fn invalid(subject: &Subject, used: &ImageUse, why: &str) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": "), Piece::words(why)]);
+    pieces.extend(code(Some(CauseCode::InvalidImage)));
     Texts { line: line(&pieces, MAX_LINE), detail: None, fix: Some("fix: correct the image reference".to_owned()) }
 }
 
@@ -198,41 +210,97 @@ fn in_words(fact: &str, puller: &Puller) -> String {
     }
 }
 
+/// ` [RepositoryNotInResource]`: the name of the page that says more.
+fn code(cause: Option<CauseCode>) -> Option<Piece> {
+    cause.map(|cause| Piece::Words(format!(" [{cause}]")))
+}
+
 /// Who lacks what, and what decided it.
 fn refusal(speaker: &Speaker<'_>) -> Vec<Piece> {
     let mut pieces = puller(speaker.puller).to_vec();
     let Some(answer) = first_denied(speaker.judgement) else { return pieces };
     let explicit = answer.outcome.decision == Decision::ExplicitlyDenied;
-    let layer = answer.outcome.layer.map_or("identity", iam_verdict::Layer::as_str);
-    pieces.push(Piece::words(if explicit { " is denied " } else { " is not allowed " }));
+    pieces.push(Piece::words(if explicit { " is denied " } else { " is not allowed to call " }));
     pieces.push(Piece::words(answer.ask.action));
     pieces.push(Piece::words(" on "));
     pieces.push(Piece::long(&answer.ask.resource));
-    let closest = close(answer).map(|miss| (miss.statement.as_str(), miss.policy.as_str()));
-    let decided = match (answer.outcome.statement.as_deref(), answer.outcome.policy.as_deref()) {
-        (Some(statement), Some(policy)) => Some((statement, policy)),
-        _ => closest,
-    };
-    match decided {
-        Some((statement, policy)) => pieces.extend([
-            Piece::words(if explicit { " by the " } else { ": " }),
-            Piece::words(layer),
-            Piece::words(if explicit { " policy " } else { ": closest is policy " }),
-            Piece::name(policy),
-            Piece::words(" statement "),
-            Piece::name(statement),
-        ]),
-        None => pieces.push(Piece::Words(format!(": {layer}: no statement allows it"))),
+    pieces.extend(if explicit { denial(answer) } else { gap(answer, speaker.puller) });
+    pieces
+}
+
+/// ` by statement NoPulls of identity policy app-pull`
+fn denial(answer: &Answer) -> Vec<Piece> {
+    let layer = answer.outcome.layer.unwrap_or(Layer::Identity);
+    let mut pieces = vec![Piece::words(" by ")];
+    if let Some(statement) = &answer.outcome.statement {
+        pieces.extend([Piece::words("statement "), Piece::name(statement), Piece::words(" of ")]);
+    }
+    pieces.push(Piece::words(kind_of_policy(layer)));
+    if let Some(policy) = &answer.outcome.policy {
+        pieces.extend([Piece::words(" "), Piece::name(policy)]);
     }
     pieces
 }
 
-/// What the closest statement lacks, and which further actions are denied.
+/// `: no identity policy allows it, closest is statement Pull of policy app-pull`
+fn gap(answer: &Answer, puller: &Puller) -> Vec<Piece> {
+    let layer = answer.outcome.layer.unwrap_or(Layer::Identity);
+    let closest = close(answer).filter(|miss| miss.layer == layer || layer == Layer::Identity);
+    let mut pieces = match layer {
+        Layer::Resource | Layer::Registry => {
+            vec![Piece::words(": the "), Piece::words(kind_of_policy(layer)), Piece::words(" does not allow it")]
+        }
+        Layer::Boundary => {
+            let boundary = puller.identity.as_ref().and_then(|identity| identity.boundary());
+            let name = boundary.map_or("", |boundary| boundary.policy.name.as_str());
+            // A document has no name of its own.
+            let name = if name == "permissionsBoundary" { "" } else { name };
+            let space = if name.is_empty() { "" } else { " " };
+            vec![
+                Piece::words(": the permissions boundary"),
+                Piece::words(space),
+                Piece::name(name),
+                Piece::words(" does not allow it"),
+            ]
+        }
+        Layer::Scp => vec![Piece::words(": some level has no service control policy that allows it")],
+        layer => vec![Piece::words(": no "), Piece::words(kind_of_policy(layer)), Piece::words(" allows it")],
+    };
+    if let Some(miss) = closest {
+        let kind = if miss.layer == layer { "policy" } else { kind_of_policy(miss.layer) };
+        pieces.extend([
+            Piece::words(", closest is statement "),
+            Piece::name(&miss.statement),
+            Piece::words(" of "),
+            Piece::words(kind),
+            Piece::words(" "),
+            Piece::name(&miss.policy),
+        ]);
+    }
+    pieces
+}
+
+const fn kind_of_policy(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Identity => "identity policy",
+        Layer::Resource => "repository policy",
+        Layer::Registry => "registry policy",
+        Layer::Boundary => "permissions boundary",
+        Layer::Session => "session policy",
+        Layer::Scp => "service control policy",
+        Layer::Rcp => "resource control policy",
+        Layer::Endpoint => "endpoint policy",
+    }
+}
+
+/// What the closest statement lacks, what else there is to say, and which further actions are denied.
 fn detail(speaker: &Speaker<'_>) -> Option<String> {
     let first = first_denied(speaker.judgement)?;
-    let mut parts = Vec::new();
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(speaker.remark.map(clean));
     if let Some(miss) = close(first) {
-        parts.push(format!("{} {}: {}", clean(&miss.policy), clean(&miss.statement), clean(&miss.what)));
+        let hint = speaker.hint.map(|hint| format!(" ({})", clean(hint))).unwrap_or_default();
+        parts.push(format!("statement {}: {}{hint}", clean(&miss.statement), clean(&miss.what)));
     }
     let also: Vec<&str> = speaker
         .judgement
@@ -244,15 +312,18 @@ fn detail(speaker: &Speaker<'_>) -> Option<String> {
     if !also.is_empty() {
         parts.push(format!("also denied: {}", also.join(", ")));
     }
-    (!parts.is_empty()).then(|| {
-        let budget = |count: usize| MAX_DETAIL / count.max(1);
-        let count = parts.len();
-        parts
-            .iter()
-            .map(|part| middle(part, budget(count).max(MAX_DETAIL - 110 * (count - 1))))
-            .collect::<Vec<_>>()
-            .join("; ")
-    })
+    // Shorter parts leave their share to longer ones.
+    let mut left = MAX_DETAIL.saturating_sub(2 * parts.len().saturating_sub(1));
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|index| parts.get(*index).map_or(0, String::len));
+    let count = parts.len();
+    for (done, index) in order.into_iter().enumerate() {
+        if let Some(part) = parts.get_mut(index) {
+            *part = middle(part, left / (count - done).max(1));
+            left -= part.len();
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// `further containers: side, init, +3 more`
@@ -275,18 +346,24 @@ fn further(others: &[&ImageReport]) -> String {
     text
 }
 
-/// The fixes as one line, ready to paste.
-fn fix(fixes: &[Fix], object: &str) -> String {
-    let mut parts: Vec<String> =
-        fixes.iter().filter(|fix| fix.kind == FixKind::NarrowDeny).map(|fix| clean(&fix.why)).collect();
-    let json: Vec<String> =
-        statements(fixes).filter_map(|(_, statement)| serde_json::to_string(statement).ok()).collect();
-    if !json.is_empty() {
-        let policy = statements(fixes).find_map(|(fix, _)| fix.policy.as_deref());
-        let to = policy.map_or_else(|| "a policy".to_owned(), |name| format!("policy {}", clean(name)));
-        parts.push(format!("add to {to} in {object}: {}", json.join(", ")));
+/// The fixes as one line, ready to paste; none where there are none. What goes to the same place is told together.
+fn fix(fixes: &[Fix], object: &str) -> Option<String> {
+    let object = Some(object).filter(|object| !object.is_empty());
+    let mut parts: Vec<(String, Vec<String>)> = Vec::new();
+    for fix in fixes {
+        let instruction = clean(&fix.instruction(object));
+        let document = fix.document.as_ref().and_then(|document| serde_json::to_string(document).ok());
+        match parts.last_mut() {
+            Some((known, documents)) if *known == instruction => documents.extend(document),
+            _ => parts.push((instruction, document.into_iter().collect())),
+        }
     }
-    format!("fix: {}", parts.join("; then "))
+    let part = |(instruction, documents): &(String, Vec<String>)| match documents.as_slice() {
+        [] => instruction.clone(),
+        documents => format!("{instruction}: {}", documents.join(", ")),
+    };
+    let parts: Vec<String> = parts.iter().map(part).collect();
+    (!parts.is_empty()).then(|| format!("fix: {}", parts.join("; then ")))
 }
 
 /// The command that prints the fix, for when it is too long to be shown.

@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::api::Action;
-use crate::ecr::advice::{self, CauseCode, Fix, FixKind, Reason, Statement};
-use crate::ecr::declared::Declared;
+use crate::ecr::advice::{self, CauseCode, Fix, FixKind, Reason};
+use crate::ecr::declared::{Declared, ResourcePolicy};
 use crate::ecr::image::{EcrImage, ImageKind, ReferenceError};
 use crate::ecr::judge::{self, Court, Existence, Judgement, Puller, note};
 use crate::ecr::needs::Need;
-use crate::inventory::{Inventory, PolicyObject};
-use crate::puller::{NotKnown, Pullers, Selection, pullers, select};
+use crate::inventory::{CompiledPuller, CompiledSpec, Inventory, PolicyObject};
+use crate::puller::{self, IRSA_ANNOTATION, NotKnown, Pullers, Selection, pullers, select};
 
 mod explain;
 mod message;
@@ -35,6 +35,9 @@ const MAX_WARNINGS: usize = 8;
 
 /// At most so many changes of decisions are looked at to find one of the verdict.
 const MAX_CHANGES: usize = 32;
+
+/// At most so many declared roles are tried in the place of the one that cannot pull.
+const MAX_OTHERS: usize = 16;
 
 /// What the one who asks decides about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,6 +268,8 @@ struct Case<'a> {
 struct Bench<'a> {
     /// Who pulls.
     pullers: Result<&'a [Puller], &'a NotKnown>,
+    /// The spec of the policy, where it is known.
+    spec: Option<&'a CompiledSpec>,
     /// What is declared beside the puller; nothing where the policy itself is not known.
     declared: &'a Declared,
     /// What is asked of each repository.
@@ -286,14 +291,24 @@ struct Finding {
     verdict: Verdict,
     reason: Reason,
     missing: Vec<String>,
-    cause: Option<CauseCode>,
-    fix: Vec<Fix>,
+    diagnosis: Diagnosis,
     candidates: Vec<Candidate>,
     notes: Vec<&'static str>,
     /// When the decision of some request changes by itself next.
     next_change: Option<Timestamp>,
     /// The candidate that messages speak of.
     spokesman: Option<(usize, Judgement)>,
+}
+
+/// Why a verdict is no Allow, and what would make it one.
+#[derive(Default)]
+struct Diagnosis {
+    cause: Option<CauseCode>,
+    /// What is almost right in the statement that came closest.
+    hint: Option<String>,
+    /// What else there is to say.
+    remark: Option<String>,
+    fix: Vec<Fix>,
 }
 
 impl<'a> Case<'a> {
@@ -328,7 +343,7 @@ impl<'a> Case<'a> {
         let on_unknown = mildest(&|policy| policy.on_unknown);
         let cap = if maybe_none { Action::Warn } else { Action::Reject };
         let actions = Actions::new(on_deny.min(cap), on_unknown, options);
-        let bench = Bench { pullers: Err(&not_known), declared: &Declared::default(), needs: &[] };
+        let bench = Bench { pullers: Err(&not_known), spec: None, declared: &Declared::default(), needs: &[] };
         self.judge(None, &bench, &missing, actions)
     }
 
@@ -346,7 +361,7 @@ impl<'a> Case<'a> {
                     fix: Vec::new(),
                 };
                 let missing = [not_known.missing.clone()];
-                let bench = Bench { pullers: Err(&not_known), declared: &Declared::default(), needs: &[] };
+                let bench = Bench { pullers: Err(&not_known), spec: None, declared: &Declared::default(), needs: &[] };
                 return self.judge(Some(key), &bench, &missing, actions);
             }
         };
@@ -354,7 +369,7 @@ impl<'a> Case<'a> {
         let account = self.inventory.service_account(namespace, service_account);
         let mut needs = vec![Need::Pull];
         needs.extend(&options.requires);
-        let bench = |pullers| Bench { pullers, declared: &spec.declared, needs: &needs };
+        let bench = |pullers| Bench { pullers, spec: Some(spec), declared: &spec.declared, needs: &needs };
         match pullers(spec, namespace, service_account, account.map(Arc::as_ref)) {
             Pullers::Candidates(candidates) => self.judge(Some(key), &bench(Ok(&candidates)), &[], actions),
             Pullers::NotKnown(not_known) => {
@@ -436,7 +451,7 @@ impl<'a> Case<'a> {
                     }
                     let finding = findings
                         .entry(image.arn().to_string())
-                        .or_insert_with(|| self.find(&image, candidates, &courts, bench.needs));
+                        .or_insert_with(|| self.find(&image, candidates, &courts, bench));
                     notes.extend(&finding.notes);
                     self.found(used, finding, candidates, object)
                 }
@@ -487,8 +502,8 @@ impl<'a> Case<'a> {
     }
 
     /// Asks every candidate and folds their verdicts: they must agree.
-    fn find(&self, image: &EcrImage, candidates: &[Puller], courts: &[Court<'_>], needs: &[Need]) -> Finding {
-        let judgements: Vec<Judgement> = courts.iter().map(|court| court.judge(image, needs)).collect();
+    fn find(&self, image: &EcrImage, candidates: &[Puller], courts: &[Court<'_>], bench: &Bench<'_>) -> Finding {
+        let judgements: Vec<Judgement> = courts.iter().map(|court| court.judge(image, bench.needs)).collect();
         let agree = |verdict| judgements.iter().all(|judgement| judgement.verdict == verdict);
         let differ = ![Verdict::Allow, Verdict::Deny, Verdict::Unknown].into_iter().any(agree);
         let verdict = match (agree(Verdict::Allow), agree(Verdict::Deny)) {
@@ -513,16 +528,7 @@ impl<'a> Case<'a> {
                 _ => Reason::FactsMissing,
             },
             missing: Vec::new(),
-            cause: if differ {
-                Some(CauseCode::CandidatesDiffer)
-            } else {
-                spoken.and_then(|(judgement, _)| advice::cause(judgement))
-            },
-            fix: if not_found {
-                vec![advice::create_repository(image)]
-            } else {
-                spoken.map(|(judgement, puller)| advice::fixes(judgement, puller)).unwrap_or_default()
-            },
+            diagnosis: Diagnosis::default(),
             candidates: judgements
                 .iter()
                 .zip(candidates)
@@ -552,22 +558,116 @@ impl<'a> Case<'a> {
             finding.reason = Reason::PullSecret;
             finding.missing = vec!["imagePullSecret".to_owned()];
         }
+        if verdict != Verdict::Allow {
+            finding.diagnosis = self.diagnose(image, candidates, &judgements, spoken, bench);
+        }
+        match finding.reason {
+            Reason::DependsOnNode => finding.diagnosis.cause = Some(CauseCode::CandidatesDiffer),
+            Reason::PullSecret => finding.diagnosis.cause = Some(CauseCode::PullSecret),
+            _ => {}
+        }
         finding
     }
 
+    /// Looks for why the candidate that speaks for all cannot pull, and for what would let all of them.
+    fn diagnose(
+        &self,
+        image: &EcrImage,
+        candidates: &[Puller],
+        judgements: &[Judgement],
+        spoken: Option<(&Judgement, &Puller)>,
+        bench: &Bench<'_>,
+    ) -> Diagnosis {
+        let Some((judgement, puller)) = spoken else { return Diagnosis::default() };
+        let mut diagnosis =
+            Diagnosis { cause: advice::cause(judgement, puller, image.partition), ..Diagnosis::default() };
+        let policy = bench.declared.repository(image).and_then(|entry| entry.policy.as_ref());
+        let policy = match policy {
+            Some(ResourcePolicy::Policy(sourced)) => Some(sourced),
+            _ => None,
+        };
+        diagnosis.hint = advice::first_denied(judgement).and_then(|answer| advice::hint(answer, puller, policy));
+        if judgement.verdict == Verdict::Deny {
+            self.somebody_else(&mut diagnosis, image, puller, bench);
+        }
+        if diagnosis.fix.is_empty() {
+            let all: Vec<(&Puller, &Judgement)> = candidates.iter().zip(judgements).collect();
+            diagnosis.fix = advice::fixes(image, &all, bench.declared, bench.needs, self.at);
+        }
+        diagnosis
+    }
+
+    /// Whether the rights are there, with a role that does not pull.
+    fn somebody_else(&self, diagnosis: &mut Diagnosis, image: &EcrImage, puller: &Puller, bench: &Bench<'_>) {
+        let (Some(account), Some(spec)) = (self.account(), bench.spec) else { return };
+        let nothing_granted = diagnosis.cause == Some(CauseCode::NoPolicyGrantsPull);
+        let CompiledPuller::ServiceAccount { annotation, .. } = &spec.puller else {
+            let irsa = account.annotations.get(IRSA_ANNOTATION);
+            if let Some(irsa) = irsa.filter(|irsa| nothing_granted && **irsa != puller.who.to_string()) {
+                diagnosis.cause = Some(CauseCode::IrsaRoleDoesNotPull);
+                diagnosis.remark = Some(format!(
+                    "{irsa} ({IRSA_ANNOTATION} of service account {}/{}) is for what the pod does itself and pulls \
+                     nothing",
+                    account.namespace, account.name
+                ));
+            }
+            return;
+        };
+        let almost = puller::almost(annotation, account);
+        let can = |other: &Puller| {
+            other.who != puller.who
+                && judge::judge(image, other, bench.declared, bench.needs, self.at).verdict == Verdict::Allow
+        };
+        let other = if almost.is_some() || nothing_granted {
+            puller::others(spec, account).into_iter().take(MAX_OTHERS).find(can)
+        } else {
+            None
+        };
+        let typed = almost.as_ref().filter(|almost| {
+            let named = other
+                .as_ref()
+                .is_some_and(|other| almost.role.as_ref().map(ToString::to_string) == Some(other.who.to_string()));
+            named || nothing_granted || almost.cause() == CauseCode::AnnotationAlmostRight
+        });
+        if let Some(almost) = typed {
+            diagnosis.cause = Some(almost.cause());
+            diagnosis.remark =
+                Some(format!("service account {}/{}: {}", account.namespace, account.name, almost.why(annotation)));
+        } else if let Some(other) = other.as_ref().filter(|_| nothing_granted) {
+            diagnosis.cause = Some(CauseCode::RightsOnAnotherRole);
+            diagnosis.remark = Some(format!("{}, which is declared too, could pull it", other.who));
+        }
+        // Where nobody chose the puller, choosing the one that can is the smallest change.
+        let unchosen = !account.annotations.contains_key(annotation);
+        if let (true, Some(other)) = (unchosen, &other) {
+            let role = other.who.to_string();
+            diagnosis.fix = vec![Fix::set_annotation(
+                format!("ServiceAccount/{}/{}", account.namespace, account.name),
+                Some(advice::Statement::annotation(annotation, &role)),
+                format!("{role} may pull, and annotation {annotation} lets it"),
+            )];
+        }
+    }
+
     fn found(&self, used: &ImageUse, finding: &Finding, candidates: &[Puller], object: &str) -> ImageReport {
-        let speaker = finding
-            .spokesman
-            .as_ref()
-            .and_then(|(index, judgement)| Some(explain::Speaker { judgement, puller: candidates.get(*index)? }));
+        let speaker = finding.spokesman.as_ref().and_then(|(index, judgement)| {
+            Some(explain::Speaker {
+                judgement,
+                puller: candidates.get(*index)?,
+                cause: finding.diagnosis.cause,
+                hint: finding.diagnosis.hint.as_deref(),
+                remark: finding.diagnosis.remark.as_deref(),
+            })
+        });
+        let fix = &finding.diagnosis.fix;
         let texts = match (finding.verdict, &speaker) {
             (Verdict::Deny, _) if finding.reason == Reason::RepositoryNotFound => {
-                explain::not_found(self.subject, used, &finding.repository, &finding.fix)
+                explain::not_found(self.subject, used, &finding.repository, fix, object)
             }
             (Verdict::Unknown, Some(_)) if finding.reason == Reason::DependsOnNode => {
                 explain::depends_on_node(self.subject, used, &finding.candidates)
             }
-            (Verdict::Deny, Some(speaker)) => explain::denied(self.subject, used, speaker, &finding.fix, object),
+            (Verdict::Deny, Some(speaker)) => explain::denied(self.subject, used, speaker, fix, object),
             (Verdict::Unknown, Some(speaker)) if finding.reason == Reason::PullSecret => {
                 explain::pull_secret(self.subject, used, speaker)
             }
@@ -577,8 +677,8 @@ impl<'a> Case<'a> {
         };
         self.image(used, finding.verdict, finding.reason, texts, |report| {
             report.missing.clone_from(&finding.missing);
-            report.cause = finding.cause;
-            report.fix.clone_from(&finding.fix);
+            report.cause = finding.diagnosis.cause;
+            report.fix.clone_from(fix);
             report.candidates.clone_from(&finding.candidates);
         })
     }
@@ -602,14 +702,14 @@ impl<'a> Case<'a> {
         let texts = explain::invalid(self.subject, used, &why);
         self.image(used, Verdict::Deny, Reason::InvalidImage, texts, |report| {
             report.cause = Some(CauseCode::InvalidImage);
-            report.fix = vec![Fix { kind: FixKind::None, attach_to: None, policy: None, document: None, why }];
+            report.fix = vec![Fix::other(FixKind::None, why)];
         })
     }
 
     /// Whoever pulls, there is nothing to be pulled.
     fn not_found(&self, used: &ImageUse, image: &EcrImage) -> ImageReport {
         let fix = vec![advice::create_repository(image)];
-        let texts = explain::not_found(self.subject, used, &image.arn().to_string(), &fix);
+        let texts = explain::not_found(self.subject, used, &image.arn().to_string(), &fix, "");
         self.image(used, Verdict::Deny, Reason::RepositoryNotFound, texts, |report| {
             report.cause = Some(CauseCode::RepositoryNotFound);
             report.fix = fix;
@@ -617,7 +717,7 @@ impl<'a> Case<'a> {
     }
 
     fn not_known(&self, used: &ImageUse, not_known: &NotKnown, missing: &[String]) -> ImageReport {
-        let texts = explain::not_known(self.subject, used, &not_known.why);
+        let texts = explain::not_known(self.subject, used, &not_known.why, not_known.cause, &not_known.fix);
         self.image(used, Verdict::Unknown, not_known.reason, texts, |report| {
             report.missing = missing.to_vec();
             report.cause = Some(not_known.cause);
@@ -730,11 +830,6 @@ impl Report {
         let blames = matches!(verdict, Verdict::Deny | Verdict::Unknown);
         self.images.iter().filter(move |image| blames && image.verdict == verdict)
     }
-}
-
-/// The statements of the fixes, for [`explain`].
-fn statements(fixes: &[Fix]) -> impl Iterator<Item = (&Fix, &Statement)> {
-    fixes.iter().filter_map(|fix| Some((fix, fix.document.as_ref()?)))
 }
 
 #[cfg(test)]

@@ -16,5 +16,6 @@ mod conformance;
 mod docs;
 mod ecr;
 mod evaluate;
+mod fixes;
 mod tidy;
 mod webhook;

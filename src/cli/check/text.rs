@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::{CheckReport, Summary};
-use crate::ecr::advice::{Fix, FixKind};
 use crate::ecr::judge::note;
 use crate::forecast::{Admission, ImageReport, Report, Verdict};
 
@@ -81,22 +80,8 @@ fn image_lines(text: &mut String, subject: &Report, report: &ImageReport, width:
         indented(text, &format!("missing: {}", report.missing.join(", ")));
     }
     for fix in &report.fix {
-        fix_line(text, subject.policy.as_deref(), fix);
+        indented(text, &format!("fix: {}", fix.text(subject.policy.as_deref())));
     }
-}
-
-fn fix_line(text: &mut String, object: Option<&str>, fix: &Fix) {
-    let statement = fix.document.as_ref().and_then(|statement| serde_json::to_string(statement).ok());
-    let content = match (&fix.kind, statement) {
-        (FixKind::AddStatement, Some(statement)) => match (&fix.policy, object) {
-            (Some(policy), Some(object)) => format!("fix: add to policy {policy} in {object}: {statement}"),
-            (Some(policy), None) => format!("fix: add to policy {policy}: {statement}"),
-            (None, _) => format!("fix: add to a policy of the puller: {statement}"),
-        },
-        (_, Some(statement)) => format!("fix: {}: {statement}", fix.why),
-        (_, None) => format!("fix: {}", fix.why),
-    };
-    indented(text, &content);
 }
 
 /// What the notes in the report mean, each once.

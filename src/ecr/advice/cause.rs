@@ -1,0 +1,213 @@
+//! Why an image has its verdict, as a code that a page of `docs/reasons/` explains.
+
+use std::fmt;
+
+use iam_verdict::{Decision, Layer, MissedPart};
+use serde::Serialize;
+
+use super::super::judge::{Answer, Existence, Judgement, Puller, Verdict, Who};
+use super::super::needs::{self, Need};
+use super::{close, first_denied};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Why an image has its verdict, finely. Stable words, part of the report; `docs/reasons/` has a page for each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        pub enum CauseCode {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl CauseCode {
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+codes! {
+    /// A statement grants the action, on other repositories.
+    RepositoryNotInResource,
+    /// Some action of a pull is granted, this one is not.
+    ActionNotGranted,
+    /// Nothing of what a pull needs is granted.
+    NoPolicyGrantsPull,
+    /// A statement denies the action.
+    ExplicitDeny,
+    /// `ecr:GetAuthorizationToken` is granted on a repository, where it means nothing: it needs `Resource: "*"`.
+    TokenOnRepository,
+    /// A statement grants the action, under a condition that does not hold.
+    ConditionNotMet,
+    /// A statement grants the action to what has a certain tag, which the repository or the role does not have.
+    TagMissing,
+    /// The pull-through cache would have to import the image or make its repository, which is not allowed.
+    ImportNotAllowed,
+    /// The permissions boundary does not allow it.
+    BoundaryDoesNotAllow,
+    /// A level of the organization has no service control policy that allows it.
+    ScpDoesNotAllow,
+    /// The registry is another account's, whose repository policy does not allow it.
+    RepositoryPolicyDoesNotAllow,
+    /// The registry is another account's, whose registry policy does not allow it.
+    RegistryPolicyDoesNotAllow,
+    /// The puller is of another partition than the registry.
+    PullerOfOtherPartition,
+    /// The service account names a role for its pods; images are pulled by another one.
+    IrsaRoleDoesNotPull,
+    /// An annotation of the service account is almost the one that names the puller, and is not read.
+    AnnotationAlmostRight,
+    /// Another declared role may pull, and it is not the one that does.
+    RightsOnAnotherRole,
+    /// The registry has no such repository, and no pull-through cache rule makes one.
+    RepositoryNotFound,
+    /// What the pull-through cache holds already can be pulled, and whether it holds this image is not known.
+    OnlyIfCached,
+    /// The image is no image reference.
+    InvalidImage,
+    /// The puller is denied, and an image pull secret may make the pull work all the same.
+    PullSecret,
+    /// The service account has no role, and no policies are declared for it.
+    NoRoleMapped,
+    /// The role annotation of the service account is not a role ARN.
+    AnnotationIsNoRole,
+    /// The role annotation of the service account is empty, which leaves the pull to the node's role.
+    NodePulls,
+    /// The candidates differ: some can pull, some cannot.
+    CandidatesDiffer,
+    /// The policies of the role are declared nowhere.
+    RoleNotInInventory,
+    /// The service account was not seen.
+    ServiceAccountNotFound,
+    /// Which policy applies depends on labels that were not seen.
+    SelectionNotKnown,
+    /// The policy object has a spec that this version does not understand.
+    UnsupportedSpec,
+    /// A policy document is malformed.
+    DocumentMalformed,
+    /// A managed policy is not built in.
+    ManagedPolicyNotFound,
+    /// The registry is another account's, and its repository policy is not known.
+    RepositoryPolicyNotKnown,
+    /// The registry policy is not known, or what it does to a login is not documented.
+    RegistryPolicyNotKnown,
+    /// The account of the puller is not known, and it matters.
+    AccountNotKnown,
+    /// The ARN of the puller, or the name of its session, is not known, and a policy names principals by it.
+    PrincipalNotKnown,
+    /// A condition asks for something that admission does not know.
+    ConditionNotKnown,
+}
+
+impl fmt::Display for CauseCode {
+    /// The word as reports have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl CauseCode {
+    /// The cause that a missing fact stands for.
+    #[must_use]
+    pub fn of_fact(fact: &str) -> Self {
+        match fact.split_once(':') {
+            Some(("document", _)) => Self::DocumentMalformed,
+            Some(("policy", _)) => Self::ManagedPolicyNotFound,
+            Some(("role", _)) => Self::RoleNotInInventory,
+            // A repository is named by its ARN; anything else is the place of a document that could not be read.
+            Some(("repositoryPolicy" | "registryPolicy", place)) if place.ends_with("].policy") => {
+                Self::DocumentMalformed
+            }
+            Some(("repositoryPolicy", _)) => Self::RepositoryPolicyNotKnown,
+            Some(("registryPolicy", _)) => Self::RegistryPolicyNotKnown,
+            Some(("presence", _)) => Self::OnlyIfCached,
+            Some(("serviceAccount", _)) => Self::ServiceAccountNotFound,
+            None if fact == "account" => Self::AccountNotKnown,
+            None if fact == "principal" => Self::PrincipalNotKnown,
+            _ => Self::ConditionNotKnown,
+        }
+    }
+}
+
+/// The cause of a Deny or an Unknown, as far as it lies with the puller's rights; `partition` is the registry's.
+#[must_use]
+pub fn cause(judgement: &Judgement, puller: &Puller, partition: &str) -> Option<CauseCode> {
+    match judgement.existence {
+        Existence::NotFound => return Some(CauseCode::RepositoryNotFound),
+        Existence::OnlyIfCached if judgement.answers.iter().all(|a| a.ask.need == Need::Import || a.is_allowed()) => {
+            return Some(CauseCode::OnlyIfCached);
+        }
+        _ => {}
+    }
+    match judgement.verdict {
+        Verdict::Deny => {
+            if matches!(&puller.who, Who::Role { arn, .. } if arn.partition() != partition) {
+                return Some(CauseCode::PullerOfOtherPartition);
+            }
+            let nothing_close = |answer: &Answer| {
+                answer.outcome.decision == Decision::ImplicitlyDenied
+                    && answer.outcome.layer == Some(Layer::Identity)
+                    && answer.miss.as_ref().is_none_or(|miss| miss.part == MissedPart::Action)
+            };
+            if judgement.answers.iter().all(nothing_close) {
+                return Some(CauseCode::NoPolicyGrantsPull);
+            }
+            first_denied(judgement).map(cause_of_answer)
+        }
+        Verdict::Unknown => judgement.missing.first().map(|fact| CauseCode::of_fact(fact)),
+        _ => None,
+    }
+}
+
+fn cause_of_answer(answer: &Answer) -> CauseCode {
+    if answer.outcome.decision == Decision::ExplicitlyDenied {
+        return CauseCode::ExplicitDeny;
+    }
+    match answer.outcome.layer {
+        Some(Layer::Resource) => return CauseCode::RepositoryPolicyDoesNotAllow,
+        Some(Layer::Registry) => return CauseCode::RegistryPolicyDoesNotAllow,
+        Some(Layer::Boundary) => return CauseCode::BoundaryDoesNotAllow,
+        Some(Layer::Scp) => return CauseCode::ScpDoesNotAllow,
+        _ => {}
+    }
+    match close(answer) {
+        Some(miss) => match miss.part {
+            MissedPart::Resource if answer.ask.action == needs::LOGIN => CauseCode::TokenOnRepository,
+            MissedPart::Resource => CauseCode::RepositoryNotInResource,
+            MissedPart::Condition if is_missing_tag(&miss.what) => CauseCode::TagMissing,
+            MissedPart::Condition => CauseCode::ConditionNotMet,
+            MissedPart::Principal | MissedPart::Action => CauseCode::ActionNotGranted,
+        },
+        None if answer.ask.need == Need::Import => CauseCode::ImportNotAllowed,
+        None => CauseCode::ActionNotGranted,
+    }
+}
+
+/// Whether what a condition misses is a tag that is not there.
+fn is_missing_tag(what: &str) -> bool {
+    let what = what.to_ascii_lowercase();
+    what.ends_with("does not have it") && ["resourcetag/", "principaltag/"].iter().any(|key| what.contains(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_facts_have_causes() {
+        for (fact, cause) in [
+            ("document:app", CauseCode::DocumentMalformed),
+            ("repositoryPolicy:repositories[0].policy", CauseCode::DocumentMalformed),
+            ("registryPolicy:registries[12].policy", CauseCode::DocumentMalformed),
+            ("policy:arn:aws:iam::aws:policy/X", CauseCode::ManagedPolicyNotFound),
+            ("role:arn:aws:iam::111122223333:role/app", CauseCode::RoleNotInInventory),
+            ("repositoryPolicy:arn:aws:ecr:us-east-1:111122223333:repository/a", CauseCode::RepositoryPolicyNotKnown),
+            ("registryPolicy:111122223333/us-east-1", CauseCode::RegistryPolicyNotKnown),
+            ("presence:arn:aws:ecr:us-east-1:111122223333:repository/a", CauseCode::OnlyIfCached),
+            ("account", CauseCode::AccountNotKnown),
+            ("principal", CauseCode::PrincipalNotKnown),
+            ("serviceAccount:payments/api", CauseCode::ServiceAccountNotFound),
+            ("aws:SourceIp", CauseCode::ConditionNotKnown),
+        ] {
+            assert_eq!(CauseCode::of_fact(fact), cause, "{fact}");
+        }
+    }
+}
