@@ -440,6 +440,7 @@ pub fn others(spec: &CompiledSpec, account: &ServiceAccountFacts) -> Vec<Puller>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ecr::advice::FixKind;
     use serde_json::{Value, json};
 
     const ROLE: &str = "arn:aws:iam::111122223333:role/app";
@@ -730,5 +731,78 @@ mod tests {
         let not_known = found(json!({"serviceAccount": {}}), Some(&plain)).unwrap_err();
         assert_eq!(not_known.why, "no role is mapped to service account payments/api");
         assert_eq!(not_known.fix[0].kind, FixKind::SetAnnotation);
+        assert_eq!(not_known.fix[0].document, None);
+    }
+
+    #[test]
+    fn an_annotation_that_is_almost_right() {
+        let default = crate::api::DEFAULT_ROLE_ANNOTATION;
+        let of = |annotation: &str, annotations: Value| {
+            almost(annotation, &account(json!({}), annotations)).map(|almost| (almost.key.clone(), almost.cause()))
+        };
+        for key in [
+            "eks.amazonaws.com/ecr-role",
+            "eks.amazonaws.com/ECR-role-arn",
+            "eks.amazonaws.com/ecr_role_arn",
+            "eks.amazonaws.com/ecr-role-arn ",
+            "eks.amazonaws.com/ecr-rolearn",
+            "eks.amazon.com/ecr-role-arn",
+            "ecr-role-arn",
+            "ecr.amazonaws.com/role-arn",
+        ] {
+            let found = of(default, json!({key: ROLE, "other": "x"}));
+            assert_eq!(found, Some((key.to_owned(), CauseCode::AnnotationAlmostRight)), "{key}");
+        }
+        let irsa = json!({"eks.amazonaws.com/role-arn": ROLE});
+        assert_eq!(of(default, irsa.clone()), Some((IRSA_ANNOTATION.to_owned(), CauseCode::IrsaRoleDoesNotPull)));
+        // The one that says more comes before the one of IRSA.
+        let both = json!({"eks.amazonaws.com/role-arn": ROLE, "eks.amazonaws.com/ecr-role": ROLE});
+        assert_eq!(of(default, both).map(|found| found.1), Some(CauseCode::AnnotationAlmostRight));
+        for annotations in [
+            json!({}),
+            json!({default: ROLE, "eks.amazonaws.com/ecr-role": ROLE}),
+            json!({default: ""}),
+            json!({"eks.amazonaws.com/sts-regional-endpoints": "true"}),
+            json!({"ecr.example.com/role-of-team": "owner"}),
+            json!({"eks.amazonaws.com/role-arn": "app"}),
+        ] {
+            assert_eq!(of(default, annotations.clone()), None, "{annotations}");
+        }
+        // An annotation of the cluster's own is not mistaken for the default one.
+        assert_eq!(of("example.com/puller", json!({default: ROLE})), None);
+        assert_eq!(of("example.com/puller", irsa), None);
+        assert!(of("example.com/puller", json!({"example.com/pullers": "x"})).is_some());
+
+        let wrong = account(json!({}), json!({"eks.amazonaws.com/ecr-role": ROLE}));
+        let not_known = found(json!({"serviceAccount": {}}), Some(&wrong)).unwrap_err();
+        assert_eq!(not_known.cause, CauseCode::AnnotationAlmostRight);
+        assert_eq!(
+            not_known.why,
+            "no role is mapped to service account payments/api: its annotation eks.amazonaws.com/ecr-role is not read; \
+             eks.amazonaws.com/ecr-role-arn is"
+        );
+        assert_eq!(not_known.fix[0].document, Some(Statement::annotation(default, ROLE)));
+        // Padding around a good ARN is taken out.
+        let padded = account(json!({}), json!({default: format!("{ROLE} ")}));
+        let not_known = found(json!({"serviceAccount": {}}), Some(&padded)).unwrap_err();
+        assert_eq!(not_known.cause, CauseCode::AnnotationIsNoRole);
+        assert_eq!(not_known.fix[0].document, Some(Statement::annotation(default, ROLE)));
+    }
+
+    #[test]
+    fn a_distance_of_letters() {
+        for (one, other, most, within) in [
+            ("abc", "abc", 0, true),
+            ("abc", "abd", 1, true),
+            ("abc", "ac", 1, true),
+            ("abc", "xabc", 1, true),
+            ("abc", "xbd", 1, false),
+            ("abc", "xbd", 2, true),
+            ("", "ab", 2, true),
+            ("", "abc", 2, false),
+        ] {
+            assert_eq!(is_within(one, other, most), within, "{one} {other}");
+            assert_eq!(is_within(other, one, most), within, "{other} {one}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use iam_verdict::{Decision, Layer};
 
 use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, head, line, middle};
 use super::{Candidate, ImageReport, ImageUse, Subject, Texts, Verdict};
-use crate::ecr::advice::{CauseCode, Fix, close, first_denied};
+use crate::ecr::advice::{CauseCode, Fix, close, first_denied, refusing_layer};
 use crate::ecr::judge::{Answer, Judgement, Puller};
 
 /// A detail is worth this many bytes at most.
@@ -30,22 +30,28 @@ pub(super) struct Speaker<'a> {
 pub(super) fn denied(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>, fixes: &[Fix], object: &str) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": ")]);
-    pieces.extend(refusal(speaker));
+    pieces.extend(refusal(speaker, fixes));
     pieces.extend(code(speaker.cause));
     Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: fix(fixes, object) }
 }
 
 /// An image whose puller is denied, with a pull secret that may help.
-pub(super) fn pull_secret(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>) -> Texts {
+pub(super) fn pull_secret(
+    subject: &Subject,
+    used: &ImageUse,
+    speaker: &Speaker<'_>,
+    fixes: &[Fix],
+    object: &str,
+) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([
         Piece::words("only an image pull secret can pull "),
         Piece::long(&used.image),
         Piece::words(", and none is read here: "),
     ]);
-    pieces.extend(refusal(speaker));
+    pieces.extend(refusal(speaker, fixes));
     pieces.extend(code(speaker.cause));
-    Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
+    Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: fix(fixes, object) }
 }
 
 /// An image of a repository, named by its ARN, that is not there.
@@ -63,7 +69,13 @@ pub(super) fn not_found(subject: &Subject, used: &ImageUse, repository: &str, fi
 }
 
 /// An image that some nodes can pull and others cannot, or may not.
-pub(super) fn depends_on_node(subject: &Subject, used: &ImageUse, candidates: &[Candidate]) -> Texts {
+pub(super) fn depends_on_node(
+    subject: &Subject,
+    used: &ImageUse,
+    candidates: &[Candidate],
+    fixes: &[Fix],
+    object: &str,
+) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([
         Piece::words("whether "),
@@ -84,11 +96,18 @@ pub(super) fn depends_on_node(subject: &Subject, used: &ImageUse, candidates: &[
         before = ", ";
     }
     pieces.extend(code(Some(CauseCode::CandidatesDiffer)));
-    Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
+    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object) }
 }
 
 /// An image of which it is not known whether it can be pulled.
-pub(super) fn open(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>, missing: &[String]) -> Texts {
+pub(super) fn open(
+    subject: &Subject,
+    used: &ImageUse,
+    speaker: &Speaker<'_>,
+    missing: &[String],
+    fixes: &[Fix],
+    object: &str,
+) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("not known whether "), Piece::long(&used.image), Piece::words(" can be pulled by ")]);
     pieces.extend(puller(speaker.puller));
@@ -96,7 +115,7 @@ pub(super) fn open(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>, mi
     pieces.push(Piece::words(": "));
     pieces.push(Piece::long(&missing.join("; ")));
     pieces.extend(code(speaker.cause));
-    Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
+    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object) }
 }
 
 /// An image whose puller is not known.
@@ -216,7 +235,7 @@ fn code(cause: Option<CauseCode>) -> Option<Piece> {
 }
 
 /// Who lacks what, and what decided it.
-fn refusal(speaker: &Speaker<'_>) -> Vec<Piece> {
+fn refusal(speaker: &Speaker<'_>, fixes: &[Fix]) -> Vec<Piece> {
     let mut pieces = puller(speaker.puller).to_vec();
     let Some(answer) = first_denied(speaker.judgement) else { return pieces };
     let explicit = answer.outcome.decision == Decision::ExplicitlyDenied;
@@ -224,7 +243,7 @@ fn refusal(speaker: &Speaker<'_>) -> Vec<Piece> {
     pieces.push(Piece::words(answer.ask.action));
     pieces.push(Piece::words(" on "));
     pieces.push(Piece::long(&answer.ask.resource));
-    pieces.extend(if explicit { denial(answer) } else { gap(answer, speaker.puller) });
+    pieces.extend(if explicit { denial(answer) } else { gap(answer, speaker, fixes) });
     pieces
 }
 
@@ -243,39 +262,39 @@ fn denial(answer: &Answer) -> Vec<Piece> {
 }
 
 /// `: no identity policy allows it, closest is statement Pull of policy app-pull`
-fn gap(answer: &Answer, puller: &Puller) -> Vec<Piece> {
-    let layer = answer.outcome.layer.unwrap_or(Layer::Identity);
+fn gap(answer: &Answer, speaker: &Speaker<'_>, fixes: &[Fix]) -> Vec<Piece> {
+    let layer = refusing_layer(answer).unwrap_or(Layer::Identity);
     let closest = close(answer).filter(|miss| miss.layer == layer || layer == Layer::Identity);
-    let mut pieces = match layer {
-        Layer::Resource | Layer::Registry => {
-            vec![Piece::words(": the "), Piece::words(kind_of_policy(layer)), Piece::words(" does not allow it")]
+    let (words, name) = match (layer, closest) {
+        (Layer::Resource | Layer::Registry, Some(miss)) => (kind_of_policy(layer), miss.policy.as_str()),
+        (Layer::Resource, None) => ("the repository policy", ""),
+        (Layer::Registry, None) => ("the registry policy", ""),
+        (Layer::Boundary, _) => {
+            let boundary = speaker.puller.identity.as_ref().and_then(|identity| identity.boundary());
+            match boundary.map_or("", |boundary| boundary.policy.name.as_str()) {
+                // A document has no name of its own.
+                "" | "permissionsBoundary" => ("the permissions boundary", ""),
+                name => (kind_of_policy(layer), name),
+            }
         }
-        Layer::Boundary => {
-            let boundary = puller.identity.as_ref().and_then(|identity| identity.boundary());
-            let name = boundary.map_or("", |boundary| boundary.policy.name.as_str());
-            // A document has no name of its own.
-            let name = if name == "permissionsBoundary" { "" } else { name };
-            let space = if name.is_empty() { "" } else { " " };
-            vec![
-                Piece::words(": the permissions boundary"),
-                Piece::words(space),
-                Piece::name(name),
-                Piece::words(" does not allow it"),
-            ]
+        (Layer::Scp, _) => {
+            let level = fixes.iter().find(|fix| fix.attach_to == Some(layer.as_str()));
+            ("no service control policy at level", level.and_then(|fix| fix.target.as_deref()).unwrap_or("?"))
         }
-        Layer::Scp => vec![Piece::words(": some level has no service control policy that allows it")],
-        layer => vec![Piece::words(": no "), Piece::words(kind_of_policy(layer)), Piece::words(" allows it")],
+        (layer, _) => (kind_of_policy(layer), ""),
     };
+    let plain = matches!(layer, Layer::Identity | Layer::Session | Layer::Rcp | Layer::Endpoint);
+    let mut pieces = vec![Piece::words(if plain { ": no " } else { ": " }), Piece::words(words)];
+    if !name.is_empty() {
+        pieces.extend([Piece::words(" "), Piece::name(name)]);
+    }
+    pieces.push(Piece::words(if plain || layer == Layer::Scp { " allows it" } else { " does not allow it" }));
     if let Some(miss) = closest {
-        let kind = if miss.layer == layer { "policy" } else { kind_of_policy(miss.layer) };
-        pieces.extend([
-            Piece::words(", closest is statement "),
-            Piece::name(&miss.statement),
-            Piece::words(" of "),
-            Piece::words(kind),
-            Piece::words(" "),
-            Piece::name(&miss.policy),
-        ]);
+        pieces.extend([Piece::words(", closest is statement "), Piece::name(&miss.statement)]);
+        if miss.policy != name {
+            let kind = if miss.layer == layer { "policy" } else { kind_of_policy(miss.layer) };
+            pieces.extend([Piece::words(" of "), Piece::words(kind), Piece::words(" "), Piece::name(&miss.policy)]);
+        }
     }
     pieces
 }

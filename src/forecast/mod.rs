@@ -18,11 +18,13 @@ use crate::ecr::needs::Need;
 use crate::inventory::{CompiledPuller, CompiledSpec, Inventory, PolicyObject};
 use crate::puller::{self, IRSA_ANNOTATION, NotKnown, Pullers, Selection, pullers, select};
 
+mod advise;
 mod explain;
 mod message;
 mod subject;
 
 pub use crate::ecr::judge::Verdict;
+pub use advise::{Advice, AdviceKind, advise};
 pub use message::{MAX_LINE, MAX_MESSAGE};
 pub use subject::{ImageUse, Subject, SubjectError};
 
@@ -665,13 +667,15 @@ impl<'a> Case<'a> {
                 explain::not_found(self.subject, used, &finding.repository, fix, object)
             }
             (Verdict::Unknown, Some(_)) if finding.reason == Reason::DependsOnNode => {
-                explain::depends_on_node(self.subject, used, &finding.candidates)
+                explain::depends_on_node(self.subject, used, &finding.candidates, fix, object)
             }
             (Verdict::Deny, Some(speaker)) => explain::denied(self.subject, used, speaker, fix, object),
             (Verdict::Unknown, Some(speaker)) if finding.reason == Reason::PullSecret => {
-                explain::pull_secret(self.subject, used, speaker)
+                explain::pull_secret(self.subject, used, speaker, fix, object)
             }
-            (Verdict::Unknown, Some(speaker)) => explain::open(self.subject, used, speaker, &finding.missing),
+            (Verdict::Unknown, Some(speaker)) => {
+                explain::open(self.subject, used, speaker, &finding.missing, fix, object)
+            }
             (_, Some(speaker)) => explain::allowed(used, speaker),
             (_, None) => Texts::default(),
         };

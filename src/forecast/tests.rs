@@ -89,10 +89,11 @@ fn the_message_of_a_refusal() {
     let report = judge(by_role(pulls_of("team")), &[IMAGE, "nginx", other]);
     assert_eq!((report.verdict, report.admission), (Verdict::Deny, Admission::Rejected));
     let first = "Pod payments/api-0, container c0: cannot pull 111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1: \
-        arn:aws:iam::111122223333:role/app (spec.puller.role) is not allowed ecr:BatchGetImage on \
-        arn:aws:ecr:us-east-1:111122223333:repository/team/app: identity: closest is policy app-pull statement Pull";
-    let detail = "app-pull Pull: resource `…:repository/team` is not `…:repository/team/app`; \
-        also denied: ecr:GetDownloadUrlForLayer";
+        arn:aws:iam::111122223333:role/app (spec.puller.role) is not allowed to call ecr:BatchGetImage on \
+        arn:aws:ecr:us-east-1:111122223333:repository/team/app: no identity policy allows it, closest is statement Pull \
+        of policy app-pull [RepositoryNotInResource]";
+    let detail = "statement Pull: resource `…:repository/team` is not `…:repository/team/app` (`repository/team` is that \
+        repository alone; what is below it is `repository/team/*`); also denied: ecr:GetDownloadUrlForLayer";
     let fix = "fix: add to policy app-pull in EcrAccessPolicy/payments/payments-pull: {\"Effect\":\"Allow\",\
         \"Action\":[\"ecr:BatchGetImage\",\"ecr:GetDownloadUrlForLayer\"],\
         \"Resource\":\"arn:aws:ecr:us-east-1:111122223333:repository/team/app\"}";
@@ -118,8 +119,11 @@ fn the_message_of_an_explicit_deny() {
         report.denial_message(),
         "Pod payments/api-0, container c0: cannot pull 111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1: \
          arn:aws:iam::111122223333:role/app (spec.puller.role) is denied ecr:BatchGetImage on \
-         arn:aws:ecr:us-east-1:111122223333:repository/team/app by the identity policy app-pull statement NoPulls\n\
-         fix: take ecr:BatchGetImage out of the Deny in statement NoPulls of policy app-pull, or exempt this puller"
+         arn:aws:ecr:us-east-1:111122223333:repository/team/app by statement NoPulls of identity policy app-pull \
+         [ExplicitDeny]\n\
+         fix: replace statement NoPulls of policy app-pull in EcrAccessPolicy/payments/payments-pull with: \
+         {\"Sid\":\"NoPulls\",\"Effect\":\"Deny\",\"Action\":\"ecr:Batch*\",\
+         \"NotResource\":\"arn:aws:ecr:us-east-1:111122223333:repository/team/app\"}"
     );
     assert_eq!(report.images[0].cause, Some(CauseCode::ExplicitDeny));
 }
@@ -130,7 +134,7 @@ fn the_message_of_an_image_that_is_none() {
     assert_eq!(
         report.denial_message(),
         "Pod payments/api-0, container c0: cannot pull 111122223333.dkr.ecr.us-east-1.amazonaws.com/Team/app: not an \
-         image reference, the kubelet answers InvalidImageName: a repository name is lower case\n\
+         image reference, the kubelet answers InvalidImageName: a repository name is lower case [InvalidImage]\n\
          fix: correct the image reference"
     );
 }
@@ -158,9 +162,10 @@ fn the_report_as_json() {
                 ]}],
             "cause": "RepositoryNotInResource",
             "fix": [{
-                "kind": "AddStatement", "attachTo": "identity", "policy": "app-pull",
+                "kind": "AddStatement", "attachTo": "identity", "target": ROLE, "policy": "app-pull",
                 "document": {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "Resource": repository},
-                "why": "statement Pull of policy app-pull does not: resource `…:repository/team` is not `…:repository/team/app`",
+                "why": "statement Pull of policy app-pull does not: resource `…:repository/team` is not \
+                    `…:repository/team/app`; `repository/team` is that repository alone; what is below it is `repository/team/*`",
             }],
         }],
     });
@@ -197,7 +202,8 @@ fn causes_and_their_fixes() {
         (
             json!([{"Effect": "Deny", "Action": "ecr:GetAuthorizationToken", "Resource": "*"}]),
             CauseCode::ExplicitDeny,
-            vec![FixKind::NarrowDeny, FixKind::AddStatement],
+            // Nothing allows the login either.
+            vec![FixKind::NarrowDeny, FixKind::AddStatement, FixKind::AddStatement],
         ),
     ];
     for (statements, cause, kinds) in cases {
@@ -230,11 +236,13 @@ fn a_fix_never_edits_a_managed_policy() {
     let quarantine = json!({"name": "q", "managedPolicyArn": "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3"});
     let pull = json!({"name": "all", "document": statements_of(everything())});
     let report = judge(spec(json!([quarantine, pull])), &[IMAGE]);
-    assert!(report.images[0].fix[0].why.starts_with("detach managed policy q, "), "{}", report.images[0].fix[0].why);
+    assert!(report.images[0].fix[0].why.starts_with("detach policy q, "), "{}", report.images[0].fix[0].why);
     let minimal = json!({"name": "node", "managedPolicyArn": "arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy"});
     let report = judge(spec(json!([minimal])), &[IMAGE]);
     assert_eq!(report.images[0].fix[0].policy, None);
-    assert!(report.denial_message().contains("fix: add to a policy in EcrAccessPolicy/payments/payments-pull: {"));
+    assert!(report.denial_message().contains(
+        "fix: add to a new policy of arn:aws:iam::111122223333:role/app in EcrAccessPolicy/payments/payments-pull: {"
+    ));
 }
 
 #[test]
@@ -282,8 +290,10 @@ fn a_pull_secret_turns_a_deny_into_unknown_and_nothing_else() {
         let image = &report.images[0];
         assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Warned));
         assert_eq!((image.reason, image.missing.as_slice()), (Reason::PullSecret, &["imagePullSecret".to_owned()][..]));
+        assert_eq!(image.cause, Some(CauseCode::PullSecret));
         // What is wrong without the secret is still told.
-        assert_eq!(image.cause, Some(CauseCode::NoPolicyGrantsPull));
+        assert_eq!(image.candidates[0].verdict, Verdict::Deny);
+        assert_eq!(image.fix.len(), 2);
         assert!(report.warnings()[0].contains("only an image pull secret can pull"), "{:?}", report.warnings());
     }
     assert_eq!(judge_in(&world(by_role(everything())), &of_pod).verdict, Verdict::Allow);
@@ -473,12 +483,16 @@ fn nodes_must_agree() {
         assert_eq!(image.candidates.len(), nodes.len());
     }
     let report = judge(by_nodes(&[("good", everything()), ("bad", nothing()), ("worse", nothing())]), &[IMAGE]);
+    let message = &report.images[0].message;
     assert_eq!(
-        report.images[0].message,
+        message.lines().next().unwrap(),
         "Pod payments/api-0, container c0: whether 111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1 can be pulled \
          depends on the node: arn:aws:iam::111122223333:role/good can pull it, arn:aws:iam::111122223333:role/bad (+1 more) \
-         cannot"
+         cannot [CandidatesDiffer]"
     );
+    let told = |image: &ImageReport| image.fix.iter().map(|fix| fix.target.clone()).collect::<Vec<_>>();
+    let role = |name: &str| Some(format!("arn:aws:iam::111122223333:role/{name}"));
+    assert_eq!(told(&report.images[0]), [role("bad"), role("bad"), role("worse"), role("worse")]);
 }
 
 /// A spec that also declares repositories and registries.
@@ -499,11 +513,15 @@ fn a_repository_that_is_not_there_is_denied_to_everyone() {
             let image = &report.images[0];
             assert_eq!((image.verdict, image.reason), (Verdict::Deny, Reason::RepositoryNotFound));
             assert_eq!(image.cause, Some(CauseCode::RepositoryNotFound));
-            assert_eq!(image.fix.iter().map(|fix| fix.kind).collect::<Vec<_>>(), [FixKind::CreateRepository]);
+            // The rights that lack too are told with it.
+            let more = usize::from(spec == by_role(nothing())) * 2;
+            assert_eq!((image.fix[0].kind, image.fix.len()), (FixKind::CreateRepository, 1 + more));
+            let message = report.denial_message();
             assert_eq!(
-                report.denial_message(),
+                message.split("; then").next().unwrap(),
                 "Pod payments/api-0, container c0: cannot pull 111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1: there \
-                 is no arn:aws:ecr:us-east-1:111122223333:repository/team/app, and no pull-through cache rule makes it\n\
+                 is no arn:aws:ecr:us-east-1:111122223333:repository/team/app, and no pull-through cache rule makes it \
+                 [RepositoryNotFound]\n\
                  fix: create repository team/app in the registry of account 111122223333 in us-east-1, or correct the image"
             );
         }

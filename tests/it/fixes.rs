@@ -28,6 +28,7 @@ fn a_fix_fixes_and_nothing_of_it_can_be_left_out() {
         // The clusters are worth something only if they call for every kind of step, at every layer.
         println!("{tried:?}");
         assert!(tried.denied > CLUSTERS as usize / 2, "{tried:?}");
+        assert!(tried.open < tried.denied / 50, "{tried:?}");
         for kind in ["AddStatement", "NarrowDeny", "ReplaceBoundary", "CreateRepository"] {
             assert!(tried.kinds.iter().any(|known| known == kind), "{kind}: {tried:?}");
         }
@@ -54,6 +55,8 @@ fn with_facts_that_are_not_known_a_fix_leaves_no_deny() {
 #[derive(Debug, Default)]
 struct Tried {
     denied: usize,
+    /// Of these, how many end in Unknown.
+    open: usize,
     steps: usize,
     kinds: Vec<String>,
     layers: Vec<String>,
@@ -73,9 +76,15 @@ fn prove(seed: u64, spec: &Value, tried: &mut Tried) {
     }
     tried.denied += 1;
     let fix = fixes(&report);
-    let allows = |fix: &[Value]| judge(&applied(spec, fix)).verdict == Verdict::Allow;
+    let fixed = judge(&applied(spec, &fix));
+    // Where a registry policy lets the puller in, nothing has to be added to a repository policy that nobody knows;
+    // whether it denies stays open.
+    let registry_allows = fixed.images[0].missing == [format!("repositoryPolicy:{ARN}")];
+    let goal = if registry_allows { Verdict::Unknown } else { Verdict::Allow };
+    tried.open += usize::from(registry_allows);
+    let allows = |fix: &[Value]| judge(&applied(spec, fix)).verdict == goal;
     assert!(
-        !fix.is_empty() && allows(&fix),
+        !fix.is_empty() && fixed.verdict == goal,
         "does not help: SEED={seed}\n{spec:#}\n{fix:#?}\n{}",
         told(&judge(&applied(spec, &fix)))
     );
@@ -164,7 +173,16 @@ fn clear(value: &mut Value) {
             items.retain(|item| item != "REMOVED");
             items.iter_mut().for_each(clear);
         }
-        Value::Object(members) => members.values_mut().for_each(clear),
+        Value::Object(members) => {
+            members.values_mut().for_each(clear);
+            // A principal whose last policy was detached has one that says nothing of images.
+            if let Some(Value::Array(policies)) = members.get_mut("policies")
+                && policies.is_empty()
+            {
+                policies.push(json!({"name": "none", "document":
+                    {"Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}}}));
+            }
+        }
         _ => {}
     }
 }
@@ -316,7 +334,9 @@ struct Generator {
 impl Generator {
     fn new(seed: u64) -> Self {
         let mut generator = Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 };
-        (0..8).for_each(|_| drop(generator.next()));
+        for _ in 0..8 {
+            generator.next();
+        }
         generator
     }
 

@@ -17,5 +17,6 @@ mod docs;
 mod ecr;
 mod evaluate;
 mod fixes;
+mod messages;
 mod tidy;
 mod webhook;

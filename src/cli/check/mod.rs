@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::Outcome;
 use crate::api::{API_VERSION, Action};
 use crate::ecr::needs::Need;
-use crate::forecast::{Admission, Options, Report, Verdict, forecast};
+use crate::forecast::{Admission, Advice, Options, Report, Verdict, advise, forecast};
 
 mod json;
 mod objects;
@@ -86,6 +86,8 @@ pub struct CheckReport {
     pub problems: Vec<CheckProblem>,
     /// The pods and workloads, in the order of the input.
     pub results: Vec<Report>,
+    /// What is worth changing in the policies that they pull with. It changes no verdict, and no exit code.
+    pub advice: Vec<Advice>,
 }
 
 /// Counts by verdict.
@@ -172,7 +174,8 @@ pub fn run(args: &CheckArgs) -> Outcome {
         (true, false) => Outcome::Clean,
     };
     let summary = Summary::of(&results);
-    let report = CheckReport { api_version: API_VERSION, kind: "CheckReport", at, summary, problems, results };
+    let advice = advise(&gathered.inventory, &gathered.subjects);
+    let report = CheckReport { api_version: API_VERSION, kind: "CheckReport", at, summary, problems, results, advice };
     for note in &gathered.notes {
         eprintln!("note: {note}");
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::{CheckReport, Summary};
 use crate::ecr::judge::note;
-use crate::forecast::{Admission, ImageReport, Report, Verdict};
+use crate::forecast::{Admission, Advice, ImageReport, Report, Verdict};
 
 /// The report as text. `objects` is how many objects of known kinds the input had.
 ///
@@ -20,6 +20,7 @@ pub fn render(report: &CheckReport, objects: usize, colour: bool) -> String {
         text.push('\n');
     }
     legend(&mut text, report);
+    advice(&mut text, report);
     hint(&mut text, report);
     summary(&mut text, report, objects);
     text
@@ -120,6 +121,24 @@ fn meaning(name: &str) -> Option<&'static str> {
         "ServiceAccountNotSeen" => "the service account is not in the input; its image pull secrets are not known",
         _ => return None,
     })
+}
+
+/// What is worth changing. The policy that would do is told once for each principal, since it is the same for all.
+fn advice(text: &mut String, report: &CheckReport) {
+    if report.advice.is_empty() {
+        return;
+    }
+    line(text, "", "Advice (changes no verdict):");
+    for (index, advice) in report.advice.iter().enumerate() {
+        let Advice { object, target, policy, message, .. } = advice;
+        line(text, "  ", &format!("policy {policy} of {target} in {object} {message}"));
+        let next = report.advice.get(index + 1);
+        let last = next.is_none_or(|next| (&next.object, &next.target) != (object, target));
+        if let (true, Some(document)) = (last, &advice.document) {
+            line(text, "  ", &format!("  enough for what is pulled here: {document}"));
+        }
+    }
+    text.push('\n');
 }
 
 /// Objects that a cluster would have and the input has not are the usual reason for an Unknown offline.

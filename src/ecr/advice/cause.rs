@@ -161,7 +161,7 @@ fn cause_of_answer(answer: &Answer) -> CauseCode {
     if answer.outcome.decision == Decision::ExplicitlyDenied {
         return CauseCode::ExplicitDeny;
     }
-    match answer.outcome.layer {
+    match refusing_layer(answer) {
         Some(Layer::Resource) => return CauseCode::RepositoryPolicyDoesNotAllow,
         Some(Layer::Registry) => return CauseCode::RegistryPolicyDoesNotAllow,
         Some(Layer::Boundary) => return CauseCode::BoundaryDoesNotAllow,
@@ -178,6 +178,15 @@ fn cause_of_answer(answer: &Answer) -> CauseCode {
         },
         None if answer.ask.need == Need::Import => CauseCode::ImportNotAllowed,
         None => CauseCode::ActionNotGranted,
+    }
+}
+
+/// The layer that refuses. What a repository that is to be made lacks is the registry policy: it has none of its own.
+#[must_use]
+pub fn refusing_layer(answer: &Answer) -> Option<Layer> {
+    match answer.outcome.layer {
+        Some(Layer::Resource) if answer.ask.action == needs::CREATE => Some(Layer::Registry),
+        layer => layer,
     }
 }
 

@@ -88,7 +88,7 @@ impl Fix {
         let layer = |layer: Layer| self.attach_to == Some(layer.as_str());
         let policy = match &self.policy {
             Some(policy) if layer(Layer::Identity) => format!("policy {policy}{declared}"),
-            Some(policy) if layer(Layer::Boundary) => format!("permissions boundary {policy}{declared}"),
+            Some(policy) if layer(Layer::Boundary) => format!("{}{declared}", boundary_name(policy)),
             _ if layer(Layer::Resource) => format!("the repository policy of {target}"),
             _ if layer(Layer::Registry) => format!("the policy of {target}"),
             Some(policy) if layer(Layer::Scp) => format!("service control policy {policy} at level {target}"),
@@ -137,6 +137,9 @@ pub fn create_repository(image: &EcrImage) -> Fix {
     );
     Fix { target: Some(image.arn().to_string()), ..Fix::other(FixKind::CreateRepository, why) }
 }
+
+/// Whatever may have been asked for.
+const EVERY_NEED: [Need; 5] = [Need::Pull, Need::Import, Need::Push, Need::List, Need::Console];
 
 /// A pull is tried again at most so often; each time one more layer or statement is changed.
 const MAX_ROUNDS: usize = 24;
@@ -273,6 +276,9 @@ impl Held {
     fn narrow(&mut self, label: &str, asks: &[&Ask], role: Option<&str>, own: bool) -> bool {
         let Some(mut document) = self.document() else { return false };
         let Some((index, statement)) = edit::find(&document, label) else { return false };
+        if statement.get("Effect").and_then(Value::as_str) != Some("Deny") {
+            return false;
+        }
         let Some(statements) = edit::statements_mut(&mut document) else { return false };
         let Some(place) = statements.get_mut(index) else { return false };
         // What has been narrowed already is narrowed again from where it began: for all requests at once.
@@ -318,7 +324,7 @@ impl Held {
     }
 
     fn is_touched(&self) -> bool {
-        self.detached || !self.added.is_empty() || !self.narrowed.is_empty()
+        self.detached || self.is_new() || !self.added.is_empty() || !self.narrowed.is_empty()
     }
 }
 
@@ -480,9 +486,9 @@ impl<'a> Workbench<'a> {
         {
             return false;
         }
-        let unknown = |answer: &&Answer| answer.outcome.decision == Decision::Unknown && !answer.ask.is_login();
-        let open: Vec<&Answer> = judgement.answers.iter().filter(unknown).collect();
-        !open.is_empty() && self.add(Layer::Resource, &open)
+        // With a policy that says nothing, what it has to say shows as denied.
+        self.repository = Some(Held::fresh());
+        true
     }
 
     fn add(&mut self, layer: Layer, answers: &[&Answer]) -> bool {
@@ -519,9 +525,9 @@ impl<'a> Workbench<'a> {
     fn add_to_boundary(&mut self, answers: &[&Answer]) -> bool {
         let Some(held) = &mut self.boundary else { return false };
         let why = format!(
-            "permissions boundary {} does not allow {}, and a boundary allows no more than it says",
-            held.name(),
-            actions_of(answers).join(" and ")
+            "{} does not allow {}, and a principal may do no more than its boundary allows",
+            boundary_name(held.name()),
+            listed(&actions_of(answers))
         );
         add_allows(held, answers, why)
     }
@@ -559,8 +565,7 @@ impl<'a> Workbench<'a> {
         let mut changed = false;
         for (index, level) in levels.into_iter().enumerate() {
             declared.organization.scps = vec![level];
-            let needs = [Need::Pull, Need::Import, Need::Push, Need::List, Need::Console];
-            let judgement = Court::new(&puller, &declared, self.at).judge(self.image, &needs);
+            let judgement = Court::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
             let refused = |answer: &&&Answer| {
                 let here = judgement.answers.iter().find(|here| here.ask.action == answer.ask.action);
                 here.is_some_and(|here| here.outcome.layer == Some(Layer::Scp) && here.is_denied())
@@ -570,7 +575,7 @@ impl<'a> Workbench<'a> {
             let why = format!(
                 "no service control policy at level {} allows {}, and every level must",
                 level.name,
-                actions_of(&refused).join(" and ")
+                listed(&actions_of(&refused))
             );
             let at = level.policies.iter().position(|held| held.is_editable() && !held.detached);
             let at = at.unwrap_or_else(|| {
@@ -583,9 +588,32 @@ impl<'a> Workbench<'a> {
         changed
     }
 
+    /// The level of the organization whose statement denies, seen with each level alone in force: policies of several
+    /// levels may have one name.
+    fn denying_level(&self, layer: Layer, answer: &Answer) -> Option<usize> {
+        if !matches!(layer, Layer::Scp | Layer::Rcp) {
+            return None;
+        }
+        let puller = self.puller();
+        let mut declared = self.declared();
+        let organization = std::mem::take(&mut declared.organization);
+        let levels = if layer == Layer::Scp { organization.scps } else { organization.rcps };
+        levels.into_iter().position(|level| {
+            let alone = vec![level];
+            if layer == Layer::Scp {
+                declared.organization.scps = alone;
+            } else {
+                declared.organization.rcps = alone;
+            }
+            let judgement = Court::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
+            judgement.answers.iter().any(|here| here.ask.action == answer.ask.action && here.outcome == answer.outcome)
+        })
+    }
+
     fn narrow(&mut self, answer: &Answer, asks: &[&Ask]) -> bool {
         let (Some(policy), Some(label)) = (&answer.outcome.policy, &answer.outcome.statement) else { return false };
         let role = self.role();
+        let level = answer.outcome.layer.and_then(|layer| self.denying_level(layer, answer));
         let mut changed = false;
         let mut change = |held: &mut Held, own: bool, detachable: bool| {
             if held.name() != policy || held.detached {
@@ -608,10 +636,12 @@ impl<'a> Workbench<'a> {
             Some(Layer::Resource) => self.repository.iter_mut().for_each(|held| change(held, false, false)),
             Some(Layer::Registry) => self.registry.iter_mut().for_each(|held| change(held, false, false)),
             Some(Layer::Scp) => {
-                self.scps.iter_mut().flat_map(|l| &mut l.policies).for_each(|held| change(held, false, true));
+                let level = level.and_then(|level| self.scps.get_mut(level));
+                level.into_iter().flat_map(|level| &mut level.policies).for_each(|held| change(held, false, true));
             }
             Some(Layer::Rcp) => {
-                self.rcps.iter_mut().flat_map(|l| &mut l.policies).for_each(|held| change(held, false, true));
+                let level = level.and_then(|level| self.rcps.get_mut(level));
+                level.into_iter().flat_map(|level| &mut level.policies).for_each(|held| change(held, false, true));
             }
             Some(Layer::Session | Layer::Endpoint) | None => {}
         }
@@ -654,6 +684,24 @@ fn compiled(levels: &[Level]) -> Vec<PolicyLevel> {
     levels.iter().map(level).collect()
 }
 
+/// A boundary that is a document has no name but its field's.
+fn boundary_name(name: &str) -> String {
+    if name == "permissionsBoundary" {
+        "the permissions boundary".to_owned()
+    } else {
+        format!("permissions boundary {name}")
+    }
+}
+
+/// `a, b and c`
+fn listed(texts: &[&str]) -> String {
+    match texts {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
 fn actions_of(answers: &[&Answer]) -> Vec<&'static str> {
     answers.iter().map(|answer| answer.ask.action).collect()
 }
@@ -676,6 +724,15 @@ fn add_allows(held: &mut Held, answers: &[&Answer], why: String) -> bool {
 fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str) -> Vec<Fix> {
     let policy = (!held.is_new()).then(|| held.name().to_owned());
     let name = held.name();
+    let kind = match layer {
+        Layer::Identity => "policy",
+        Layer::Resource => "repository policy",
+        Layer::Registry => "registry policy",
+        Layer::Boundary => "permissions boundary",
+        Layer::Scp => "service control policy",
+        Layer::Rcp => "resource control policy",
+        Layer::Session | Layer::Endpoint => "policy",
+    };
     let replace = layer == Layer::Boundary && held.is_managed();
     let step = |kind, document, statement, why| Fix {
         kind,
@@ -688,7 +745,7 @@ fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str)
     };
     let mut fixes = Vec::new();
     for (label, asks, replacement) in &held.narrowed {
-        let actions = asks.iter().map(|ask| ask.action).collect::<Vec<_>>().join(" and ");
+        let actions = listed(&asks.iter().map(|ask| ask.action).collect::<Vec<_>>());
         let document = replacement.clone().map(Statement::of);
         if replace {
             let why = format!(
@@ -700,10 +757,10 @@ fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str)
             let why = format!("detach policy {name}, whose statement {label} denies {actions}");
             fixes.push(step(FixKind::NarrowDeny, None, None, why));
         } else if document.is_some() {
-            let why = format!("statement {label} of policy {name} denies {actions}: write it so that it does not");
+            let why = format!("statement {label} of {kind} {name} denies {actions}: write it so that it does not");
             fixes.push(step(FixKind::NarrowDeny, document, Some(label.clone()), why));
         } else {
-            let why = format!("remove statement {label} of policy {name}, which denies {actions}");
+            let why = format!("remove statement {label} of {kind} {name}, which denies {actions}");
             fixes.push(step(FixKind::NarrowDeny, None, Some(label.clone()), why));
         }
     }
@@ -735,7 +792,7 @@ fn why_identity(answers: &[&Answer], puller: &Puller) -> String {
             let hint = hint(answer, puller, None).map(|hint| format!("; {hint}")).unwrap_or_default();
             format!("statement {} of policy {} does not: {}{hint}", miss.statement, miss.policy, miss.what)
         }
-        None => format!("no statement allows {}", actions_of(answers).join(" and ")),
+        None => format!("no statement allows {}", listed(&actions_of(answers))),
     }
 }
 
@@ -752,7 +809,7 @@ fn why_resource(answers: &[&Answer], puller: &Puller, held: Option<&Held>, accou
             format!("{both}, and statement {} of policy {} does not: {}", miss.statement, miss.policy, miss.what)
         }
         (Some(_), _) => {
-            format!("{both}, and no statement of the {of}'s policy allows {}", actions_of(answers).join(" and "))
+            format!("{both}, and no statement of the {of}'s policy allows {}", listed(&actions_of(answers)))
         }
     }
 }

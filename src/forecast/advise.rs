@@ -1,0 +1,129 @@
+//! What is worth changing although everything can be pulled: grants beyond the need.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Subject;
+use crate::ecr::advice::{Elsewhere, Excess, excess, minimal};
+use crate::ecr::context::Session;
+use crate::ecr::declared::PolicySource;
+use crate::ecr::image::{EcrImage, ImageKind};
+use crate::ecr::judge::{Puller, Who};
+use crate::inventory::{CompiledSpec, Inventory, PolicyObject};
+use crate::puller::{Pullers, Selection, pullers, select};
+
+/// One piece of advice. It changes no verdict.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Advice {
+    /// What it is about.
+    pub kind: AdviceKind,
+    /// The policy object that declares the policy.
+    pub object: String,
+    /// Whose policy it is: a role ARN, or `service account NAMESPACE/NAME`.
+    pub target: String,
+    /// The policy.
+    pub policy: String,
+    /// What is wrong with it, in one line.
+    pub message: String,
+    /// A policy that would do for all images that the subjects pull with this principal.
+    pub document: Option<Value>,
+}
+
+/// The kinds of advice. Stable words, part of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum AdviceKind {
+    /// A policy grants more than the pulls that are made with it need.
+    BroaderThanNeeded,
+}
+
+/// The images that are pulled with one principal under one policy object.
+struct Uses {
+    policy: Arc<PolicyObject>,
+    puller: Puller,
+    images: BTreeMap<String, EcrImage>,
+}
+
+/// Advice on the policies with which the images of `subjects` are pulled, in the order of policy objects and principals.
+#[must_use]
+pub fn advise(inventory: &Inventory, subjects: &[Subject]) -> Vec<Advice> {
+    let mut uses: BTreeMap<(String, String), Uses> = BTreeMap::new();
+    for subject in subjects {
+        let Subject { namespace, service_account, .. } = subject;
+        let Selection::Policy { policy, .. } = select(inventory, namespace, service_account) else { continue };
+        let Ok(spec) = &policy.body else { continue };
+        let account = inventory.service_account(namespace, service_account);
+        let Pullers::Candidates(candidates) = pullers(spec, namespace, service_account, account.map(Arc::as_ref))
+        else {
+            continue;
+        };
+        let images = subject.images.iter().filter(|used| !used.never);
+        let images: Vec<EcrImage> = images
+            .filter_map(|used| match ImageKind::of(&used.image) {
+                ImageKind::Private(image) => Some(image),
+                _ => None,
+            })
+            .collect();
+        for puller in candidates {
+            let key = (policy.key.to_string(), puller.who.to_string());
+            let known = uses.entry(key).or_insert_with(|| Uses {
+                policy: Arc::clone(&policy),
+                puller,
+                images: BTreeMap::new(),
+            });
+            known.images.extend(images.iter().map(|image| (image.arn().to_string(), image.clone())));
+        }
+    }
+    uses.iter().flat_map(|((object, target), uses)| uses.advice(object, target)).collect()
+}
+
+impl Uses {
+    fn advice(&self, object: &str, target: &str) -> Vec<Advice> {
+        let Ok(CompiledSpec { declared, .. }) = &self.policy.body else { return Vec::new() };
+        let images: Vec<&EcrImage> = self.images.values().collect();
+        if images.is_empty() {
+            return Vec::new();
+        }
+        let policies = self.puller.identity.iter().flat_map(|identity| identity.sourced());
+        let told = policies.filter_map(|(policy, source)| {
+            let mut excess = excess(policy, &images);
+            let managed = matches!(source, PolicySource::Managed { .. });
+            // A node pulls for others too, and AWS's own policies are about every repository by design.
+            if managed || matches!(self.puller.who, Who::Role { session: Session::Node, .. }) {
+                excess.elsewhere = None;
+            }
+            (!excess.is_none()).then(|| Advice {
+                kind: AdviceKind::BroaderThanNeeded,
+                object: object.to_owned(),
+                target: target.to_owned(),
+                policy: policy.name.clone(),
+                message: in_words(&excess, images.len()),
+                document: Some(minimal(&images, declared)),
+            })
+        });
+        told.collect()
+    }
+}
+
+fn in_words(excess: &Excess, used: usize) -> String {
+    let repositories = if used == 1 { "the one repository".to_owned() } else { format!("the {used} repositories") };
+    let mut parts = Vec::new();
+    match excess.writes.as_slice() {
+        [] => {}
+        [first @ .., last] => {
+            let rest = if first.is_empty() { String::new() } else { format!("{} and ", first.join(", ")) };
+            parts.push(format!("{rest}{last}, which no pull needs"));
+        }
+    }
+    match excess.elsewhere {
+        None => {}
+        Some(Elsewhere::Registry) => parts.push(format!("pulls of more than {repositories} in use")),
+        Some(Elsewhere::EveryAccount) => {
+            parts.push(format!("pulls of more than {repositories} in use, from registries of every account"));
+        }
+    }
+    format!("allows {}", parts.join("; and "))
+}

@@ -1,0 +1,311 @@
+//! What a user reads, for every cause: golden files in `tests/data/messages`, which hold the refusal (or the warning)
+//! of one pod each. `UPDATE=1 cargo test --test it messages` rewrites them; read the diff as a stranger would.
+
+// Helpers of tests may panic as tests may.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ecr_access::ecr::advice::CauseCode;
+use ecr_access::forecast::{MAX_LINE, MAX_MESSAGE, Options, Report, Subject, Verdict, forecast};
+use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use serde_json::{Value, json};
+
+const REPOSITORY: &str = "arn:aws:ecr:us-east-1:111122223333:repository/team/app";
+const ROLE: &str = "arn:aws:iam::111122223333:role/app";
+const OTHER: &str = "arn:aws:iam::444455556666:role/app";
+
+/// A pod and the world around it.
+struct Case {
+    spec: Value,
+    /// None: the service account was not seen.
+    annotations: Option<Value>,
+    image: String,
+    secrets: bool,
+}
+
+impl Case {
+    fn new(spec: Value) -> Self {
+        let image = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1.4.2".to_owned();
+        Self { spec, annotations: Some(json!({})), image, secrets: false }
+    }
+
+    fn annotated(mut self, annotations: Value) -> Self {
+        self.annotations = Some(annotations);
+        self
+    }
+
+    fn with(mut self, field: &str, value: Value) -> Self {
+        self.spec[field] = value;
+        self
+    }
+
+    fn report(&self) -> Report {
+        judge("payments", "api-5f7d8b9c6-x2x7p", "app", self)
+    }
+}
+
+fn judge(namespace: &str, pod: &str, container: &str, case: &Case) -> Report {
+    let mut inventory = Inventory::default();
+    inventory.put_namespace(namespace.into(), [].into());
+    if let Some(annotations) = &case.annotations {
+        let account = json!({"metadata": {"namespace": namespace, "name": "api", "annotations": annotations}});
+        inventory.put_service_account(ServiceAccountFacts::from_json(&account).unwrap());
+    }
+    let object =
+        json!({"kind": "EcrAccessPolicy", "metadata": {"name": "pull", "namespace": namespace}, "spec": case.spec});
+    inventory.put_policy(PolicyObject::from_json(object).unwrap());
+    let secrets = if case.secrets { json!([{"name": "registry"}]) } else { json!([]) };
+    let pod = json!({"metadata": {"namespace": namespace, "name": pod}, "spec": {"serviceAccountName": "api",
+        "imagePullSecrets": secrets, "containers": [{"name": container, "image": case.image}]}});
+    forecast(
+        &inventory,
+        &Subject::from_pod(&pod).unwrap(),
+        "2026-11-23T00:00:00Z".parse().unwrap(),
+        &Options::default(),
+    )
+}
+
+fn identity(statements: Value) -> Value {
+    json!({"policies": [{"name": "app-pull", "document": {"Version": "2012-10-17", "Statement": statements}}]})
+}
+
+fn role(arn: &str, statements: Value) -> Value {
+    json!({"puller": {"role": {"arn": arn, "identity": identity(statements)}}})
+}
+
+fn pull(resource: &str) -> Value {
+    json!([{"Sid": "Login", "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
+        {"Sid": "Pull", "Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "Resource": resource}])
+}
+
+fn everything() -> Value {
+    json!({"Effect": "Allow", "Action": "*", "Resource": "*"})
+}
+
+fn nothing() -> Value {
+    json!({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"})
+}
+
+fn when(condition: Value) -> Value {
+    json!([pull("*")[0], {"Sid": "Pull", "Effect": "Allow", "Action": "ecr:*", "Resource": "*", "Condition": condition}])
+}
+
+fn document(statement: Value) -> Value {
+    json!({"document": {"Version": "2012-10-17", "Statement": statement}})
+}
+
+fn cached(presence: &str) -> Value {
+    json!([{"match": REPOSITORY, "presence": presence}])
+}
+
+fn registry() -> Value {
+    json!([{"accountId": "111122223333", "pullThroughCache": [{"prefix": "team"}]}])
+}
+
+fn scp(statement: Value) -> Value {
+    let full = "arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess";
+    let mut services = document(statement);
+    services["name"] = json!("services");
+    json!({"serviceControlPolicies": [
+        {"level": "root", "policies": [{"name": "FullAWSAccess", "managedPolicyArn": full}]},
+        {"level": "workloads", "policies": [services]}]})
+}
+
+/// The case of a code.
+fn case(code: CauseCode) -> Case {
+    use CauseCode as C;
+    let ecr_role = "eks.amazonaws.com/ecr-role-arn";
+    let by_account = |rest: Value| Case::new(json!({"puller": {"serviceAccount": rest}}));
+    let mut case = match code {
+        C::RepositoryNotInResource => Case::new(role(ROLE, pull("arn:aws:ecr:eu-west-1:111122223333:repository/team/*"))),
+        C::ActionNotGranted => Case::new(role(ROLE, json!([pull("*")[0], {"Sid": "Images", "Effect": "Allow", "Action": "ecr:Batch*", "Resource": "*"}]))),
+        C::NoPolicyGrantsPull => Case::new(role(ROLE, nothing())),
+        C::ExplicitDeny => Case::new(role(ROLE, everything())).with(
+            "organization",
+            scp(json!([everything(), {"Sid": "RegionGuard", "Effect": "Deny", "NotAction": "iam:*", "Resource": "*",
+                "Condition": {"StringNotEquals": {"aws:RequestedRegion": "eu-central-1"}}}])),
+        ),
+        C::TokenOnRepository => Case::new(role(ROLE, json!({"Sid": "Pull", "Effect": "Allow", "Action": "ecr:*", "Resource": REPOSITORY}))),
+        C::ConditionNotMet => Case::new(role(ROLE, when(json!({"StringEquals": {"aws:RequestedRegion": "eu-west-1"}})))),
+        C::TagMissing => Case::new(role(ROLE, when(json!({"StringEquals": {"aws:ResourceTag/team": "payments"}}))))
+            .with("repositories", json!([{"match": REPOSITORY, "tags": {}}])),
+        C::ImportNotAllowed => Case::new(role(ROLE, pull("*")))
+            .with("repositories", cached("Missing"))
+            .with("registries", registry()),
+        C::BoundaryDoesNotAllow => {
+            let mut spec = role(ROLE, everything());
+            spec["puller"]["role"]["identity"]["permissionsBoundary"] =
+                json!({"managedPolicyArn": "arn:aws:iam::aws:policy/job-function/ViewOnlyAccess"});
+            Case::new(spec)
+        }
+        C::ScpDoesNotAllow => Case::new(role(ROLE, everything())).with("organization", scp(nothing())),
+        C::RepositoryPolicyDoesNotAllow => Case::new(role(OTHER, everything())).with(
+            "repositories",
+            json!([{"match": REPOSITORY, "policy": document(json!({"Sid": "Partners", "Effect": "Allow", "Action": "ecr:*",
+                "Principal": {"AWS": "arn:aws:iam::777788889999:root"}}))}]),
+        ),
+        C::RegistryPolicyDoesNotAllow => Case::new(role(OTHER, everything()))
+            .with(
+                "repositories",
+                json!([{"match": REPOSITORY, "presence": "Missing",
+                    "policy": document(json!({"Effect": "Allow", "Principal": "*", "Action": "ecr:*"}))}]),
+            )
+            .with("registries", json!([{"accountId": "111122223333", "pullThroughCache": [{"prefix": "team"}],
+                "policy": document(json!({"Sid": "Import", "Effect": "Allow", "Principal": {"AWS": OTHER},
+                    "Action": "ecr:BatchImportUpstreamImage", "Resource": "*"}))}])),
+        C::PullerOfOtherPartition => Case::new(role("arn:aws-cn:iam::111122223333:role/app", everything())),
+        C::IrsaRoleDoesNotPull => Case::new(json!({"puller": {"nodes": [{"arn": "arn:aws:iam::111122223333:role/node", "identity":
+                {"policies": [{"name": "worker", "managedPolicyArn": "arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy"}]}}]}}))
+            .annotated(json!({"eks.amazonaws.com/role-arn": ROLE})),
+        C::AnnotationAlmostRight => by_account(json!({"identity": identity(pull("*")),
+            "fallbackNodes": [{"arn": "arn:aws:iam::111122223333:role/node", "identity": identity(nothing())}]}))
+        .annotated(json!({"eks.amazonaws.com/ecr-role": ROLE})),
+        C::RightsOnAnotherRole => by_account(json!({"roles": [{"arn": ROLE, "identity": identity(pull("*"))}],
+            "fallbackNodes": [{"arn": "arn:aws:iam::111122223333:role/node", "identity": identity(nothing())}]})),
+        C::RepositoryNotFound => Case::new(role(ROLE, pull("*"))).with("repositories", cached("Missing")),
+        C::OnlyIfCached => Case::new(role(ROLE, pull("*"))).with("registries", registry()),
+        C::InvalidImage => Case::new(role(ROLE, pull("*"))),
+        C::PullSecret => Case::new(role(ROLE, nothing())),
+        C::NoRoleMapped => by_account(json!({})),
+        C::AnnotationIsNoRole => by_account(json!({})).annotated(json!({ecr_role: "arn:aws:iam::111122223333:user/app"})),
+        C::NodePulls => by_account(json!({"identity": identity(pull("*"))})).annotated(json!({ecr_role: ""})),
+        C::CandidatesDiffer => Case::new(json!({"puller": {"nodes": [
+            {"arn": "arn:aws:iam::111122223333:role/node-a", "identity": identity(pull("*"))},
+            {"arn": "arn:aws:iam::111122223333:role/node-b", "identity": identity(json!([pull("*")[0]]))}]}})),
+        C::RoleNotInInventory => Case::new(json!({"puller": {"role": {"arn": ROLE}}})),
+        C::ServiceAccountNotFound => by_account(json!({"identity": identity(pull("*"))})),
+        C::SelectionNotKnown => Case::new(role(ROLE, pull("*")))
+            .with("serviceAccounts", json!({"selector": {"matchLabels": {"team": "payments"}}})),
+        C::UnsupportedSpec => Case::new(json!({"puller": {"role": {"arn": ROLE}}, "future": true})),
+        C::DocumentMalformed => Case::new(role(ROLE, json!({"Effect": "allow", "Action": "*", "Resource": "*"}))),
+        C::ManagedPolicyNotFound => Case::new(json!({"puller": {"role": {"arn": ROLE, "identity":
+            {"policies": [{"name": "ours", "managedPolicyArn": "arn:aws:iam::111122223333:policy/ours"}]}}}})),
+        C::RepositoryPolicyNotKnown => Case::new(role(OTHER, everything())),
+        C::RegistryPolicyNotKnown => Case::new(role(ROLE, everything()))
+            .with("registries", json!([{"accountId": "111122223333", "policy": "Unknown"}])),
+        C::AccountNotKnown => by_account(json!({"identity": identity(json!([everything(),
+            {"Sid": "Elsewhere", "Effect": "Deny", "Action": "ecr:BatchGetImage", "Resource": "*"}]))}))
+        .with("repositories", json!([{"match": REPOSITORY, "policy": document(json!({"Sid": "OwnOnly", "Effect": "Deny",
+            "Principal": {"AWS": "111122223333"}, "Action": "ecr:BatchGetImage"}))}])),
+        C::PrincipalNotKnown => by_account(json!({"identity": identity(everything())})).with(
+            "repositories",
+            json!([{"match": REPOSITORY, "policy": document(json!({"Effect": "Deny", "Principal": {"AWS": ROLE}, "Action": "ecr:*"}))}]),
+        ),
+        C::ConditionNotKnown => Case::new(role(ROLE, when(json!({"StringEquals": {"aws:SourceVpc": "vpc-0abc"}})))),
+    };
+    match code {
+        C::InvalidImage => case.image = case.image.replace("team/app", "Team/App"),
+        C::PullSecret => case.secrets = true,
+        C::ServiceAccountNotFound | C::SelectionNotKnown => case.annotations = None,
+        C::AccountNotKnown => {
+            let statements =
+                &mut case.spec["puller"]["serviceAccount"]["identity"]["policies"][0]["document"]["Statement"];
+            statements.as_array_mut().unwrap().truncate(1);
+        }
+        _ => {}
+    }
+    case
+}
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/messages")
+}
+
+fn golden(name: &str, text: &str, wrong: &mut Vec<String>) {
+    let path = data().join(format!("{name}.txt"));
+    if std::env::var_os("UPDATE").is_some_and(|value| !value.is_empty()) {
+        fs::write(&path, text).unwrap();
+    }
+    let known = fs::read_to_string(&path).unwrap_or_default();
+    if known != text {
+        wrong.push(format!("{name}:\n  was {known}\n  is  {text}"));
+    }
+}
+
+/// What the limits of a message say, whatever it tells.
+fn hold_limits(name: &str, message: &str) {
+    let line = message.lines().next().unwrap();
+    assert!(line.len() <= MAX_LINE, "{name}: {} bytes: {line}", line.len());
+    assert!(message.len() <= MAX_MESSAGE, "{name}: {} bytes: {message}", message.len());
+    let control = |c: char| c.is_control() && c != '\n';
+    assert!(!message.contains(control), "{name}: {message:?}");
+}
+
+#[test]
+fn the_message_of_every_cause() {
+    let mut wrong = Vec::new();
+    for &code in CauseCode::ALL {
+        let report = case(code).report();
+        let image = &report.images[0];
+        assert_eq!(image.cause, Some(code), "{}", image.message);
+        assert!(matches!(image.verdict, Verdict::Deny | Verdict::Unknown), "{code}");
+        let message = report.denial_message();
+        assert_eq!(message, image.message, "{code}");
+        hold_limits(&code.to_string(), &message);
+        let line = message.lines().next().unwrap();
+        assert!(line.ends_with(&format!(" [{code}]")), "{code}: {line}");
+        assert!(line.starts_with("Pod payments/api-5f7d8b9c6-x2x7p, container app: "), "{code}: {line}");
+        assert_eq!(message.contains("\nfix: "), !image.fix.is_empty(), "{code}: {message}");
+        if image.verdict == Verdict::Deny {
+            assert!(!image.fix.is_empty(), "{code}: every Deny has a fix");
+        }
+        if report.admission == ecr_access::forecast::Admission::Warned {
+            assert_eq!(report.warnings(), [line], "{code}");
+        }
+        golden(&code.to_string(), &format!("{message}\n"), &mut wrong);
+    }
+    let known: BTreeSet<String> = names(&data());
+    let expected: BTreeSet<String> =
+        CauseCode::ALL.iter().map(ToString::to_string).chain(["longest".to_owned()]).collect();
+    assert_eq!(known, expected);
+    assert!(wrong.is_empty(), "{}\nRun with UPDATE=1 to record.", wrong.join("\n"));
+}
+
+/// The longest names that the API server and AWS take.
+#[test]
+fn the_message_with_the_longest_names() {
+    let long = |length: usize| "n".repeat(length);
+    let role = format!("arn:aws-us-gov:iam::111122223333:role/{}/{}", "p".repeat(510), long(64));
+    let host = "111122223333.dkr.ecr.us-gov-west-1.amazonaws.com";
+    let mut case = Case::new(json!({"puller": {"role": {"arn": role, "identity": {"policies": [{"name": long(128),
+        "document": {"Statement": {"Sid": long(200), "Effect": "Allow", "Action": "ecr:*", "Resource": format!("arn:aws-us-gov:ecr:us-gov-west-1:111122223333:repository/{}", long(255))}}}]}}}}));
+    case.image = format!("{host}/{}:{}@sha256:{}", long(256 - host.len()), long(128), "0".repeat(64));
+    let report = judge(&long(63), &long(253), &long(63), &case);
+    assert_eq!(report.verdict, Verdict::Deny, "{}", report.images[0].message);
+    let message = report.denial_message();
+    hold_limits("longest", &message);
+    let mut wrong = Vec::new();
+    golden("longest", &format!("{message}\n"), &mut wrong);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_cause_has_its_page_and_every_page_its_cause() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reasons");
+    let mut pages = names(&folder);
+    assert!(pages.remove("README"), "the index is missing");
+    let codes: BTreeSet<String> = CauseCode::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(pages, codes);
+    let index = fs::read_to_string(folder.join("README.md")).unwrap();
+    for code in codes {
+        assert_eq!(index.matches(&format!("| [{code}]({code}.md) | ")).count(), 1, "the index has {code} once");
+        let page = fs::read_to_string(folder.join(format!("{code}.md"))).unwrap();
+        assert!(page.starts_with(&format!("# {code}\n\n")), "{code}");
+        let parts: Vec<&str> = page.split("\n## ").skip(1).collect();
+        let titles: Vec<&str> = parts.iter().map(|part| part.lines().next().unwrap()).collect();
+        assert_eq!(titles, ["What it means", "On the node", "How to check", "How to fix"], "{code}");
+        assert!(parts.iter().all(|part| part.lines().skip(1).any(|line| !line.trim().is_empty())), "{code}");
+        // Links lead somewhere.
+        for link in page.split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
+            assert!(folder.join(link.0).exists(), "{code}: {}", link.0);
+        }
+    }
+}
