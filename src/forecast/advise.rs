@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Subject;
-use crate::ecr::advice::{Elsewhere, Excess, excess, minimal};
+use crate::ecr::advice::{Document, Elsewhere, Excess, excess, minimal};
 use crate::ecr::context::Session;
 use crate::ecr::declared::PolicySource;
 use crate::ecr::image::{EcrImage, ImageKind};
 use crate::ecr::judge::{Puller, Who};
+use crate::ecr::needs::Need;
 use crate::inventory::{CompiledSpec, Inventory, PolicyObject};
 use crate::puller::{Pullers, Selection, pullers, select};
 
@@ -30,7 +30,7 @@ pub struct Advice {
     /// What is wrong with it, in one line.
     pub message: String,
     /// A policy that would do for all images that the subjects pull with this principal.
-    pub document: Option<Value>,
+    pub document: Option<Document>,
 }
 
 /// The kinds of advice. Stable words, part of the report.
@@ -48,8 +48,9 @@ struct Uses {
 }
 
 /// Advice on the policies with which the images of `subjects` are pulled, in the order of policy objects and principals.
+/// What `requires` asks for beside the pull is no excess.
 #[must_use]
-pub fn advise(inventory: &Inventory, subjects: &[Subject]) -> Vec<Advice> {
+pub fn advise(inventory: &Inventory, subjects: &[Subject], requires: &[Need]) -> Vec<Advice> {
     let mut uses: BTreeMap<(String, String), Uses> = BTreeMap::new();
     for subject in subjects {
         let Subject { namespace, service_account, .. } = subject;
@@ -77,11 +78,11 @@ pub fn advise(inventory: &Inventory, subjects: &[Subject]) -> Vec<Advice> {
             known.images.extend(images.iter().map(|image| (image.arn().to_string(), image.clone())));
         }
     }
-    uses.iter().flat_map(|((object, target), uses)| uses.advice(object, target)).collect()
+    uses.iter().flat_map(|((object, target), uses)| uses.advice(object, target, requires)).collect()
 }
 
 impl Uses {
-    fn advice(&self, object: &str, target: &str) -> Vec<Advice> {
+    fn advice(&self, object: &str, target: &str, requires: &[Need]) -> Vec<Advice> {
         let Ok(CompiledSpec { declared, .. }) = &self.policy.body else { return Vec::new() };
         let images: Vec<&EcrImage> = self.images.values().collect();
         if images.is_empty() {
@@ -95,13 +96,16 @@ impl Uses {
             if managed || matches!(self.puller.who, Who::Role { session: Session::Node, .. }) {
                 excess.elsewhere = None;
             }
+            if requires.contains(&Need::Push) {
+                excess.writes.retain(|action| *action != "ecr:PutImage");
+            }
             (!excess.is_none()).then(|| Advice {
                 kind: AdviceKind::BroaderThanNeeded,
                 object: object.to_owned(),
                 target: target.to_owned(),
                 policy: policy.name.clone(),
                 message: in_words(&excess, images.len()),
-                document: Some(minimal(&images, declared)),
+                document: requires.is_empty().then(|| minimal(&images, declared)),
             })
         });
         told.collect()
@@ -115,7 +119,8 @@ fn in_words(excess: &Excess, used: usize) -> String {
         [] => {}
         [first @ .., last] => {
             let rest = if first.is_empty() { String::new() } else { format!("{} and ", first.join(", ")) };
-            parts.push(format!("{rest}{last}, which no pull needs"));
+            let which = if first.is_empty() { "which no pull needs" } else { "none of which a pull needs" };
+            parts.push(format!("{rest}{last}, {which}"));
         }
     }
     match excess.elsewhere {

@@ -20,6 +20,8 @@ pub(super) struct Speaker<'a> {
     pub(super) cause: Option<CauseCode>,
     /// What is almost right in the statement that came closest.
     pub(super) hint: Option<&'a str>,
+    /// There are other candidates beside it.
+    pub(super) several: bool,
     /// What else there is to say: who could pull instead, what was perhaps meant.
     pub(super) remark: Option<&'a str>,
 }
@@ -32,7 +34,7 @@ pub(super) fn denied(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>, 
     pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": ")]);
     pieces.extend(refusal(speaker, fixes));
     pieces.extend(code(speaker.cause));
-    Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: fix(fixes, object) }
+    Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: fix(fixes, object, speaker.several) }
 }
 
 /// An image whose puller is denied, with a pull secret that may help.
@@ -51,7 +53,7 @@ pub(super) fn pull_secret(
     ]);
     pieces.extend(refusal(speaker, fixes));
     pieces.extend(code(speaker.cause));
-    Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: fix(fixes, object) }
+    Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: fix(fixes, object, speaker.several) }
 }
 
 /// An image of a repository, named by its ARN, that is not there.
@@ -65,7 +67,7 @@ pub(super) fn not_found(subject: &Subject, used: &ImageUse, repository: &str, fi
         Piece::words(", and no pull-through cache rule makes it"),
     ]);
     pieces.extend(code(Some(CauseCode::RepositoryNotFound)));
-    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object) }
+    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object, true) }
 }
 
 /// An image that some nodes can pull and others cannot, or may not.
@@ -96,7 +98,7 @@ pub(super) fn depends_on_node(
         before = ", ";
     }
     pieces.extend(code(Some(CauseCode::CandidatesDiffer)));
-    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object) }
+    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object, true) }
 }
 
 /// An image of which it is not known whether it can be pulled.
@@ -115,7 +117,7 @@ pub(super) fn open(
     pieces.push(Piece::words(": "));
     pieces.push(Piece::long(&missing.join("; ")));
     pieces.extend(code(speaker.cause));
-    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object) }
+    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object, speaker.several) }
 }
 
 /// An image whose puller is not known.
@@ -128,7 +130,7 @@ pub(super) fn not_known(subject: &Subject, used: &ImageUse, why: &str, cause: Ca
         Piece::long(why),
     ]);
     pieces.extend(code(Some(cause)));
-    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, "") }
+    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, "", false) }
 }
 
 /// A text of an ECR host that names no image.
@@ -216,15 +218,35 @@ fn puller(puller: &Puller) -> [Piece; 4] {
 /// A missing fact as a sentence.
 fn in_words(fact: &str, puller: &Puller) -> String {
     match fact.split_once(':') {
-        Some(("role", arn)) => format!("IAM role {arn} is not in the inventory"),
+        Some(("role", arn)) => format!("IAM role {arn} is not in the inventory, and no identity is declared beside it"),
         Some(("document", name)) => match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
             Some(problem) => format!("policy {name} is malformed: {problem}"),
             None => format!("policy {name} is malformed"),
         },
         Some(("policy", arn)) => format!("managed policy {arn} is not built in"),
-        Some(("presence", arn)) => format!("works only for what is already cached, and whether {arn} is is not known"),
-        Some(("registryPolicy", registry)) => format!("what the registry policy of {registry} does is not known"),
-        Some(("repositoryPolicy", arn)) => format!("the repository policy of {arn} is not known"),
+        Some(("presence", arn)) => {
+            format!("this works only for what is already cached, and whether {arn} is cached is not known")
+        }
+        Some(("repositoryPolicy" | "registryPolicy", place)) if place.ends_with("].policy") => {
+            format!("policy {place} is malformed")
+        }
+        Some(("registryPolicy", registry)) => {
+            format!("what the registry policy of {registry} does is not known (spec.registries can tell)")
+        }
+        Some(("repositoryPolicy", arn)) => {
+            format!("the repository policy of {arn} is not known (spec.repositories can tell)")
+        }
+        None if fact == "account" => "the account of the puller is not known, and a policy goes by it".to_owned(),
+        None if fact == "principal" => {
+            "the ARN of the puller, or the name of its session, is not known, and a policy goes by it".to_owned()
+        }
+        Some(("aws", key)) if key.to_ascii_lowercase().starts_with("principaltag/") => {
+            format!("{fact} is not known at admission (tags of the identity can tell)")
+        }
+        Some(("aws" | "ecr", key)) if key.to_ascii_lowercase().starts_with("resourcetag/") => {
+            format!("{fact} is not known at admission (tags in spec.repositories can tell)")
+        }
+        Some(("aws", _)) => format!("{fact} is not known at admission (spec.context can tell)"),
         _ => format!("{fact} is not known at admission"),
     }
 }
@@ -243,6 +265,10 @@ fn refusal(speaker: &Speaker<'_>, fixes: &[Fix]) -> Vec<Piece> {
     pieces.push(Piece::words(answer.ask.action));
     pieces.push(Piece::words(" on "));
     pieces.push(Piece::long(&answer.ask.resource));
+    if speaker.cause == Some(CauseCode::PullerOfOtherPartition) {
+        pieces.push(Piece::words(": no policy reaches into another partition"));
+        return pieces;
+    }
     pieces.extend(if explicit { denial(answer) } else { gap(answer, speaker, fixes) });
     pieces
 }
@@ -366,11 +392,13 @@ fn further(others: &[&ImageReport]) -> String {
 }
 
 /// The fixes as one line, ready to paste; none where there are none. What goes to the same place is told together.
-fn fix(fixes: &[Fix], object: &str) -> Option<String> {
+///
+/// `whose` tells that there are several candidates, so that policies are told with their principals.
+fn fix(fixes: &[Fix], object: &str, whose: bool) -> Option<String> {
     let object = Some(object).filter(|object| !object.is_empty());
     let mut parts: Vec<(String, Vec<String>)> = Vec::new();
     for fix in fixes {
-        let instruction = clean(&fix.instruction(object));
+        let instruction = clean(&fix.instruction(object, whose));
         let document = fix.document.as_ref().and_then(|document| serde_json::to_string(document).ok());
         match parts.last_mut() {
             Some((known, documents)) if *known == instruction => documents.extend(document),

@@ -657,6 +657,7 @@ impl<'a> Case<'a> {
                 judgement,
                 puller: candidates.get(*index)?,
                 cause: finding.diagnosis.cause,
+                several: candidates.len() > 1,
                 hint: finding.diagnosis.hint.as_deref(),
                 remark: finding.diagnosis.remark.as_deref(),
             })

@@ -449,7 +449,7 @@ fn hold(root: &Value, schema: &Value, value: &Value, path: &str, broken: &mut Ve
 fn the_schema_refuses_what_it_should() {
     let schema = schema();
     let good = serde_json::json!({"apiVersion": "ecraccess.dev/v1alpha1", "kind": "CheckReport", "at": AT,
-        "summary": {"allow": 0, "deny": 0, "unknown": 0, "notSelected": 0}, "problems": [], "results": []});
+        "summary": {"allow": 0, "deny": 0, "unknown": 0, "notSelected": 0}, "problems": [], "results": [], "advice": []});
     let broken = |value: &Value| {
         let mut broken = Vec::new();
         hold(&schema, &schema, value, "$", &mut broken);

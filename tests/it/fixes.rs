@@ -15,7 +15,7 @@ const OWN: &str = "arn:aws:iam::111122223333:role/app";
 const OTHER: &str = "arn:aws:iam::444455556666:role/path/app";
 
 /// So many clusters are tried in a normal run.
-const CLUSTERS: u64 = 4000;
+const CLUSTERS: u64 = 2000;
 
 #[test]
 fn a_fix_fixes_and_nothing_of_it_can_be_left_out() {
@@ -79,12 +79,15 @@ fn prove(seed: u64, spec: &Value, tried: &mut Tried) {
     let fixed = judge(&applied(spec, &fix));
     // Where a registry policy lets the puller in, nothing has to be added to a repository policy that nobody knows;
     // whether it denies stays open.
-    let registry_allows = fixed.images[0].missing == [format!("repositoryPolicy:{ARN}")];
-    let goal = if registry_allows { Verdict::Unknown } else { Verdict::Allow };
+    let registry_allows = fixed.images[0].missing.contains(&format!("repositoryPolicy:{ARN}"));
     tried.open += usize::from(registry_allows);
-    let allows = |fix: &[Value]| judge(&applied(spec, fix)).verdict == goal;
+    let good = |report: &Report| {
+        let denied = report.images[0].candidates.iter().any(|candidate| candidate.verdict == Verdict::Deny);
+        if registry_allows { !denied } else { report.verdict == Verdict::Allow }
+    };
+    let allows = |fix: &[Value]| good(&judge(&applied(spec, fix)));
     assert!(
-        !fix.is_empty() && fixed.verdict == goal,
+        !fix.is_empty() && good(&fixed),
         "does not help: SEED={seed}\n{spec:#}\n{fix:#?}\n{}",
         told(&judge(&applied(spec, &fix)))
     );

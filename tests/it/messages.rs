@@ -186,10 +186,12 @@ fn case(code: CauseCode) -> Case {
         C::RepositoryPolicyNotKnown => Case::new(role(OTHER, everything())),
         C::RegistryPolicyNotKnown => Case::new(role(ROLE, everything()))
             .with("registries", json!([{"accountId": "111122223333", "policy": "Unknown"}])),
-        C::AccountNotKnown => by_account(json!({"identity": identity(json!([everything(),
-            {"Sid": "Elsewhere", "Effect": "Deny", "Action": "ecr:BatchGetImage", "Resource": "*"}]))}))
-        .with("repositories", json!([{"match": REPOSITORY, "policy": document(json!({"Sid": "OwnOnly", "Effect": "Deny",
-            "Principal": {"AWS": "111122223333"}, "Action": "ecr:BatchGetImage"}))}])),
+        C::AccountNotKnown => by_account(json!({"identity": identity(everything())})).with(
+            "repositories",
+            json!([{"match": REPOSITORY, "policy": document(json!([
+                {"Effect": "Allow", "Principal": "*", "Action": "ecr:*"},
+                {"Sid": "Others", "Effect": "Deny", "Principal": {"AWS": "111122223333"}, "Action": "ecr:BatchGetImage"}]))}]),
+        ),
         C::PrincipalNotKnown => by_account(json!({"identity": identity(everything())})).with(
             "repositories",
             json!([{"match": REPOSITORY, "policy": document(json!({"Effect": "Deny", "Principal": {"AWS": ROLE}, "Action": "ecr:*"}))}]),
@@ -200,11 +202,6 @@ fn case(code: CauseCode) -> Case {
         C::InvalidImage => case.image = case.image.replace("team/app", "Team/App"),
         C::PullSecret => case.secrets = true,
         C::ServiceAccountNotFound | C::SelectionNotKnown => case.annotations = None,
-        C::AccountNotKnown => {
-            let statements =
-                &mut case.spec["puller"]["serviceAccount"]["identity"]["policies"][0]["document"]["Statement"];
-            statements.as_array_mut().unwrap().truncate(1);
-        }
         _ => {}
     }
     case

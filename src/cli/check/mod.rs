@@ -174,7 +174,7 @@ pub fn run(args: &CheckArgs) -> Outcome {
         (true, false) => Outcome::Clean,
     };
     let summary = Summary::of(&results);
-    let advice = advise(&gathered.inventory, &gathered.subjects);
+    let advice = advise(&gathered.inventory, &gathered.subjects, &options.requires);
     let report = CheckReport { api_version: API_VERSION, kind: "CheckReport", at, summary, problems, results, advice };
     for note in &gathered.notes {
         eprintln!("note: {note}");

@@ -81,7 +81,7 @@ fn image_lines(text: &mut String, subject: &Report, report: &ImageReport, width:
         indented(text, &format!("missing: {}", report.missing.join(", ")));
     }
     for fix in &report.fix {
-        indented(text, &format!("fix: {}", fix.text(subject.policy.as_deref())));
+        indented(text, &format!("fix: {}", fix.text(subject.policy.as_deref(), report.candidates.len() > 1)));
     }
 }
 
@@ -134,7 +134,8 @@ fn advice(text: &mut String, report: &CheckReport) {
         line(text, "  ", &format!("policy {policy} of {target} in {object} {message}"));
         let next = report.advice.get(index + 1);
         let last = next.is_none_or(|next| (&next.object, &next.target) != (object, target));
-        if let (true, Some(document)) = (last, &advice.document) {
+        let document = advice.document.as_ref().and_then(|document| serde_json::to_string(document).ok());
+        if let (true, Some(document)) = (last, document) {
             line(text, "  ", &format!("  enough for what is pulled here: {document}"));
         }
     }

@@ -80,15 +80,16 @@ impl Fix {
 
 impl Fix {
     /// What to do, up to the document that is to be pasted. `object` is the policy object that declares the puller's
-    /// policies.
+    /// policies; with `whose` the principal is named, which a reader wants to know where there are several.
     #[must_use]
-    pub fn instruction(&self, object: Option<&str>) -> String {
+    pub fn instruction(&self, object: Option<&str>, whose: bool) -> String {
         let target = self.target.as_deref().unwrap_or_default();
+        let of = if whose { format!(" of {target}") } else { String::new() };
         let declared = object.map(|object| format!(" in {object}")).unwrap_or_default();
         let layer = |layer: Layer| self.attach_to == Some(layer.as_str());
         let policy = match &self.policy {
-            Some(policy) if layer(Layer::Identity) => format!("policy {policy}{declared}"),
-            Some(policy) if layer(Layer::Boundary) => format!("{}{declared}", boundary_name(policy)),
+            Some(policy) if layer(Layer::Identity) => format!("policy {policy}{of}{declared}"),
+            Some(policy) if layer(Layer::Boundary) => format!("{}{of}{declared}", boundary_name(policy)),
             _ if layer(Layer::Resource) => format!("the repository policy of {target}"),
             _ if layer(Layer::Registry) => format!("the policy of {target}"),
             Some(policy) if layer(Layer::Scp) => format!("service control policy {policy} at level {target}"),
@@ -119,8 +120,8 @@ impl Fix {
 
     /// The same with the document.
     #[must_use]
-    pub fn text(&self, object: Option<&str>) -> String {
-        let instruction = self.instruction(object);
+    pub fn text(&self, object: Option<&str>, whose: bool) -> String {
+        let instruction = self.instruction(object, whose);
         match self.document.as_ref().and_then(|document| serde_json::to_string(document).ok()) {
             Some(document) => format!("{instruction}: {document}"),
             None => instruction,
@@ -165,7 +166,7 @@ pub fn fixes(
             && arn.partition() != image.partition
         {
             let why = format!(
-                "a role of partition {} can never pull from one of {}: copy the image to a registry of {0}",
+                "no policy helps: a role of partition {} cannot pull from one of {}; copy the image to a registry of {0}",
                 arn.partition(),
                 image.partition
             );

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use iam_verdict::{Account, Context, Decision, Environment, Fact, NamedPolicy, Principal, Request, evaluate};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::declared::{Declared, Presence};
 use super::super::image::EcrImage;
 use super::super::needs;
+use super::Statement;
 
 /// What changes a repository or what is in it. No pull needs any of these.
 const WRITES: [&str; 6] = [
@@ -83,9 +85,17 @@ pub fn excess(policy: &NamedPolicy, images: &[&EcrImage]) -> Excess {
     Excess { writes: writes.collect(), elsewhere }
 }
 
+/// A policy document that is ready to paste.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Document {
+    version: &'static str,
+    statement: Vec<Statement>,
+}
+
 /// The policy that lets these images be pulled, and nothing else.
 #[must_use]
-pub fn minimal(images: &[&EcrImage], declared: &Declared) -> Value {
+pub fn minimal(images: &[&EcrImage], declared: &Declared) -> Document {
     let cached = |image: &&&EcrImage| {
         let registry = declared.registry(&image.account, &image.region);
         let covered = registry.is_some_and(|registry| registry.pull_through(&image.repository).is_some());
@@ -109,7 +119,7 @@ pub fn minimal(images: &[&EcrImage], declared: &Declared) -> Value {
         statements.push(json!({"Effect": "Allow", "Action": [needs::IMPORT, needs::CREATE],
             "Resource": one_or_more(imported)}));
     }
-    json!({"Version": "2012-10-17", "Statement": statements})
+    Document { version: "2012-10-17", statement: statements.into_iter().map(Statement::of).collect() }
 }
 
 #[cfg(test)]
@@ -126,6 +136,10 @@ mod tests {
         }
     }
 
+    fn value(document: &Document) -> Value {
+        serde_json::to_value(document).unwrap()
+    }
+
     #[test]
     fn what_goes_beyond_a_pull() {
         let (one, two) = (image("team/one"), image("team/two"));
@@ -137,7 +151,7 @@ mod tests {
             |action: &str, resource: &str| of(json!({"Effect": "Allow", "Action": action, "Resource": resource}));
         let team = "arn:aws:ecr:us-east-1:111122223333:repository/team/*";
         let registry = "arn:aws:ecr:us-east-1:111122223333:repository/*";
-        assert!(of(minimal(&[&one, &two], &Declared::default())["Statement"].clone()).is_none());
+        assert!(of(value(&minimal(&[&one, &two], &Declared::default()))["Statement"].clone()).is_none());
         assert!(allow("ecr:BatchGetImage", team).is_none());
         assert!(allow("ecr:Get*", "*").is_none(), "a login, and no image without its manifest");
         assert_eq!(allow("ecr:BatchGetImage", registry).elsewhere, Some(Elsewhere::Registry));
@@ -157,10 +171,13 @@ mod tests {
     fn the_least_that_does() {
         let (one, two) = (image("team/one"), image("hub/two"));
         let arn = |name: &str| format!("arn:aws:ecr:us-east-1:111122223333:repository/{name}");
-        let policy = minimal(&[&two, &one, &one], &Declared::default());
+        let policy = value(&minimal(&[&two, &one, &one], &Declared::default()));
         assert_eq!(policy["Statement"][1]["Resource"], json!([arn("hub/two"), arn("team/one")]));
         assert_eq!(policy["Statement"].as_array().unwrap().len(), 2);
-        assert_eq!(minimal(&[&one], &Declared::default())["Statement"][1]["Resource"], json!(arn("team/one")));
+        let single = value(&minimal(&[&one], &Declared::default()));
+        assert_eq!(single["Statement"][1]["Resource"], json!(arn("team/one")));
+        let text = serde_json::to_string(&minimal(&[&one], &Declared::default())).unwrap();
+        assert!(text.starts_with(r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"#), "{text}");
         let declared = Declared {
             registries: vec![RegistryEntry {
                 account: "111122223333".into(),
@@ -171,7 +188,7 @@ mod tests {
             }],
             ..Declared::default()
         };
-        let policy = minimal(&[&one, &two], &declared);
+        let policy = value(&minimal(&[&one, &two], &declared));
         assert_eq!(
             policy["Statement"][2],
             json!({"Effect": "Allow", "Action": [needs::IMPORT, needs::CREATE], "Resource": arn("hub/two")})

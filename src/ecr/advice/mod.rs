@@ -16,7 +16,7 @@ mod grants;
 pub use cause::{CauseCode, cause, refusing_layer};
 pub use edit::Statement;
 pub use fix::{Fix, FixKind, create_repository, fixes};
-pub use grants::{Elsewhere, Excess, excess, minimal};
+pub use grants::{Document, Elsewhere, Excess, excess, minimal};
 
 /// Why an image has its verdict, coarsely. Stable words, part of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
