@@ -1,18 +1,19 @@
-//! What is worth changing although everything can be pulled: grants beyond the need.
+//! What is worth changing although everything can be pulled: grants beyond the need, and what documents say in vain.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use iam_verdict::PolicyType;
 use serde::Serialize;
 
 use super::Subject;
-use crate::ecr::advice::{Document, Elsewhere, Excess, excess, minimal};
+use crate::ecr::advice::{Document, Elsewhere, Excess, excess, lints, minimal};
 use crate::ecr::context::Session;
-use crate::ecr::declared::PolicySource;
+use crate::ecr::declared::{IdentityPolicies, PolicySource, ResourcePolicy, SourcedPolicy};
 use crate::ecr::image::{EcrImage, ImageKind};
 use crate::ecr::judge::{Puller, Who};
 use crate::ecr::needs::Need;
-use crate::inventory::{CompiledSpec, Inventory, PolicyObject};
+use crate::inventory::{CompiledPuller, CompiledRole, CompiledSpec, Inventory, PolicyObject};
 use crate::puller::{Pullers, Selection, pullers, select};
 
 /// One piece of advice. It changes no verdict.
@@ -23,7 +24,8 @@ pub struct Advice {
     pub kind: AdviceKind,
     /// The policy object that declares the policy.
     pub object: String,
-    /// Whose policy it is: a role ARN, or `service account NAMESPACE/NAME`.
+    /// What the policy is attached to: a role ARN, `service account NAMESPACE/NAME` or `service accounts`, a pattern of
+    /// repository ARNs, `registry ACCOUNT/REGION`, or the level of the organization.
     pub target: String,
     /// The policy.
     pub policy: String,
@@ -38,6 +40,8 @@ pub struct Advice {
 pub enum AdviceKind {
     /// A policy grants more than the pulls that are made with it need.
     BroaderThanNeeded,
+    /// A document has something without effect, or with another effect than it seems.
+    Lint,
 }
 
 /// The images that are pulled with one principal under one policy object.
@@ -78,7 +82,69 @@ pub fn advise(inventory: &Inventory, subjects: &[Subject], requires: &[Need]) ->
             known.images.extend(images.iter().map(|image| (image.arn().to_string(), image.clone())));
         }
     }
-    uses.iter().flat_map(|((object, target), uses)| uses.advice(object, target, requires)).collect()
+    let mut advice: Vec<Advice> =
+        uses.iter().flat_map(|((object, target), uses)| uses.advice(object, target, requires)).collect();
+    advice.extend(inventory.policies().flat_map(|policy| lints_of(policy)));
+    advice
+}
+
+/// The lints of every document in a policy object, each document once.
+fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
+    let Ok(CompiledSpec { puller, declared }) = &policy.body else { return Vec::new() };
+    let object = policy.key.to_string();
+    let mut found: Vec<Advice> = Vec::new();
+    let mut look = |kind: PolicyType, target: &str, sourced: &SourcedPolicy| {
+        let Some(text) = &sourced.text else { return };
+        for lint in lints(kind, text) {
+            let advice = Advice {
+                kind: AdviceKind::Lint,
+                object: object.clone(),
+                target: target.to_owned(),
+                policy: sourced.policy.name.to_string(),
+                message: format!("`{}`: {} ({}) [{}]", lint.path, lint.message, lint.hint, lint.id.as_str()),
+                document: None,
+            };
+            if !found.contains(&advice) {
+                found.push(advice);
+            }
+        }
+    };
+    let mut identity = |target: &str, identity: Option<&Arc<IdentityPolicies>>| {
+        let Some(identity) = identity else { return };
+        identity.entries().for_each(|entry| look(PolicyType::Identity, target, &entry));
+        identity.boundary().into_iter().for_each(|boundary| look(PolicyType::Boundary, target, boundary));
+    };
+    let mut roles = |roles: &[CompiledRole]| {
+        roles.iter().for_each(|role| identity(role.arn.as_str(), role.identity.as_ref()));
+    };
+    match puller {
+        CompiledPuller::Role(role) => roles(std::slice::from_ref(role)),
+        CompiledPuller::Nodes(nodes) => roles(nodes),
+        CompiledPuller::ServiceAccount { identity: shared, roles: mapped, fallback_nodes, .. } => {
+            roles(mapped);
+            roles(fallback_nodes);
+            identity("service accounts", shared.as_ref());
+        }
+    }
+    let resource = |policy: Option<&ResourcePolicy>| match policy {
+        Some(ResourcePolicy::Policy(sourced)) => Some(sourced.clone()),
+        _ => None,
+    };
+    for entry in &declared.repositories {
+        let sourced = resource(entry.policy.as_ref());
+        sourced.iter().for_each(|sourced| look(PolicyType::Resource, entry.pattern.as_str(), sourced));
+    }
+    for entry in &declared.registries {
+        let target = format!("registry {}/{}", entry.account, entry.region);
+        resource(entry.policy.as_ref()).iter().for_each(|sourced| look(PolicyType::Registry, &target, sourced));
+    }
+    let organization = &declared.organization;
+    for (levels, kind) in [(&organization.scps, PolicyType::Scp), (&organization.rcps, PolicyType::Rcp)] {
+        for level in levels {
+            level.policies.iter().for_each(|sourced| look(kind, &level.level, sourced));
+        }
+    }
+    found
 }
 
 impl Uses {
@@ -103,7 +169,7 @@ impl Uses {
                 kind: AdviceKind::BroaderThanNeeded,
                 object: object.to_owned(),
                 target: target.to_owned(),
-                policy: policy.name.clone(),
+                policy: policy.name.to_string(),
                 message: in_words(&excess, images.len()),
                 document: requires.is_empty().then(|| minimal(&images, declared)),
             })

@@ -297,7 +297,7 @@ fn gap(answer: &Answer, speaker: &Speaker<'_>, fixes: &[Fix]) -> Vec<Piece> {
         (Layer::Registry, None) => ("the registry policy", ""),
         (Layer::Boundary, _) => {
             let boundary = speaker.puller.identity.as_ref().and_then(|identity| identity.boundary());
-            match boundary.map_or("", |boundary| boundary.policy.name.as_str()) {
+            match boundary.map_or("", |boundary| &*boundary.policy.name) {
                 // A document has no name of its own.
                 "" | "permissionsBoundary" => ("the permissions boundary", ""),
                 name => (kind_of_policy(layer), name),
@@ -335,6 +335,7 @@ const fn kind_of_policy(layer: Layer) -> &'static str {
         Layer::Scp => "service control policy",
         Layer::Rcp => "resource control policy",
         Layer::Endpoint => "endpoint policy",
+        _ => "policy",
     }
 }
 

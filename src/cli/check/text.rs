@@ -131,7 +131,7 @@ fn advice(text: &mut String, report: &CheckReport) {
     line(text, "", "Advice (changes no verdict):");
     for (index, advice) in report.advice.iter().enumerate() {
         let Advice { object, target, policy, message, .. } = advice;
-        line(text, "  ", &format!("policy {policy} of {target} in {object} {message}"));
+        line(text, "  ", &format!("policy {policy} of {target} in {object}: {message}"));
         let next = report.advice.get(index + 1);
         let last = next.is_none_or(|next| (&next.object, &next.target) != (object, target));
         let document = advice.document.as_ref().and_then(|document| serde_json::to_string(document).ok());

@@ -174,7 +174,7 @@ fn cause_of_answer(answer: &Answer) -> CauseCode {
             MissedPart::Resource => CauseCode::RepositoryNotInResource,
             MissedPart::Condition if is_missing_tag(&miss.what) => CauseCode::TagMissing,
             MissedPart::Condition => CauseCode::ConditionNotMet,
-            MissedPart::Principal | MissedPart::Action => CauseCode::ActionNotGranted,
+            _ => CauseCode::ActionNotGranted,
         },
         None if answer.ask.need == Need::Import => CauseCode::ImportNotAllowed,
         None => CauseCode::ActionNotGranted,

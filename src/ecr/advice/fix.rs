@@ -499,7 +499,7 @@ impl<'a> Workbench<'a> {
             Layer::Resource | Layer::Registry => self.add_to_resource(answers),
             Layer::Scp => self.add_to_scps(answers),
             // RCPs allow by themselves, and no session or endpoint policy takes part.
-            Layer::Rcp | Layer::Session | Layer::Endpoint => false,
+            _ => false,
         }
     }
 
@@ -617,14 +617,14 @@ impl<'a> Workbench<'a> {
         let level = answer.outcome.layer.and_then(|layer| self.denying_level(layer, answer));
         let mut changed = false;
         let mut change = |held: &mut Held, own: bool, detachable: bool| {
-            if held.name() != policy || held.detached {
+            if *held.name() != **policy || held.detached {
                 return;
             }
             if held.is_managed() && detachable {
                 let known = held.document().and_then(|document| edit::find(&document, label));
                 if known.is_some() {
                     held.detached = true;
-                    held.narrowed.push((label.clone(), asks.iter().map(|ask| (*ask).clone()).collect(), None));
+                    held.narrowed.push((label.to_string(), asks.iter().map(|ask| (*ask).clone()).collect(), None));
                     changed = true;
                 }
                 return;
@@ -644,7 +644,7 @@ impl<'a> Workbench<'a> {
                 let level = level.and_then(|level| self.rcps.get_mut(level));
                 level.into_iter().flat_map(|level| &mut level.policies).for_each(|held| change(held, false, true));
             }
-            Some(Layer::Session | Layer::Endpoint) | None => {}
+            _ => {}
         }
         changed
     }
@@ -726,13 +726,12 @@ fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str)
     let policy = (!held.is_new()).then(|| held.name().to_owned());
     let name = held.name();
     let kind = match layer {
-        Layer::Identity => "policy",
         Layer::Resource => "repository policy",
         Layer::Registry => "registry policy",
         Layer::Boundary => "permissions boundary",
         Layer::Scp => "service control policy",
         Layer::Rcp => "resource control policy",
-        Layer::Session | Layer::Endpoint => "policy",
+        _ => "policy",
     };
     let replace = layer == Layer::Boundary && held.is_managed();
     let step = |kind, document, statement, why| Fix {

@@ -12,11 +12,13 @@ mod cause;
 mod edit;
 mod fix;
 mod grants;
+mod lints;
 
 pub use cause::{CauseCode, cause, refusing_layer};
 pub use edit::Statement;
 pub use fix::{Fix, FixKind, create_repository, fixes};
 pub use grants::{Document, Elsewhere, Excess, excess, minimal};
+pub use lints::lints;
 
 /// Why an image has its verdict, coarsely. Stable words, part of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -74,7 +76,7 @@ pub fn hint(answer: &Answer, puller: &Puller, repository: Option<&SourcedPolicy>
         Layer::Identity => {
             let mut entries = puller.identity.iter().flat_map(|identity| identity.entries());
             // The built-in ones are long, and nobody can correct them.
-            entries.find(|entry| entry.policy.name == miss.policy && entry.text.is_some())?.document()?
+            entries.find(|entry| *entry.policy.name == *miss.policy && entry.text.is_some())?.document()?
         }
         Layer::Boundary => {
             let boundary = puller.identity.as_ref()?.boundary()?;
