@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test differential lint wasm bench bench-peers crds cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test test-long differential lint wasm bench bench-peers crds cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell cat Cargo.lock rust-toolchain.toml | sha256sum | cut -c1-16)
@@ -27,6 +27,9 @@ test: ## Run every test: units, offline, and on a real control plane
 differential: ## The engine against the naive evaluator, over a million environments (ORACLE_ENVIRONMENTS, ORACLE_SEED)
 	ORACLE_ENVIRONMENTS=$${ORACLE_ENVIRONMENTS:-1000000} ORACLE_SEED=$${ORACLE_SEED:-1} \
 		cargo test --release -p iam-verdict --test oracle -- --nocapture
+
+test-long: ## The property tests with many more cases, optimised (minutes)
+	WITHHOLD_CASES=$${WITHHOLD_CASES:-100000} cargo test --release --test it -- withholding
 
 lint: $(CARGO_DENY) wasm ## Formatting, clippy, dependency rules, documentation, generated files
 	cargo fmt --all --check

@@ -11,13 +11,13 @@ use serde_json::Value;
 
 const AT: &str = "2026-11-23T00:00:00Z";
 
-struct Run {
-    stdout: String,
-    stderr: String,
-    code: i32,
+pub struct Run {
+    pub stdout: String,
+    pub stderr: String,
+    pub code: i32,
 }
 
-fn program(directory: &Path, args: &[&str], input: &[u8]) -> Run {
+pub fn program(directory: &Path, args: &[&str], input: &[u8]) -> Run {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ecr-access"))
         .args(args)
         .current_dir(directory)
@@ -387,13 +387,13 @@ fn evaluate_answers_line_by_line() {
     assert_eq!(run.code, 2);
 }
 
-fn schema() -> Value {
+pub fn schema() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/check-report.schema.json");
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// Holds a value against the part of JSON Schema that `docs/check-report.schema.json` uses; another keyword fails.
-fn hold(root: &Value, schema: &Value, value: &Value, path: &str, broken: &mut Vec<String>) {
+pub fn hold(root: &Value, schema: &Value, value: &Value, path: &str, broken: &mut Vec<String>) {
     for (keyword, rule) in schema.as_object().unwrap() {
         let ok = match keyword.as_str() {
             "$ref" => {

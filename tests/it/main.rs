@@ -10,6 +10,7 @@
 )]
 
 mod api;
+mod bad_input;
 mod chart;
 mod check;
 mod conformance;
@@ -18,5 +19,11 @@ mod ecr;
 mod evaluate;
 mod fixes;
 mod messages;
+mod pages;
+#[allow(dead_code, reason = "the tests of the cluster use the rest")]
+#[path = "../scenario/mod.rs"]
+mod scenario;
+mod scenarios;
 mod tidy;
 mod webhook;
+mod withholding;
