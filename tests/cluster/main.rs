@@ -8,6 +8,9 @@
 
 #[allow(dead_code, reason = "the program `testcluster` uses the rest")]
 mod harness;
+#[allow(dead_code, reason = "the tests of `check` use the rest")]
+#[path = "../scenario/mod.rs"]
+mod scenario;
 mod scenarios;
 mod world;
 

@@ -1,5 +1,6 @@
 //! The scenarios, by subject. Each makes the namespaces that it needs and leaves nothing that another could trip over.
 
+pub mod agreement;
 pub mod limits;
 pub mod policies;
 pub mod races;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: verdicts::actions_on_a_verdict;
         AnyCluster: verdicts::a_workload_owned_pod_is_refused_at_its_replica_set;
         AnyCluster: verdicts::the_operators_own_namespaces_are_out_of_reach;
+        AnyCluster: agreement::webhook_status_and_check_agree;
         AnyCluster: policies::refused_by_the_schema;
         AnyCluster: policies::malformed_documents_are_refused;
         AnyCluster: policies::malformed_documents_are_refused_everywhere;
