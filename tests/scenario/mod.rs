@@ -196,7 +196,7 @@ fn set(parts: &mut Value, pointer: &str, value: &Value, title: &str) {
             other => panic!("{title}: {pointer}: {other} has no parts"),
         };
     }
-    let leave_out = *value == Value::from(LEFT_OUT);
+    let leave_out = value.as_str() == Some(LEFT_OUT);
     if place.is_null() {
         *place = if last.parse::<usize>().is_ok() || last == "-" { json!([]) } else { json!({}) };
     }
