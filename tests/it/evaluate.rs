@@ -132,7 +132,7 @@ fn principals_that_are_not_known() {
         (by(json!({"arns": [], "account": "sameAsResource"}), both.clone()), "Allowed", &[]),
         (by(json!({"arns": [], "account": "sameAsResource"}), none.clone()), "Unknown", &["principal"]),
         (by(json!({"account": "444455556666"}), both.clone()), "ImplicitlyDenied", &[]),
-        (by(json!({}), both.clone()), "Unknown", &["principal", "account"]),
+        (by(json!({}), both.clone()), "Unknown", &["account"]),
         (by(json!({"account": "none"}), none.clone()), "ImplicitlyDenied", &[]),
         (named_session(json!({"arns": [ROLE, session]})), "Allowed", &[]),
         (named_session(json!({"arns": [ROLE]})), "ImplicitlyDenied", &[]),
