@@ -38,6 +38,9 @@ const MAX_WARNINGS: usize = 8;
 /// At most so many changes of decisions are looked at to find one of the verdict.
 const MAX_CHANGES: usize = 32;
 
+/// Fixes are tried for at most so many repositories of one subject, which bounds the time that they take.
+const MAX_FIXED: usize = 64;
+
 /// At most so many declared roles are tried in the place of the one that cannot pull.
 const MAX_OTHERS: usize = 16;
 
@@ -451,9 +454,10 @@ impl<'a> Case<'a> {
                     if image.upper_case_host {
                         notes.push(note::UPPER_CASE_HOST);
                     }
+                    let known = findings.len();
                     let finding = findings
                         .entry(image.arn().to_string())
-                        .or_insert_with(|| self.find(&image, candidates, &courts, bench));
+                        .or_insert_with(|| self.find(&image, candidates, &courts, bench, known < MAX_FIXED));
                     notes.extend(&finding.notes);
                     self.found(used, finding, candidates, object)
                 }
@@ -504,7 +508,14 @@ impl<'a> Case<'a> {
     }
 
     /// Asks every candidate and folds their verdicts: they must agree.
-    fn find(&self, image: &EcrImage, candidates: &[Puller], courts: &[Court<'_>], bench: &Bench<'_>) -> Finding {
+    fn find(
+        &self,
+        image: &EcrImage,
+        candidates: &[Puller],
+        courts: &[Court<'_>],
+        bench: &Bench<'_>,
+        fix: bool,
+    ) -> Finding {
         let judgements: Vec<Judgement> = courts.iter().map(|court| court.judge(image, bench.needs)).collect();
         let agree = |verdict| judgements.iter().all(|judgement| judgement.verdict == verdict);
         let differ = ![Verdict::Allow, Verdict::Deny, Verdict::Unknown].into_iter().any(agree);
@@ -561,7 +572,14 @@ impl<'a> Case<'a> {
             finding.missing = vec!["imagePullSecret".to_owned()];
         }
         if verdict != Verdict::Allow {
-            finding.diagnosis = self.diagnose(image, candidates, &judgements, spoken, bench);
+            finding.diagnosis = self.diagnose(image, spoken, bench);
+            if fix && finding.diagnosis.fix.is_empty() {
+                let all: Vec<(&Puller, &Judgement)> = candidates.iter().zip(&judgements).collect();
+                finding.diagnosis.fix = advice::fixes(image, &all, bench.declared, bench.needs, self.at);
+            } else if !fix && verdict == Verdict::Deny {
+                let why = format!("not looked for: {MAX_FIXED} other repositories of this object have theirs");
+                finding.diagnosis.fix = vec![Fix::other(FixKind::None, why)];
+            }
         }
         match finding.reason {
             Reason::DependsOnNode => finding.diagnosis.cause = Some(CauseCode::CandidatesDiffer),
@@ -572,14 +590,7 @@ impl<'a> Case<'a> {
     }
 
     /// Looks for why the candidate that speaks for all cannot pull, and for what would let all of them.
-    fn diagnose(
-        &self,
-        image: &EcrImage,
-        candidates: &[Puller],
-        judgements: &[Judgement],
-        spoken: Option<(&Judgement, &Puller)>,
-        bench: &Bench<'_>,
-    ) -> Diagnosis {
+    fn diagnose(&self, image: &EcrImage, spoken: Option<(&Judgement, &Puller)>, bench: &Bench<'_>) -> Diagnosis {
         let Some((judgement, puller)) = spoken else { return Diagnosis::default() };
         let mut diagnosis =
             Diagnosis { cause: advice::cause(judgement, puller, image.partition), ..Diagnosis::default() };
@@ -591,10 +602,6 @@ impl<'a> Case<'a> {
         diagnosis.hint = advice::first_denied(judgement).and_then(|answer| advice::hint(answer, puller, policy));
         if judgement.verdict == Verdict::Deny {
             self.somebody_else(&mut diagnosis, image, puller, bench);
-        }
-        if diagnosis.fix.is_empty() {
-            let all: Vec<(&Puller, &Judgement)> = candidates.iter().zip(judgements).collect();
-            diagnosis.fix = advice::fixes(image, &all, bench.declared, bench.needs, self.at);
         }
         diagnosis
     }

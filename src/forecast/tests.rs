@@ -245,6 +245,52 @@ fn a_fix_never_edits_a_managed_policy() {
     ));
 }
 
+/// What is advised in the place of a broad policy is enough for the same pods, and nothing is left to advise then.
+#[test]
+fn advice_names_what_would_do() {
+    let subject = pod(&[IMAGE, "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/other:2", "nginx"]);
+    let advise = |inventory: &Inventory, requires: &[Need]| advise(inventory, std::slice::from_ref(&subject), requires);
+    let inventory = world(by_role(everything()));
+    let advice = advise(&inventory, &[]);
+    assert_eq!(advice.len(), 1);
+    let first = &advice[0];
+    assert_eq!(
+        (first.kind, first.policy.as_str(), first.target.as_str()),
+        (AdviceKind::BroaderThanNeeded, "app-pull", ROLE)
+    );
+    assert_eq!(first.object, "EcrAccessPolicy/payments/payments-pull");
+    assert_eq!(
+        first.message,
+        "allows ecr:PutImage, ecr:BatchDeleteImage, ecr:DeleteRepository, ecr:SetRepositoryPolicy and ecr:TagResource, \
+         none of which a pull needs; and pulls of more than the 2 repositories in use, from registries of every account"
+    );
+    let minimal = serde_json::to_value(&first.document).unwrap();
+    let inventory = world(by_role(minimal["Statement"].clone()));
+    assert_eq!(judge_in(&inventory, &subject).verdict, Verdict::Allow);
+    assert_eq!(advise(&inventory, &[]), []);
+    // Pushes were asked for, so the right to make them is no excess; what else is needed then is not said.
+    let pushes = advise(&world(by_role(everything())), &[Need::Push]);
+    assert!(!pushes[0].message.contains("PutImage") && pushes[0].document.is_none(), "{pushes:?}");
+    // Lints are told of every document, whether or not anybody pulls with it.
+    let token = allow(json!("ecr:GetAuthorizationToken"), json!("arn:aws:ecr:*:*:*"));
+    let advice = super::advise(&world(by_role(json!([token]))), &[], &[]);
+    assert_eq!(advice.iter().map(|advice| advice.kind).collect::<Vec<_>>(), [AdviceKind::Lint]);
+    assert!(advice[0].message.starts_with("`$.Statement[0]."), "{}", advice[0].message);
+    assert!(advice[0].message.ends_with("[needs-star-resource]"), "{}", advice[0].message);
+}
+
+/// However many repositories a pod names, fixes are looked for a bounded number of times.
+#[test]
+fn fixes_are_looked_for_a_bounded_number_of_times() {
+    let images: Vec<String> =
+        (0..MAX_FIXED + 2).map(|n| format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app-{n}:1")).collect();
+    let report = judge(by_role(nothing()), &images.iter().map(String::as_str).collect::<Vec<_>>());
+    let kinds = |image: &ImageReport| image.fix.iter().map(|fix| fix.kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&report.images[MAX_FIXED - 1]), [FixKind::AddStatement; 2]);
+    assert_eq!(kinds(&report.images[MAX_FIXED]), [FixKind::None]);
+    assert!(report.images.iter().all(|image| image.cause == Some(CauseCode::NoPolicyGrantsPull)));
+}
+
 #[test]
 fn images_that_need_no_permission() {
     let cases = [

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use iam_verdict::{Decision, Layer, MissedPart};
+use iam_verdict::{Decision, Layer, MissCause, MissedPart, NearMiss};
 use serde::Serialize;
 
 use super::super::judge::{Answer, Existence, Judgement, Puller, Verdict, Who};
@@ -145,7 +145,10 @@ pub fn cause(judgement: &Judgement, puller: &Puller, partition: &str) -> Option<
             let nothing_close = |answer: &Answer| {
                 answer.outcome.decision == Decision::ImplicitlyDenied
                     && answer.outcome.layer == Some(Layer::Identity)
-                    && answer.miss.as_ref().is_none_or(|miss| miss.part == MissedPart::Action)
+                    && answer.miss.as_ref().is_none_or(|miss| {
+                        // A repository policy that leaves it to the identity policies grants nothing by itself.
+                        matches!(miss.part, MissedPart::Action | MissedPart::Principal)
+                    })
             };
             if judgement.answers.iter().all(nothing_close) {
                 return Some(CauseCode::NoPolicyGrantsPull);
@@ -172,7 +175,7 @@ fn cause_of_answer(answer: &Answer) -> CauseCode {
         Some(miss) => match miss.part {
             MissedPart::Resource if answer.ask.action == needs::LOGIN => CauseCode::TokenOnRepository,
             MissedPart::Resource => CauseCode::RepositoryNotInResource,
-            MissedPart::Condition if is_missing_tag(&miss.what) => CauseCode::TagMissing,
+            MissedPart::Condition if is_missing_tag(miss) => CauseCode::TagMissing,
             MissedPart::Condition => CauseCode::ConditionNotMet,
             _ => CauseCode::ActionNotGranted,
         },
@@ -191,9 +194,9 @@ pub fn refusing_layer(answer: &Answer) -> Option<Layer> {
 }
 
 /// Whether what a condition misses is a tag that is not there.
-fn is_missing_tag(what: &str) -> bool {
-    let what = what.to_ascii_lowercase();
-    what.ends_with("does not have it") && ["resourcetag/", "principaltag/"].iter().any(|key| what.contains(key))
+fn is_missing_tag(miss: &NearMiss) -> bool {
+    let what = miss.what.to_ascii_lowercase();
+    miss.cause == MissCause::KeyAbsent && ["resourcetag/", "principaltag/"].iter().any(|key| what.contains(key))
 }
 
 #[cfg(test)]

@@ -154,8 +154,7 @@ pub(super) fn narrow(statement: &Value, exemption: &Exemption<'_>) -> Option<Val
     }
     // Everything, or everything of the service where only its repositories are meant.
     let of_ecr = !resources.is_empty() && resources.iter().all(|entry| is_repository(entry));
-    if hit.iter().any(|entry| *entry == "*") || (of_ecr && hit.iter().any(|entry| entry.eq_ignore_ascii_case("ecr:*")))
-    {
+    if hit.contains(&"*") || (of_ecr && hit.iter().any(|entry| entry.eq_ignore_ascii_case("ecr:*"))) {
         members.remove("Action");
         members.insert("NotAction".to_owned(), one_or_more(&actions));
         return Some(narrowed);
@@ -212,32 +211,18 @@ fn arn_hint(entry: &str, wanted: &str) -> Option<String> {
     }
     let has: Vec<&str> = entry.splitn(6, ':').collect();
     let wants: Vec<&str> = wanted.splitn(6, ':').collect();
-    let ([_, _, _, _, _, has_name], [_, _, _, _, _, name]) = (has.as_slice(), wants.as_slice()) else { return None };
-    let matches = |pattern: &str, text: &str| ArnPattern::new(pattern).matches(text);
-    let mut differing = has.iter().zip(&wants).enumerate().filter(|(_, (has, wants))| !matches(has, wants));
-    let (at, (part, wants)) = differing.next()?;
-    if differing.next().is_some() {
-        return None;
-    }
-    let field = match at {
-        1 => "partition",
-        3 => "region",
-        4 => "account",
-        5 => return name_hint(has_name, name),
-        _ => return None,
-    };
-    let part = if part.is_empty() { "nothing".to_owned() } else { format!("`{part}`") };
-    Some(format!("only the {field} differs: {part}, not `{wants}`"))
+    let ([has_head @ .., has_name], [head @ .., name]) = (has.as_slice(), wants.as_slice()) else { return None };
+    let matches = |(pattern, text): (&&str, &&str)| ArnPattern::new(*pattern).matches(text);
+    let same = has_head.len() == head.len() && has_head.iter().zip(head).all(matches);
+    if same { name_hint(has_name, name) } else { None }
 }
 
 /// The last field of an ARN, `repository/NAME`, against the one that is asked for.
 fn name_hint(has: &str, wanted: &str) -> Option<String> {
     let matches = |pattern: &str| ArnPattern::new(pattern).matches(wanted);
     let below = wanted.strip_prefix(has).is_some_and(|rest| rest.starts_with('/'));
-    if matches(&format!("repository/{}", has.trim_start_matches('/'))) {
-        Some("`repository/` is missing before the name".to_owned())
-    } else if has != has.to_ascii_lowercase() && matches(&has.to_ascii_lowercase()) {
-        Some("it differs in case, and ARNs have case".to_owned())
+    if has.starts_with('/') && matches(&format!("repository{has}")) {
+        Some("`repository` is missing before the name".to_owned())
     } else if below || has.strip_suffix('/').is_some_and(|has| wanted.starts_with(has)) {
         let has = has.trim_end_matches('/');
         Some(format!("`{has}` is that repository alone; what is below it is `{has}/*`"))
@@ -400,19 +385,11 @@ mod tests {
     fn near_misses_of_an_arn() {
         let hint = |entry: &str| resource_hint(&json!({"Resource": [entry]}), REPOSITORY).unwrap_or_default();
         for (entry, words) in [
-            (
-                "arn:aws:ecr:eu-west-1:111122223333:repository/team/app",
-                "only the region differs: `eu-west-1`, not `us-east-1`",
-            ),
-            ("arn:aws:ecr::111122223333:repository/*", "only the region differs: nothing"),
-            ("arn:aws:ecr:*:444455556666:repository/team/*", "only the account differs"),
-            ("arn:aws-cn:ecr:us-east-1:111122223333:repository/team/app", "only the partition differs"),
-            ("arn:aws:ecr:us-east-1:111122223333:team/app", "`repository/` is missing"),
-            ("arn:aws:ecr:us-east-1:111122223333:/team/*", "`repository/` is missing"),
+            ("arn:aws:ecr:us-east-1:111122223333:/team/*", "`repository` is missing"),
+            ("arn:aws:ecr:eu-west-1:111122223333:repository/team", ""),
             ("arn:aws:ecr:us-east-1:111122223333:repository/team", "what is below it is `repository/team/*`"),
             ("arn:aws:ecr:us-east-1:111122223333:repository/team/", "what is below it is `repository/team/*`"),
             ("arn:aws:ecr:us-east-1:111122223333:repository/team/app/*", "and not that repository itself"),
-            ("arn:aws:ecr:us-east-1:111122223333:repository/Team/App", "it differs in case"),
             ("arn:aws:ecr:us-east-1:111122223333:repository/team/app:1", "no part of a repository's ARN"),
             (" arn:aws:ecr:us-east-1:111122223333:repository/team/app", "white space"),
             ("arn:aws:ecr:us-east-1:111122223333:repository/other", ""),

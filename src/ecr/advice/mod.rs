@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use iam_verdict::{Layer, MissedPart, NearMiss};
+use iam_verdict::{Layer, MissCause, MissedPart, NearMiss};
 use serde::Serialize;
 
 use super::declared::SourcedPolicy;
@@ -66,12 +66,16 @@ pub fn close(answer: &Answer) -> Option<&NearMiss> {
     answer.miss.as_ref().filter(|miss| miss.part != MissedPart::Action)
 }
 
-/// What is almost right in the statement that came closest: an ARN of another region, an account instead of another one.
+/// What is almost right in the statement that came closest: a path without what is below it, another account's root.
 ///
 /// `repository` is the policy of the repository, where it is known.
 #[must_use]
 pub fn hint(answer: &Answer, puller: &Puller, repository: Option<&SourcedPolicy>) -> Option<String> {
     let miss = close(answer)?;
+    // The engine's own words have told of every other difference.
+    if !matches!(miss.cause, MissCause::Resource | MissCause::Below | MissCause::Principal) {
+        return None;
+    }
     let document = match miss.layer {
         Layer::Identity => {
             let mut entries = puller.identity.iter().flat_map(|identity| identity.entries());
