@@ -9,6 +9,8 @@ use crate::ecr::judge::{Answer, Judgement, Puller};
 
 /// A detail is worth this many bytes at most.
 const MAX_DETAIL: usize = 240;
+/// At most so many further actions are named.
+const MAX_ALSO: usize = 3;
 /// The names of further containers are worth this many bytes at most.
 const MAX_FURTHER: usize = 160;
 
@@ -174,7 +176,7 @@ pub(super) fn compose(texts: &Texts, others: &[&ImageReport], namespace: &str) -
     } else {
         // What is left of the detail, where that is still worth reading.
         let left = room(&[fix_text, &least]).saturating_sub(1);
-        (if left >= 40 { middle(detail, left) } else { String::new() }, least)
+        (if left >= 80 { middle(detail, left) } else { String::new() }, least)
     };
     let mut text = texts.line.clone();
     for part in [detail.as_str(), further.as_str(), fix_text] {
@@ -355,8 +357,12 @@ fn detail(speaker: &Speaker<'_>) -> Option<String> {
         .filter(|answer| answer.is_denied() && answer.ask != first.ask)
         .map(|answer| answer.ask.action)
         .collect();
-    if !also.is_empty() {
-        parts.push(format!("also denied: {}", also.join(", ")));
+    match also.get(..MAX_ALSO) {
+        _ if also.is_empty() => {}
+        Some(first) if also.len() > MAX_ALSO => {
+            parts.push(format!("also denied: {}, +{} more", first.join(", "), also.len() - MAX_ALSO));
+        }
+        _ => parts.push(format!("also denied: {}", also.join(", "))),
     }
     // Shorter parts leave their share to longer ones.
     let mut left = MAX_DETAIL.saturating_sub(2 * parts.len().saturating_sub(1));

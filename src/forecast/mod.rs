@@ -714,7 +714,7 @@ impl<'a> Case<'a> {
         let texts = explain::invalid(self.subject, used, &why);
         self.image(used, Verdict::Deny, Reason::InvalidImage, texts, |report| {
             report.cause = Some(CauseCode::InvalidImage);
-            report.fix = vec![Fix::other(FixKind::None, why)];
+            report.fix = vec![Fix::other(FixKind::None, format!("correct the image reference: {error}"))];
         })
     }
 
