@@ -1,6 +1,6 @@
 //! Holds `docs/iam-semantics.md`, the cases and the code together by the numbers of the rules.
 //!
-//! `UPDATE=1 cargo test -p iam-verdict --test rules` writes the list of tests at the end of the page again.
+//! `UPDATE_GOLDEN=1 cargo test -p iam-verdict --test rules` writes the list of tests at the end of the page again.
 
 #![allow(clippy::expect_used, clippy::string_slice, clippy::indexing_slicing)]
 
@@ -149,11 +149,11 @@ fn the_page_lists_the_tests_of_each_rule() {
         None => (project.document.as_str(), String::new()),
     };
     let list = project.list();
-    if std::env::var_os("UPDATE").is_some_and(|value| !value.is_empty()) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
         fs::write(&project.page, format!("{}\n\n{list}", rules.trim_end())).expect("the page can be written");
         return;
     }
-    assert!(listed == list, "the list is old: run `UPDATE=1 cargo test -p iam-verdict --test rules`");
+    assert!(listed == list, "the list is old: run `UPDATE_GOLDEN=1 cargo test -p iam-verdict --test rules`");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use iam_verdict::{Decision, Layer};
 
-use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, head, line, middle};
+use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, fits, head, line, middle};
 use super::{Candidate, ImageReport, ImageUse, Subject, Texts, Verdict};
 use crate::ecr::advice::{CauseCode, Fix, close, first_denied, refusing_layer};
 use crate::ecr::judge::{Answer, Judgement, Puller};
@@ -34,9 +34,7 @@ pub(super) struct Speaker<'a> {
 pub(super) fn denied(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>, fixes: &[Fix], object: &str) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": ")]);
-    pieces.extend(refusal(speaker, fixes));
-    pieces.extend(code(speaker.cause));
-    Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: fix(fixes, object, speaker.several) }
+    refused(pieces, speaker, fixes, object)
 }
 
 /// An image whose puller is denied, with a pull secret that may help.
@@ -53,9 +51,19 @@ pub(super) fn pull_secret(
         Piece::long(&used.image),
         Piece::words(", and none is read here: "),
     ]);
-    pieces.extend(refusal(speaker, fixes));
-    pieces.extend(code(speaker.cause));
-    Texts { line: line(&pieces, MAX_LINE), detail: detail(speaker), fix: fix(fixes, object, speaker.several) }
+    refused(pieces, speaker, fixes, object)
+}
+
+/// What is said of a refusal after `pieces`. Where the line would be too long, the statement that came closest is told
+/// of in the detail alone, before any ARN or name is shortened.
+fn refused(mut pieces: Vec<Piece>, speaker: &Speaker<'_>, fixes: &[Fix], object: &str) -> Texts {
+    let Refusal { said, closest } = refusal(speaker, fixes);
+    pieces.extend(said);
+    let code: Vec<Piece> = code(speaker.cause).into_iter().collect();
+    let whole = [pieces.as_slice(), &closest, &code].concat();
+    let told = fits(&whole, MAX_LINE);
+    let text = if told { line(&whole, MAX_LINE) } else { line(&[pieces, code].concat(), MAX_LINE) };
+    Texts { line: text, detail: detail(speaker, told), fix: fix(fixes, object, speaker.several) }
 }
 
 /// An image of a repository, named by its ARN, that is not there.
@@ -258,10 +266,17 @@ fn code(cause: Option<CauseCode>) -> Option<Piece> {
     cause.map(|cause| Piece::Words(format!(" [{cause}]")))
 }
 
-/// Who lacks what, and what decided it.
-fn refusal(speaker: &Speaker<'_>, fixes: &[Fix]) -> Vec<Piece> {
+/// Why a request is refused, in pieces.
+struct Refusal {
+    /// Who lacks what, and what decided it.
+    said: Vec<Piece>,
+    /// `, closest is statement Pull of policy app-pull`, where a statement came close.
+    closest: Vec<Piece>,
+}
+
+fn refusal(speaker: &Speaker<'_>, fixes: &[Fix]) -> Refusal {
     let mut pieces = puller(speaker.puller).to_vec();
-    let Some(answer) = first_denied(speaker.judgement) else { return pieces };
+    let Some(answer) = first_denied(speaker.judgement) else { return Refusal { said: pieces, closest: Vec::new() } };
     let explicit = answer.outcome.decision == Decision::ExplicitlyDenied;
     pieces.push(Piece::words(if explicit { " is denied " } else { " is not allowed to call " }));
     pieces.push(Piece::words(answer.ask.action));
@@ -269,10 +284,15 @@ fn refusal(speaker: &Speaker<'_>, fixes: &[Fix]) -> Vec<Piece> {
     pieces.push(Piece::long(&answer.ask.resource));
     if speaker.cause == Some(CauseCode::PullerOfOtherPartition) {
         pieces.push(Piece::words(": no policy reaches into another partition"));
-        return pieces;
+        return Refusal { said: pieces, closest: Vec::new() };
     }
-    pieces.extend(if explicit { denial(answer) } else { gap(answer, speaker, fixes) });
-    pieces
+    if explicit {
+        pieces.extend(denial(answer));
+        return Refusal { said: pieces, closest: Vec::new() };
+    }
+    let gap = gap(answer, speaker, fixes);
+    pieces.extend(gap.said);
+    Refusal { said: pieces, closest: gap.closest }
 }
 
 /// ` by statement NoPulls of identity policy app-pull`
@@ -290,7 +310,7 @@ fn denial(answer: &Answer) -> Vec<Piece> {
 }
 
 /// `: no identity policy allows it, closest is statement Pull of policy app-pull`
-fn gap(answer: &Answer, speaker: &Speaker<'_>, fixes: &[Fix]) -> Vec<Piece> {
+fn gap(answer: &Answer, speaker: &Speaker<'_>, fixes: &[Fix]) -> Refusal {
     let layer = refusing_layer(answer).unwrap_or(Layer::Identity);
     let closest = close(answer).filter(|miss| miss.layer == layer || layer == Layer::Identity);
     let (words, name) = match (layer, closest) {
@@ -317,14 +337,15 @@ fn gap(answer: &Answer, speaker: &Speaker<'_>, fixes: &[Fix]) -> Vec<Piece> {
         pieces.extend([Piece::words(" "), Piece::name(name)]);
     }
     pieces.push(Piece::words(if plain || layer == Layer::Scp { " allows it" } else { " does not allow it" }));
+    let mut told = Vec::new();
     if let Some(miss) = closest {
-        pieces.extend([Piece::words(", closest is statement "), Piece::name(&miss.statement)]);
+        told.extend([Piece::words(", closest is statement "), Piece::name(&miss.statement)]);
         if miss.policy != name {
             let kind = if miss.layer == layer { "policy" } else { kind_of_policy(miss.layer) };
-            pieces.extend([Piece::words(" of "), Piece::words(kind), Piece::words(" "), Piece::name(&miss.policy)]);
+            told.extend([Piece::words(" of "), Piece::words(kind), Piece::words(" "), Piece::name(&miss.policy)]);
         }
     }
-    pieces
+    Refusal { said: pieces, closest: told }
 }
 
 const fn kind_of_policy(layer: Layer) -> &'static str {
@@ -341,14 +362,16 @@ const fn kind_of_policy(layer: Layer) -> &'static str {
     }
 }
 
-/// What the closest statement lacks, what else there is to say, and which further actions are denied.
-fn detail(speaker: &Speaker<'_>) -> Option<String> {
+/// What the closest statement lacks, what else there is to say, and which further actions are denied. `told` says that
+/// the line has named the statement's policy.
+fn detail(speaker: &Speaker<'_>, told: bool) -> Option<String> {
     let first = first_denied(speaker.judgement)?;
     let mut parts: Vec<String> = Vec::new();
     parts.extend(speaker.remark.map(clean));
     if let Some(miss) = close(first) {
         let hint = speaker.hint.map(|hint| format!(" ({})", clean(hint))).unwrap_or_default();
-        parts.push(format!("statement {}: {}{hint}", clean(&miss.statement), clean(&miss.what)));
+        let of = if told { String::new() } else { format!(" of policy {}", clean(&miss.policy)) };
+        parts.push(format!("statement {}{of}: {}{hint}", clean(&miss.statement), clean(&miss.what)));
     }
     let also: Vec<&str> = speaker
         .judgement

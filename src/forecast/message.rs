@@ -41,6 +41,11 @@ impl Piece {
     }
 }
 
+/// Whether a line has at most `limit` bytes with nothing shortened.
+pub(super) fn fits(pieces: &[Piece], limit: usize) -> bool {
+    pieces.iter().map(|piece| piece.text().len()).sum::<usize>() <= limit
+}
+
 /// Puts a line together in at most `limit` bytes: long pieces give way first, then names, both evenly.
 pub(super) fn line(pieces: &[Piece], limit: usize) -> String {
     const ENOUGH_OF_LONG: usize = 40;

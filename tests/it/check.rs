@@ -1,6 +1,6 @@
 //! `ecr-access check` as a program: golden reports over `tests/data/check`, and what it says of bad input.
 //!
-//! `UPDATE=1 cargo test --test it check` rewrites the golden files; read the diff.
+//! `UPDATE_GOLDEN=1 cargo test --test it check` rewrites the golden files; read the diff.
 
 use std::fs;
 use std::io::Write;
@@ -44,7 +44,7 @@ fn data() -> PathBuf {
 }
 
 fn golden(path: &Path, actual: &str, wrong: &mut Vec<String>) {
-    if std::env::var_os("UPDATE").is_some_and(|value| !value.is_empty()) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
         fs::write(path, actual).unwrap();
         return;
     }
@@ -90,7 +90,7 @@ fn reports_are_as_recorded_and_match_the_schema() {
         wrong.extend(broken.iter().map(|what| format!("{}: {what}", case.display())));
         agree(&report, json.code);
     }
-    assert!(wrong.is_empty(), "{}\nRun with UPDATE=1 to record.", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{}\nRun with UPDATE_GOLDEN=1 to record.", wrong.join("\n"));
 }
 
 /// What must be true of every report: the summary counts the results, the exit code says what they say.

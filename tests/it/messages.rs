@@ -1,5 +1,5 @@
 //! What a user reads, for every cause: golden files in `tests/data/messages`, which hold the refusal (or the warning)
-//! of one pod each. `UPDATE=1 cargo test --test it messages` rewrites them; read the diff as a stranger would.
+//! of one pod each. `UPDATE_GOLDEN=1 cargo test --test it messages` rewrites them; read the diff as a stranger would.
 
 // Helpers of tests may panic as tests may.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -213,7 +213,7 @@ fn data() -> PathBuf {
 
 fn golden(name: &str, text: &str, wrong: &mut Vec<String>) {
     let path = data().join(format!("{name}.txt"));
-    if std::env::var_os("UPDATE").is_some_and(|value| !value.is_empty()) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
         fs::write(&path, text).unwrap();
     }
     let known = fs::read_to_string(&path).unwrap_or_default();
@@ -258,7 +258,7 @@ fn the_message_of_every_cause() {
     let expected: BTreeSet<String> =
         CauseCode::ALL.iter().map(ToString::to_string).chain(["longest".to_owned()]).collect();
     assert_eq!(known, expected);
-    assert!(wrong.is_empty(), "{}\nRun with UPDATE=1 to record.", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{}\nRun with UPDATE_GOLDEN=1 to record.", wrong.join("\n"));
 }
 
 /// The longest names that the API server and AWS take.
