@@ -57,9 +57,13 @@ pub(crate) fn session_may_be_of(session: &str, role: &str) -> bool {
     is_role(role) && there && role.rsplit('/').next() == Some(name)
 }
 
+/// Whether the ARN is one of this global service: principals have no region.
 fn is_iam(arn: &str, service: &str) -> bool {
     let mut parts = arn.split(':');
-    parts.next() == Some("arn") && parts.next().is_some() && parts.next() == Some(service)
+    parts.next() == Some("arn")
+        && parts.next().is_some()
+        && parts.next() == Some(service)
+        && parts.next().is_some_and(str::is_empty)
 }
 
 #[cfg(test)]
@@ -82,6 +86,7 @@ mod tests {
         assert_eq!(role_of_session("arn:aws:iam::111122223333:role/app"), None);
         assert!(session_may_be_of(session, "arn:aws:iam::111122223333:role/path/app"));
         assert!(!session_may_be_of(session, "arn:aws:iam::111122223333:role/other"));
+        assert!(!session_may_be_of(session, "arn:aws:iam:us-east-1:111122223333:role/app"));
         assert!(!session_may_be_of(session, "arn:aws-cn:iam::111122223333:role/app"));
     }
 }

@@ -520,16 +520,22 @@ impl<'a> Model<'a> {
             let Atom::Principal(clause, ..) = atom else { continue };
             for entry in &clause.entries {
                 match entry {
-                    PrincipalEntry::Account(id) => drop(accounts.insert(id.to_string())),
+                    PrincipalEntry::Account(id) => {
+                        if arn::is_account_id(id) {
+                            accounts.insert(id.to_string());
+                        }
+                    }
                     PrincipalEntry::Arn(text) => {
-                        accounts.extend(arn::account(text).map(str::to_owned));
-                        named.insert(text);
+                        // An ARN without a proper account is nobody's.
+                        if let Some(home) = arn::account(text).filter(|home| arn::is_account_id(home)) {
+                            accounts.insert(home.to_owned());
+                            named.insert(text);
+                        }
                     }
                     PrincipalEntry::Everyone | PrincipalEntry::Other(_) => {}
                 }
             }
         }
-        accounts.retain(|id| id.starts_with('(') || arn::is_account_id(id));
         let mut people: BTreeSet<Vec<String>> = BTreeSet::new();
         let with = |extra: String| principal.arns.iter().cloned().chain([extra]).collect::<Vec<_>>();
         if principal.arns.is_empty() || principal.session_unknown {
@@ -561,9 +567,7 @@ impl<'a> Model<'a> {
             let candidates: Vec<&str> = match (known, home) {
                 (Some(known), Some(home)) if known != home => continue,
                 (Some(known), _) => vec![known],
-                // An ARN without a proper account is nobody's.
-                (None, Some(home)) if accounts.contains(home) => vec![home],
-                (None, Some(_)) => continue,
+                (None, Some(home)) => vec![home],
                 (None, None) => accounts.iter().map(String::as_str).collect(),
             };
             for id in candidates {

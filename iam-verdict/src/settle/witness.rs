@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::pattern::{Pattern, Token};
 
 /// Steps of the automaton that finds which patterns can match one text together.
-const MAX_STEPS: usize = 10_000;
+const MAX_STEPS: usize = 40_000;
 
 /// Texts of which each class has `each` members (all, where it has fewer). A class is what no pattern tells apart;
 /// texts in `known` are classes of their own and left out. None where the search is too long.

@@ -344,6 +344,8 @@ impl<'a> Open<'a> {
         let sessions: Vec<&String> =
             named.iter().filter(|arn| of(arn, ":assumed-role/") && naive::role_of(arn).is_some()).collect();
         let mut people: Vec<Vec<String>> = Vec::new();
+        // Partition and account.
+        let start = |arn: &str| arn.splitn(6, ':').take(5).collect::<Vec<_>>().join(":");
         let last = |arn: &str| arn.rsplit('/').next().unwrap_or_default().to_owned();
         if unknown_session {
             let role = arns[0].clone();
@@ -351,7 +353,7 @@ impl<'a> Open<'a> {
             people.push(vec![role.clone(), format!("arn:aws:sts::{account}:assumed-role/{}/(other)", last(&role))]);
             for session in &sessions {
                 let plain = naive::role_of(session).unwrap();
-                if last(&plain) == last(&role) && number(&plain) == number(&role) {
+                if last(&plain) == last(&role) && start(&plain) == start(&role) {
                     people.push(vec![role.clone(), (*session).clone()]);
                 }
             }
@@ -364,7 +366,7 @@ impl<'a> Open<'a> {
                 people.push(vec![(*session).clone(), plain.replace(":role/", ":role/(other)/")]);
                 people.push(vec![(*session).clone(), plain.clone()]);
                 for role in &roles {
-                    if number(role) == number(&plain) && last(role) == last(&plain) {
+                    if start(role) == start(&plain) && last(role) == last(&plain) {
                         people.push(vec![(*session).clone(), (*role).clone()]);
                     }
                 }
@@ -376,6 +378,12 @@ impl<'a> Open<'a> {
                 }
             }
         }
+        // Nobody's: an ARN has six fields, and its account twelve digits.
+        let proper = |arn: &String| {
+            let account = number(arn).unwrap_or_default();
+            arn.splitn(6, ':').count() == 6 && account.len() == 12 && account.chars().all(|c| c.is_ascii_digit())
+        };
+        people.retain(|arns| arns.iter().all(proper));
         accounts.extend(owner.clone());
         accounts.insert("999999999999".into());
         let mut all: Vec<(Vec<String>, String)> = Vec::new();
@@ -383,8 +391,6 @@ impl<'a> Open<'a> {
             let home = number(&person[0]);
             match (&account, home) {
                 (Some(account), Some(home)) if *account != home => {}
-                // Nobody's: an account has twelve digits.
-                (None, Some(home)) if home.len() != 12 || !home.chars().all(|c| c.is_ascii_digit()) => {}
                 (Some(account), _) => all.push((person, account.clone())),
                 (None, Some(home)) => all.push((person, home)),
                 // Without an account in the ARN the account is another question.
@@ -510,7 +516,12 @@ impl<'a> Open<'a> {
 /// What IAM-UNK-3 excepts in lines that read the key alone: one key read as two types, a variable in Bool.
 fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Reading, several: bool) -> bool {
     let mut types = BTreeSet::new();
+    // What is searched for texts that several patterns match is bounded.
+    let mut length = 0;
     for index in mine {
+        if parts[*index].variables(base).iter().any(|variable| variable == key) {
+            types.insert("text");
+        }
         if let Part::Line { operator, key: own, .. } = &parts[*index] {
             let operator = operator.to_lowercase();
             let operator = operator.rsplit(':').next().unwrap();
@@ -520,6 +531,9 @@ fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Reading, several:
                 .map_or("text", |kind| if *kind == "notip" { "ipaddress" } else { kind });
             if own == key && kind != "null" {
                 types.insert(kind);
+            }
+            if own == key && kind == "text" {
+                length += parts[*index].texts().iter().map(String::len).sum::<usize>();
             }
             // Compared with itself, otherwise than as a whole.
             let itself = parts[*index].variables(base).iter().any(|variable| variable == key);
@@ -536,7 +550,7 @@ fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Reading, several:
             }
         }
     }
-    types.len() > 1
+    types.len() > 1 || length > 150
 }
 
 /// Values of a key that the policies can tell apart.
@@ -556,11 +570,17 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
             }
             Part::Line { key: own, .. } => base.context.get(own).cloned().unwrap_or_default(),
         };
+        let folds = matches!(part, Part::Line { operator, .. } if operator.to_lowercase().contains("ignorecase"));
+        let mut mine = BTreeSet::new();
         for text in compared {
             for pattern in part.texts() {
-                pieces(&pattern.to_lowercase(), key, &text, &mut all);
+                pieces(&pattern.to_lowercase(), key, &text, &mut mine);
             }
         }
+        if folds {
+            mine.iter().for_each(|piece| variants(piece, &mut all));
+        }
+        all.extend(mine);
     }
     for part in parts {
         let Part::Line { operator, key: own, modern, .. } = part else { continue };
@@ -581,6 +601,7 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
                     all.insert("arn:aws:~:::~".into());
                     if let Some((_, rest)) = text.split_once(':') {
                         patterns.push(format!("arn:{rest}"));
+                        all.insert(format!("arn:{rest}"));
                     }
                 }
                 if operator.contains("ignorecase") {
@@ -740,6 +761,8 @@ fn addresses(text: &str, all: &mut BTreeSet<String>) {
         "2001:db8::2",
         "2001:db9::",
         "2001:db9::1",
+        "2001:db9:8000::",
+        "2001:db8:8000::",
         "2000::",
         "7fff::",
         "8000::",

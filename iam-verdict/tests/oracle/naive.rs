@@ -284,7 +284,7 @@ fn account_named(entry: &str) -> Option<String> {
         return Some(entry.to_owned());
     }
     let parts: Vec<&str> = entry.split(':').collect();
-    let root = parts.len() == 6 && parts[0] == "arn" && parts[2] == "iam" && parts[5] == "root";
+    let root = parts.len() == 6 && parts[0] == "arn" && parts[2..4] == ["iam", ""] && parts[5] == "root";
     (root && !parts[4].is_empty()).then(|| parts[4].to_owned())
 }
 
@@ -300,7 +300,7 @@ fn has_role(reading: &Reading, wanted: &str) -> bool {
 /// `arn:aws:sts::111122223333:assumed-role/app/x` gives `arn:aws:iam::111122223333:role/app`.
 pub fn role_of(session: &str) -> Option<String> {
     let parts: Vec<&str> = session.splitn(6, ':').collect();
-    if parts.len() != 6 || parts[2] != "sts" {
+    if parts.len() != 6 || parts[0] != "arn" || parts[2..4] != ["sts", ""] {
         return None;
     }
     let pieces: Vec<&str> = parts[5].splitn(3, '/').collect();
