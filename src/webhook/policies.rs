@@ -6,7 +6,7 @@
 //!
 //! Refused is what cannot be judged (a document that does not parse) and what AWS certainly does not store. A false
 //! refusal stops a rollout, so the rest is a warning: what only the service decides that stores the policy (see
-//! [`is_doubtful`]), managed policies that are not built in, and entries that never count.
+//! `is_doubtful`), managed policies that are not built in, and entries that never count.
 
 use std::collections::BTreeSet;
 
