@@ -276,15 +276,15 @@ fn webhook_configuration_is_complete() {
             "pods.ecraccess.dev",
             "/validate/pods",
             json!([
-                {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE", "UPDATE_GOLDEN"], "scope": "Namespaced"},
-                {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/ephemeralcontainers"], "operations": ["UPDATE_GOLDEN"], "scope": "Namespaced"},
+                {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE", "UPDATE"], "scope": "Namespaced"},
+                {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/ephemeralcontainers"], "operations": ["UPDATE"], "scope": "Namespaced"},
             ]),
         ),
         (
             "policies.ecraccess.dev",
             "/validate/policies",
             json!([{"apiGroups": ["ecraccess.dev"], "apiVersions": ["v1alpha1"],
-                "resources": ["clusterecraccesspolicies", "ecraccesspolicies"], "operations": ["CREATE", "UPDATE_GOLDEN"], "scope": "*"}]),
+                "resources": ["clusterecraccesspolicies", "ecraccesspolicies"], "operations": ["CREATE", "UPDATE"], "scope": "*"}]),
         ),
     ];
     assert_eq!(webhooks.len(), expected.len());
