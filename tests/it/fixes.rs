@@ -82,12 +82,15 @@ fn prove(seed: u64, spec: &Value, tried: &mut Tried) {
     let fix = fixes(&report);
     let fixed = judge(&applied(spec, &fix));
     // Where a registry policy lets the puller in, nothing has to be added to a repository policy that nobody knows;
-    // whether it denies stays open.
-    let registry_allows = fixed.images[0].missing.contains(&format!("repositoryPolicy:{ARN}"));
-    tried.open += usize::from(registry_allows);
+    // whether it denies stays open. So does whether a registry policy can deny a login, which AWS does not document.
+    let stays_open = fixed.images[0]
+        .missing
+        .iter()
+        .any(|fact| *fact == format!("repositoryPolicy:{ARN}") || fact.starts_with("registryPolicy:"));
+    tried.open += usize::from(stays_open);
     let good = |report: &Report| {
         let denied = report.images[0].candidates.iter().any(|candidate| candidate.verdict == Verdict::Deny);
-        if registry_allows { !denied } else { report.verdict == Verdict::Allow }
+        if stays_open { !denied } else { report.verdict == Verdict::Allow }
     };
     let allows = |fix: &[Value]| good(&judge(&applied(spec, fix)));
     assert!(

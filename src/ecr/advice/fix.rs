@@ -786,8 +786,9 @@ fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str)
     fixes
 }
 
-fn why_identity(answers: &[&Answer], puller: &Puller) -> String {
-    match answers.iter().find_map(|answer| Some((*answer, close(answer)?))) {
+fn why_identity<'a>(answers: &[&'a Answer], puller: &Puller) -> String {
+    let own = |answer: &'a Answer| close(answer).filter(|miss| miss.layer == Layer::Identity);
+    match answers.iter().find_map(|answer| Some((*answer, own(answer)?))) {
         Some((answer, miss)) => {
             let hint = hint(answer, puller, None).map(|hint| format!("; {hint}")).unwrap_or_default();
             format!("statement {} of policy {} does not: {}{hint}", miss.statement, miss.policy, miss.what)
