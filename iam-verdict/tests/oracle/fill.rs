@@ -719,7 +719,29 @@ fn dates(text: &str, all: &mut BTreeSet<String>) {
 }
 
 fn addresses(text: &str, all: &mut BTreeSet<String>) {
-    all.insert(text.split('/').next().unwrap_or_default().to_owned());
+    let address = text.split('/').next().unwrap_or_default();
+    all.insert(address.to_owned());
+    // In a block and not in the half of it, whatever the prefixes are.
+    if let Some(bits) = naive::address_bits(address) {
+        for at in [0, 7, 22, 23, 31, 32, 127].into_iter().filter(|at| *at < bits.len()) {
+            let flip = |(index, bit): (usize, char)| {
+                if index == at && bit == '0' {
+                    '1'
+                } else if index == at {
+                    '0'
+                } else {
+                    bit
+                }
+            };
+            let flipped: String = bits.chars().enumerate().map(flip).collect();
+            let group = |from: usize, width: usize| u32::from_str_radix(&flipped[from..from + width], 2).unwrap();
+            all.insert(if bits.len() == 32 {
+                (0..4).map(|index| group(index * 8, 8).to_string()).collect::<Vec<_>>().join(".")
+            } else {
+                (0..8).map(|index| format!("{:x}", group(index * 16, 16))).collect::<Vec<_>>().join(":")
+            });
+        }
+    }
     for address in [
         "0.0.0.0",
         "127.255.255.255",

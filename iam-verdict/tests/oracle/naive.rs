@@ -730,7 +730,7 @@ fn microseconds(text: &str) -> Option<i128> {
 }
 
 /// The bits of an address, written out.
-fn address_bits(text: &str) -> Option<String> {
+pub fn address_bits(text: &str) -> Option<String> {
     if text.contains(':') {
         let halves: Vec<&str> = text.split("::").collect();
         let groups = |half: &str| -> Option<Vec<u32>> {
