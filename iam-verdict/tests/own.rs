@@ -21,6 +21,15 @@ fn every_case_gives_the_expected_decision() {
                 case["id"], case["rule"], outcome.decision, case["expected"]
             ));
         }
+        for (field, found) in
+            [("layer", outcome.layer.map(|layer| layer.as_str())), ("statement", outcome.statement.as_deref())]
+        {
+            if let Some(expected) = case.get(field)
+                && found != expected.as_str()
+            {
+                wrong.push(format!("{}: {field} {found:?} instead of {expected}", case["id"]));
+            }
+        }
         let facts = missing(&env, &request);
         assert_eq!(facts.facts.is_empty(), outcome.decision != Decision::Unknown, "{}: {facts:?}", case["id"]);
         if let Some(expected) = case["missing"].as_array() {
