@@ -509,7 +509,9 @@ fn condition(tape: &mut Tape<'_>) -> (String, &'static str, Value) {
         6 => (&["Bool"], "aws:MultiFactorAuthPresent", &["true", "false"]),
         7 => (&["ArnLike", "ArnNotLike"], "aws:PrincipalArn", &["arn:aws:iam::*:role/r0", "arn:aws:iam::*:role/r*"]),
         8 => (&["StringEquals", "StringNotEquals"], "aws:RequestedRegion", &["us-east-1", "eu-west-1"]),
-        9 => (&["StringLike", "StringNotLike"], "aws:userid", &["*:ecr-credential-provider", "AROA*"]),
+        // Of texts that ask for the session alone the outcome is known; one that asks for the role's id as well leaves
+        // all of them open, and withholding that one then settles the others.
+        9 => (&["StringLike", "StringNotLike"], "aws:userid", &["*:ecr-credential-provider", "*:somebody"]),
         10 => {
             (&["DateLessThan", "DateGreaterThan"], "aws:CurrentTime", &["2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"])
         }
