@@ -144,7 +144,6 @@ impl Pattern {
     ///
     /// IAM-ARN-2: what is no ARN matches nothing, its own text included. A star alone is used for "any ARN".
     pub(crate) fn arn(text: &str, variables: bool) -> Option<Self> {
-        let text = if text == "*" { "arn:*:*:*:*:*" } else { text };
         let pattern = Self::new(text, Wildcards::Arn, variables, false);
         if pattern.variables { Some(pattern) } else { arn_fields(pattern.tokens.to_vec()) }
     }
@@ -423,7 +422,11 @@ fn find(text: &str, wanted: &str) -> Option<usize> {
 
 /// The pattern of an ARN operator from its tokens without variables: wildcards stay inside their field up to the fifth
 /// colon, and the first field is `arn`. None where no ARN matches.
-pub(crate) fn arn_fields(tokens: Vec<Token>) -> Option<Pattern> {
+pub(crate) fn arn_fields(mut tokens: Vec<Token>) -> Option<Pattern> {
+    tokens.retain(|token| !matches!(token, Token::Text(text) if text.is_empty()));
+    if let [Token::Any | Token::AnyInside] = tokens.as_slice() {
+        return Some(Pattern::new("arn:*:*:*:*:*", Wildcards::Arn, false, false));
+    }
     let mut first = Vec::new();
     let mut rest = Vec::with_capacity(tokens.len() + 1);
     let mut colons = 0_usize;

@@ -628,6 +628,16 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
                 all.insert(format!("{}{}{}", head(x), middle(y), tail(x)));
                 all.insert(format!("{}{}{}", head(x), middle(y), tail(y)));
                 all.insert(format!("{}~{}", head(x), tail(y)));
+                // Fields of one ARN in the places of the other's wildcards.
+                let (x_fields, y_fields): (Vec<&str>, Vec<&str>) =
+                    (x.splitn(6, ':').collect(), y.splitn(6, ':').collect());
+                if x_fields.len() == 6 && y_fields.len() == 6 {
+                    let field = |(x, y): (&&str, &&str)| {
+                        let chosen = if x.contains(['*', '?']) { y } else { x };
+                        chosen.replace('*', "").replace('?', "~")
+                    };
+                    all.insert(x_fields.iter().zip(&y_fields).map(field).collect::<Vec<_>>().join(":"));
+                }
                 // Characters of one in the places of the other's question marks.
                 if x.chars().count() == y.chars().count() {
                     let merged = x.chars().zip(y.chars()).map(|(a, b)| {
