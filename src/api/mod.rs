@@ -24,7 +24,7 @@ pub use spec::{
     PolicyScope, Presence, PullThroughRule, Puller, RegistryDeclaration, RepositoryDeclaration, ResourcePolicy,
     RolePuller, ServiceAccountPuller, ServiceAccountSelection, UnknownWord,
 };
-pub use status::{Denial, PolicyStatus, VerdictCounts};
+pub use status::{AdviceEntry, Denial, PolicyStatus, VerdictCounts};
 
 /// The API group of every kind here.
 pub const GROUP: &str = "ecraccess.dev";

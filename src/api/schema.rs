@@ -18,7 +18,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::rules::{self, Rule};
 use super::spec::EVERY_REGION;
-use super::status::{IMAGE_LENGTH, MAX_DENIALS, MESSAGE_LENGTH, REPOSITORY_LENGTH};
+use super::status::{
+    ADVICE_LENGTH, ADVISED_LENGTH, IMAGE_LENGTH, MAX_ADVICE, MAX_DENIALS, MESSAGE_LENGTH, POLICY_LENGTH,
+    REPOSITORY_LENGTH, TARGET_LENGTH,
+};
 use super::{GROUP, PolicyKind, VERSION};
 
 /// Longest ARN of a role or managed policy: 512 characters of path, 128 of name, and what stands before.
@@ -669,6 +672,42 @@ fn status() -> Node {
             .atomic(),
         )
         .optional("denialsOmitted", integer("How many more denials there are than are listed."))
+        .optional(
+            "advice",
+            list(
+                "What is worth changing in the IAM policies of the spec. It changes no verdict and no condition. Judged by \
+                 the pods that are there now: what runs once a month may need more.",
+                limit(MAX_ADVICE),
+                object("One IAM policy and what is worth changing in it.")
+                    .required(
+                        "target",
+                        string(
+                            "What the IAM policy is attached to. Example: `arn:aws:iam::111122223333:role/app`.",
+                            limit(TARGET_LENGTH),
+                        ),
+                    )
+                    .required("policy", string("Name of the IAM policy, as the spec has it.", limit(POLICY_LENGTH)))
+                    .required(
+                        "code",
+                        string(
+                            "A stable code. `BroaderThanNeeded`: it grants more than the pulls need. Otherwise the id of \
+                             a lint, for what has no effect or another one than it seems. Example: `needs-star-resource`.",
+                            LABEL_LENGTH,
+                        ),
+                    )
+                    .required("message", string("The same for a person, in one line.", limit(ADVICE_LENGTH)))
+                    .optional(
+                        "document",
+                        string(
+                            "For `BroaderThanNeeded`: an IAM policy, as JSON, that is enough for every image that these \
+                             pods pull with this target. Left out where it would be too long for one IAM policy.",
+                            limit(ADVISED_LENGTH),
+                        ),
+                    ),
+            )
+            .atomic(),
+        )
+        .optional("adviceOmitted", integer("How many more pieces of advice there are than are listed."))
 }
 
 fn conditions() -> Node {

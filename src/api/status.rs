@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// At most so many [`PolicyStatus::denials`] are listed, the rest is counted: a status stays small with any number of pods.
 pub const MAX_DENIALS: usize = 20;
+/// At most so many [`PolicyStatus::advice`] are listed, the rest is counted.
+pub const MAX_ADVICE: usize = 10;
 
 /// Longest `message` of a condition, in characters.
 pub const MESSAGE_LENGTH: usize = 32_768;
@@ -12,6 +14,14 @@ pub const MESSAGE_LENGTH: usize = 32_768;
 pub const IMAGE_LENGTH: usize = 1024;
 /// Longest repository ARN of a [`Denial`], in characters.
 pub const REPOSITORY_LENGTH: usize = 512;
+/// Longest target of an [`AdviceEntry`], in characters: a role ARN or a pattern of repository ARNs fits.
+pub const TARGET_LENGTH: usize = 1024;
+/// Longest name of an IAM policy in an [`AdviceEntry`], in characters.
+pub const POLICY_LENGTH: usize = 512;
+/// Longest message of an [`AdviceEntry`], in characters.
+pub const ADVICE_LENGTH: usize = 1024;
+/// Longest document of an [`AdviceEntry`], in characters: the quota of a managed policy ("IAM and AWS STS quotas").
+pub const ADVISED_LENGTH: usize = 6144;
 
 /// What the controller found out about a policy, as of `observed_generation`.
 ///
@@ -32,28 +42,45 @@ pub struct PolicyStatus {
     pub denials: Vec<Denial>,
     /// How many denials are not listed.
     pub denials_omitted: i64,
+    /// What is worth changing although it denies no pod, at most [`MAX_ADVICE`]. It changes no verdict and no condition.
+    pub advice: Vec<AdviceEntry>,
+    /// How many pieces of advice are not listed.
+    pub advice_omitted: i64,
 }
 
 impl PolicyStatus {
     /// The same status, cut to what the schema allows, so that the API server cannot refuse it.
     ///
-    /// Denials beyond [`MAX_DENIALS`] are counted in `denials_omitted`, long texts end in `…`.
+    /// Denials beyond [`MAX_DENIALS`] and advice beyond [`MAX_ADVICE`] are counted as omitted, long texts end in `…`, and
+    /// a document that is too long is left out: half of one is none.
     #[must_use]
     pub fn within_limits(mut self) -> PolicyStatus {
-        let omitted = self.denials.len().saturating_sub(MAX_DENIALS);
-        self.denials.truncate(MAX_DENIALS);
-        self.denials_omitted = self.denials_omitted.saturating_add(i64::try_from(omitted).unwrap_or(i64::MAX));
+        shorten(&mut self.denials, MAX_DENIALS, &mut self.denials_omitted);
+        shorten(&mut self.advice, MAX_ADVICE, &mut self.advice_omitted);
         for denial in &mut self.denials {
             cut(&mut denial.image, IMAGE_LENGTH);
             if let Some(repository) = &mut denial.repository {
                 cut(repository, REPOSITORY_LENGTH);
             }
         }
+        for advice in &mut self.advice {
+            cut(&mut advice.target, TARGET_LENGTH);
+            cut(&mut advice.policy, POLICY_LENGTH);
+            cut(&mut advice.message, ADVICE_LENGTH);
+            advice.document.take_if(|document| document.chars().count() > ADVISED_LENGTH);
+        }
         for condition in &mut self.conditions {
             cut(&mut condition.message, MESSAGE_LENGTH);
         }
         self
     }
+}
+
+/// Cuts `list` to `most` items; adds those that go to `omitted`.
+fn shorten<T>(list: &mut Vec<T>, most: usize, omitted: &mut i64) {
+    let more = list.len().saturating_sub(most);
+    list.truncate(most);
+    *omitted = omitted.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
 }
 
 /// Cuts `text` to `longest` characters, the last of which is then `…`.
@@ -99,6 +126,23 @@ pub struct Denial {
     pub cause: Option<String>,
 }
 
+/// What is worth changing in a policy although it denies no pod: a grant beyond the need, or what a document says in vain.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AdviceEntry {
+    /// What the IAM policy is attached to, such as a role's ARN.
+    pub target: String,
+    /// Name of the IAM policy, as the spec has it.
+    pub policy: String,
+    /// A stable code: `BroaderThanNeeded`, or the id of a lint such as `needs-star-resource`.
+    pub code: String,
+    /// The same for a person, in one line.
+    pub message: String,
+    /// For a grant beyond the need: the policy that would do for what is pulled now, as JSON, where it fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +156,27 @@ mod tests {
         assert_eq!(status.denials[0].image.chars().count(), IMAGE_LENGTH);
         assert!(status.denials[0].image.ends_with("é…"));
         assert_eq!(status.denials[0].repository.as_deref(), Some("r".repeat(512).as_str()));
+        assert_eq!(status.clone().within_limits(), status, "cutting twice changes nothing");
+    }
+    #[test]
+    fn advice_is_cut_to_what_the_schema_allows_and_a_document_is_whole_or_not_there() {
+        let entry = |document: usize| AdviceEntry {
+            target: "t".repeat(3000),
+            policy: "p".repeat(600),
+            message: "é".repeat(1025),
+            document: Some("é".repeat(document)),
+            ..AdviceEntry::default()
+        };
+        let mut advice = vec![entry(ADVISED_LENGTH), entry(ADVISED_LENGTH + 1)];
+        advice.extend(std::iter::repeat_n(entry(1), 10));
+        let status = PolicyStatus { advice, advice_omitted: 1, ..PolicyStatus::default() }.within_limits();
+        assert_eq!((status.advice.len(), status.advice_omitted), (MAX_ADVICE, 3));
+        let [whole, none, ..] = status.advice.as_slice() else { panic!("{:?}", status.advice) };
+        let lengths = [&whole.target, &whole.policy, &whole.message].map(|text| text.chars().count());
+        assert_eq!(lengths, [TARGET_LENGTH, POLICY_LENGTH, ADVICE_LENGTH]);
+        assert!(whole.message.ends_with("é…"));
+        assert_eq!(whole.document, Some("é".repeat(ADVISED_LENGTH)));
+        assert_eq!(none.document, None);
         assert_eq!(status.clone().within_limits(), status, "cutting twice changes nothing");
     }
 }

@@ -251,7 +251,9 @@ fn object(kind: PolicyKind, spec: &Value) -> Value {
             "pods": {"allowed": 41, "denied": 1, "unknown": 0},
             "denials": [{"namespace": "payments", "serviceAccount": "api", "pod": "api-0", "image": "x",
                          "repository": "r", "action": "ecr:BatchGetImage", "cause": "c"}],
-            "denialsOmitted": 0
+            "denialsOmitted": 0,
+            "advice": [{"target": "t", "policy": "p", "code": "BroaderThanNeeded", "message": "m", "document": "{}"}],
+            "adviceOmitted": 0
         }
     })
 }
