@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::api::PolicyStatus;
 use crate::api::conditions::READY;
 
-/// Counts alone are written at most this often per policy: pods come and go all the time.
+/// Counts and advice alone are written at most this often per policy: pods come and go all the time.
 pub const COUNTS_EVERY: Duration = Duration::from_secs(10);
 
 /// Two writes of one policy are never closer. It matters only where another program fights over the status.
@@ -110,7 +110,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
     use super::*;
-    use crate::api::VerdictCounts;
+    use crate::api::{AdviceEntry, VerdictCounts};
 
     fn status(ready: &str, message: &str, allowed: i64) -> PolicyStatus {
         PolicyStatus {
@@ -164,6 +164,8 @@ mod tests {
         let when = |desired| due(&desired, Some(&written), Some(&last), now);
         assert_eq!(when(status("True", "2 service accounts", 2)), Some(at + COUNTS_EVERY));
         assert_eq!(when(status("True", "3 service accounts", 1)), Some(at + COUNTS_EVERY));
+        let advised = PolicyStatus { advice: vec![AdviceEntry::default()], ..written.clone() };
+        assert_eq!(when(advised), Some(at + COUNTS_EVERY));
         assert!(when(status("False", "broken", 1)).unwrap() <= now);
         let next = PolicyStatus { observed_generation: Some(2), ..written.clone() };
         assert!(when(next).unwrap() <= now);

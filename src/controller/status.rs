@@ -20,7 +20,7 @@ const MAX_MESSAGE: usize = 4096;
 /// The status of `policy`, given what `tally` found in the cluster.
 ///
 /// `before` is the present status: a condition that keeps its status keeps its `lastTransitionTime`, and as long as the
-/// pods are not known (`tally.pods_known`) their counts stay as they are. `at` is now.
+/// pods are not known (`tally.pods_known`) their counts, and the advice, stay as they are. `at` is now.
 pub fn desired_status(
     policy: &PolicyObject,
     tally: &Tally,
@@ -55,12 +55,17 @@ pub fn desired_status(
         status.pods = tally.pods;
         status.denials = tally.denials.iter().cloned().collect();
         status.denials_omitted = tally.denials_omitted;
+        status.advice.clone_from(&tally.advice);
+        status.advice_omitted = tally.advice_omitted;
     } else if let Some(before) = before {
         status.pods = before.pods;
         status.denials.clone_from(&before.denials);
         status.denials_omitted = before.denials_omitted;
+        status.advice.clone_from(&before.advice);
+        status.advice_omitted = before.advice_omitted;
     }
-    status
+    // A document of an author may have texts of any length, and must not be able to make the status invalid by them.
+    status.within_limits()
 }
 
 /// Is the condition `Ready` of this status `True`?
@@ -236,7 +241,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::{Denial, PolicyKind, VerdictCounts};
+    use crate::api::{AdviceEntry, Denial, PolicyKind, VerdictCounts};
     use crate::inventory::PolicyKey;
 
     fn policy(spec: Value) -> PolicyObject {
@@ -464,6 +469,24 @@ mod tests {
         };
         let known = desired_status(&fine, &counted, None, at(NOW));
         assert_eq!((known.pods.denied, known.denials, known.denials_omitted), (1, vec![denial], 2));
+    }
+
+    #[test]
+    fn advice_stays_as_it_is_until_the_pods_are_known_and_touches_no_condition() {
+        let fine = with(json!([{"name": "a", "document": document("Allow")}]));
+        let advice = |message: &str| vec![AdviceEntry { message: message.to_owned(), ..AdviceEntry::default() }];
+        let before = PolicyStatus { advice: advice("old"), advice_omitted: 7, ..PolicyStatus::default() };
+        let unknown = desired_status(&fine, &Tally::default(), Some(&before), at(NOW));
+        assert_eq!((&unknown.advice, unknown.advice_omitted), (&before.advice, 7));
+        let none = Tally { pods_known: true, ..Tally::default() };
+        let quiet = desired_status(&fine, &none, Some(&before), at(NOW));
+        assert_eq!((quiet.advice.len(), quiet.advice_omitted), (0, 0));
+        let some = Tally { advice: advice(&"é".repeat(5000)), advice_omitted: 2, ..none };
+        let told = desired_status(&fine, &some, Some(&before), at(NOW));
+        assert_eq!((told.advice.len(), told.advice_omitted), (1, 2));
+        assert!(told.advice[0].message.ends_with("é…"), "cut");
+        assert!(is_ready(&told));
+        assert_eq!((&told.conditions, told.pods), (&quiet.conditions, quiet.pods));
     }
 
     #[test]

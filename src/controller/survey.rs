@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::api::status::MAX_DENIALS;
-use crate::api::{Action, Denial, VerdictCounts};
-use crate::forecast::{self, ImageReport, Report, Subject, Verdict};
+use crate::api::status::{MAX_ADVICE, MAX_DENIALS};
+use crate::api::{Action, AdviceEntry, Denial, VerdictCounts};
+use crate::forecast::{self, Advice, ImageReport, Report, Subject, Uses, Verdict};
 use crate::index::pods::PodName;
 use crate::inventory::{Inventory, PolicyKey, PolicyObject};
 use crate::puller::{self, Selection};
@@ -39,6 +39,10 @@ pub struct Tally {
     pub denials: BTreeSet<Denial>,
     /// Denials behind those.
     pub denials_omitted: i64,
+    /// What is worth changing in the policy, lints before grants, at most [`MAX_ADVICE`]. It changes nothing else here.
+    pub advice: Vec<AdviceEntry>,
+    /// Advice behind those.
+    pub advice_omitted: i64,
 }
 
 /// Another policy that selects the same service account with the same rank.
@@ -85,19 +89,33 @@ pub fn survey(
         survey.tallies.insert(policy.key.clone(), tally);
     }
     count_accounts(&mut survey, inventory, options);
-    for subject in pods.into_iter().flat_map(BTreeMap::values) {
+    let Some(pods) = pods else { return survey };
+    // Pulls are gathered by policy, so that advice is worked out once, and for each repository once.
+    let mut uses: BTreeMap<&PolicyKey, Uses> =
+        inventory.policies().map(|policy| (&policy.key, Uses::of(policy))).collect();
+    for subject in pods.values() {
         if never_judged(&subject.namespace, options) || subject.mirror {
             continue;
         }
         let report = forecast::forecast(inventory, subject, at, options);
-        if let Some(tally) = report.policy.as_ref().and_then(|name| survey.tallies.get_mut(by_name.get(name)?)) {
-            tally.count(subject, &report);
+        if let Some(key) = report.policy.as_ref().and_then(|name| by_name.get(name)) {
+            if let Some(tally) = survey.tallies.get_mut(key) {
+                tally.count(subject, &report);
+            }
+            uses.get_mut(key).into_iter().for_each(|uses| uses.add(inventory, subject));
         }
         for policy in audits(inventory, &subject.namespace, &subject.service_account) {
             let report = forecast::forecast_under(policy, inventory, subject, at, options);
             if let Some(tally) = survey.tallies.get_mut(&policy.key) {
                 tally.count(subject, &report);
             }
+            uses.get_mut(&policy.key).into_iter().for_each(|uses| uses.add(inventory, subject));
+        }
+    }
+    for policy in inventory.policies() {
+        if let (Some(uses), Some(tally)) = (uses.get(&policy.key), survey.tallies.get_mut(&policy.key)) {
+            let lints = forecast::lints_of(policy).into_iter();
+            lints.chain(uses.grants(&options.requires)).for_each(|advice| tally.advise(advice));
         }
     }
     survey
@@ -166,6 +184,26 @@ impl Tally {
                 self.denials_omitted += 1;
             }
         }
+    }
+
+    fn advise(&mut self, advice: Advice) {
+        if self.advice.len() == MAX_ADVICE {
+            self.advice_omitted += 1;
+        } else {
+            self.advice.push(entry(advice));
+        }
+    }
+}
+
+/// Advice as the status has it, cut like the rest of the status where it is too long.
+fn entry(advice: Advice) -> AdviceEntry {
+    let line = |text: String| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    AdviceEntry {
+        target: line(advice.target),
+        policy: line(advice.policy),
+        code: advice.code.to_owned(),
+        message: line(advice.message),
+        document: advice.document.and_then(|document| serde_json::to_string(&document).ok()),
     }
 }
 
@@ -396,6 +434,79 @@ mod tests {
             forecast::Options { operator_namespace: Some("payments".to_owned()), ..forecast::Options::default() };
         let survey = super::survey(&inventory, Some(&pods), NOW.parse().unwrap(), &options);
         assert_eq!((of(&survey, "names").service_accounts, of(&survey, "names").pods), (0, VerdictCounts::default()));
+    }
+
+    fn with_statements(name: &str, more: Value, statements: Value) -> PolicyObject {
+        let document = json!({"Version": "2012-10-17", "Statement": statements});
+        let mut spec = json!({"puller": {"serviceAccount": {"identity": {
+            "policies": [{"name": "pull", "document": document}]}}}});
+        for (field, value) in more.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        policy(name, OLD, spec)
+    }
+
+    fn allow(action: &str, resource: &str) -> Value {
+        json!({"Effect": "Allow", "Action": action, "Resource": resource})
+    }
+
+    fn codes(tally: &Tally) -> Vec<(&str, &str)> {
+        tally.advice.iter().map(|advice| (advice.target.as_str(), advice.code.as_str())).collect()
+    }
+
+    #[test]
+    fn advice_is_about_what_each_policys_own_pods_pull_and_changes_no_verdict() {
+        let (world, running) = (|policies| inventory(policies, &[("payments", "api")]), pods);
+        let broad = |name, more| with_statements(name, more, json!([allow("ecr:*", "*")]));
+        let inventory = inventory(
+            vec![
+                broad("in-force", json!({"serviceAccounts": {"names": ["api"]}})),
+                broad("audit", json!({"onDeny": "Audit", "serviceAccounts": {"names": ["worker"]}})),
+                broad("unused", json!({"serviceAccounts": {"names": ["nobody"]}})),
+                policy("everyone", YOUNG, json!({})),
+            ],
+            &[("payments", "api"), ("payments", "worker")],
+        );
+        let pods = pods(&[("a", "api", "team/app"), ("b", "api", "team/app"), ("c", "worker", "team/work")]);
+        let survey = look(&inventory, Some(&pods));
+        assert_eq!(codes(of(&survey, "in-force")), [("service account payments/api", "BroaderThanNeeded")]);
+        assert_eq!(codes(of(&survey, "audit")), [("service account payments/worker", "BroaderThanNeeded")]);
+        assert!(codes(of(&survey, "unused")).is_empty() && codes(of(&survey, "everyone")).is_empty());
+        let [advice] = of(&survey, "in-force").advice.as_slice() else { panic!("one") };
+        assert!(advice.policy == "pull" && advice.message.contains("the one repository in use"), "{advice:?}");
+        // What is advised is enough, and nothing is left to advise.
+        let document: Value = serde_json::from_str(advice.document.as_ref().unwrap()).unwrap();
+        let followed = with_statements("followed", json!({}), document["Statement"].clone());
+        let survey = look(&world(vec![followed]), Some(&running(&[("a", "api", "team/app")])));
+        let tally = of(&survey, "followed");
+        assert_eq!((tally.pods.allowed, tally.pods.denied, tally.advice.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn a_lint_is_told_without_a_pod_and_nothing_is_told_before_pods_are_known() {
+        let token =
+            json!([allow("ecr:GetAuthorizationToken", "arn:aws:ecr:us-east-1:111122223333:repository/my\nrepo")]);
+        let inventory = inventory(vec![with_statements("page", json!({}), token)], &[]);
+        assert!(of(&look(&inventory, None), "page").advice.is_empty());
+        let survey = look(&inventory, Some(&BTreeMap::new()));
+        let [advice] = of(&survey, "page").advice.as_slice() else { panic!("{survey:?}") };
+        assert_eq!((advice.target.as_str(), advice.code.as_str()), ("service accounts", "needs-star-resource"));
+        assert!(advice.message.starts_with("`$.Statement[0].") && advice.document.is_none(), "{advice:?}");
+        assert!(!advice.message.contains(char::is_control), "{advice:?}");
+    }
+
+    #[test]
+    fn the_first_advice_is_listed_lints_before_grants_and_the_rest_is_counted() {
+        let statements = json!([allow("ecr:GetAuthorizationToken", "arn:aws:ecr:*:*:*"), allow("ecr:*", "*")]);
+        let names: Vec<String> = (0..30).map(|index| format!("account-{index:02}")).collect();
+        let accounts: Vec<_> = names.iter().map(|name| ("payments", name.as_str())).collect();
+        let many: Vec<_> = names.iter().map(|name| (name.as_str(), name.as_str(), "team/app")).collect();
+        let inventory = inventory(vec![with_statements("broad", json!({}), statements)], &accounts);
+        let survey = look(&inventory, Some(&pods(&many)));
+        let tally = of(&survey, "broad");
+        assert_eq!((tally.advice.len(), tally.advice_omitted, tally.pods.allowed), (MAX_ADVICE, 21, 30));
+        assert_eq!(codes(tally)[0], ("service accounts", "needs-star-resource"));
+        assert_eq!(codes(tally)[9], ("service account payments/account-08", "BroaderThanNeeded"));
     }
 
     #[test]

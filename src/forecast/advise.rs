@@ -1,5 +1,6 @@
 //! What is worth changing although everything can be pulled: grants beyond the need, and what documents say in vain.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,10 +10,10 @@ use serde::Serialize;
 use super::Subject;
 use crate::ecr::advice::{Document, Elsewhere, Excess, excess, lints, minimal};
 use crate::ecr::context::Session;
-use crate::ecr::declared::{IdentityPolicies, PolicySource, ResourcePolicy, SourcedPolicy};
+use crate::ecr::declared::{Declared, IdentityPolicies, PolicySource, ResourcePolicy, SourcedPolicy};
 use crate::ecr::image::{EcrImage, ImageKind};
 use crate::ecr::judge::{Puller, Who};
-use crate::ecr::needs::Need;
+use crate::ecr::needs::{CREATE, Need};
 use crate::inventory::{CompiledPuller, CompiledRole, CompiledSpec, Inventory, PolicyObject};
 use crate::puller::{Pullers, Selection, pullers, select};
 
@@ -22,6 +23,9 @@ use crate::puller::{Pullers, Selection, pullers, select};
 pub struct Advice {
     /// What it is about.
     pub kind: AdviceKind,
+    /// A stable word: the id of the lint, or the kind. In a report the kind tells, and the end of the message.
+    #[serde(skip)]
+    pub code: &'static str,
     /// The policy object that declares the policy.
     pub object: String,
     /// What the policy is attached to: a role ARN, `service account NAMESPACE/NAME` or `service accounts`, a pattern of
@@ -44,9 +48,20 @@ pub enum AdviceKind {
     Lint,
 }
 
-/// The images that are pulled with one principal under one policy object.
-struct Uses {
+/// Of so many repositories a policy's grants are tried, per principal. More repositories would hardly tell more, and they
+/// would not fit one IAM policy anyway ("IAM and AWS STS quotas", 6,144 characters).
+const MAX_TRIED: usize = 100;
+
+/// What is pulled under one policy object, gathered subject by subject.
+#[derive(Clone, Debug)]
+pub struct Uses {
     policy: Arc<PolicyObject>,
+    by_principal: BTreeMap<String, Use>,
+}
+
+/// The images that are pulled with one principal, by the ARN of their repository.
+#[derive(Clone, Debug)]
+struct Use {
     puller: Puller,
     images: BTreeMap<String, EcrImage>,
 }
@@ -55,41 +70,21 @@ struct Uses {
 /// What `requires` asks for beside the pull is no excess.
 #[must_use]
 pub fn advise(inventory: &Inventory, subjects: &[Subject], requires: &[Need]) -> Vec<Advice> {
-    let mut uses: BTreeMap<(String, String), Uses> = BTreeMap::new();
+    let mut uses: BTreeMap<String, Uses> = BTreeMap::new();
     for subject in subjects {
-        let Subject { namespace, service_account, .. } = subject;
-        let Selection::Policy { policy, .. } = select(inventory, namespace, service_account) else { continue };
-        let Ok(spec) = &policy.body else { continue };
-        let account = inventory.service_account(namespace, service_account);
-        let Pullers::Candidates(candidates) = pullers(spec, namespace, service_account, account.map(Arc::as_ref))
-        else {
+        let Selection::Policy { policy, .. } = select(inventory, &subject.namespace, &subject.service_account) else {
             continue;
         };
-        let images = subject.images.iter().filter(|used| !used.never);
-        let images: Vec<EcrImage> = images
-            .filter_map(|used| match ImageKind::of(&used.image) {
-                ImageKind::Private(image) => Some(image),
-                _ => None,
-            })
-            .collect();
-        for puller in candidates {
-            let key = (policy.key.to_string(), puller.who.to_string());
-            let known = uses.entry(key).or_insert_with(|| Uses {
-                policy: Arc::clone(&policy),
-                puller,
-                images: BTreeMap::new(),
-            });
-            known.images.extend(images.iter().map(|image| (image.arn().to_string(), image.clone())));
-        }
+        uses.entry(policy.key.to_string()).or_insert_with(|| Uses::of(&policy)).add(inventory, subject);
     }
-    let mut advice: Vec<Advice> =
-        uses.iter().flat_map(|((object, target), uses)| uses.advice(object, target, requires)).collect();
+    let mut advice: Vec<Advice> = uses.values().flat_map(|uses| uses.grants(requires)).collect();
     advice.extend(inventory.policies().flat_map(|policy| lints_of(policy)));
     advice
 }
 
 /// The lints of every document in a policy object, each document once.
-fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
+#[must_use]
+pub fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
     let Ok(CompiledSpec { puller, declared }) = &policy.body else { return Vec::new() };
     let object = policy.key.to_string();
     let mut found: Vec<Advice> = Vec::new();
@@ -98,6 +93,7 @@ fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
         for lint in lints(kind, text) {
             let advice = Advice {
                 kind: AdviceKind::Lint,
+                code: lint.id.as_str(),
                 object: object.clone(),
                 target: target.to_owned(),
                 policy: sourced.policy.name.to_string(),
@@ -148,15 +144,57 @@ fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
 }
 
 impl Uses {
-    fn advice(&self, object: &str, target: &str, requires: &[Need]) -> Vec<Advice> {
-        let Ok(CompiledSpec { declared, .. }) = &self.policy.body else { return Vec::new() };
+    /// Nothing so far.
+    #[must_use]
+    pub fn of(policy: &Arc<PolicyObject>) -> Uses {
+        Uses { policy: Arc::clone(policy), by_principal: BTreeMap::new() }
+    }
+
+    /// Adds the images of `subject`, which this policy object is for.
+    pub fn add(&mut self, inventory: &Inventory, subject: &Subject) {
+        let Ok(spec) = &self.policy.body else { return };
+        let Subject { namespace, service_account, .. } = subject;
+        let account = inventory.service_account(namespace, service_account);
+        let Pullers::Candidates(candidates) = pullers(spec, namespace, service_account, account.map(Arc::as_ref))
+        else {
+            return;
+        };
+        let pulled = subject.images.iter().filter(|used| !used.never);
+        let images: Vec<(String, EcrImage)> = pulled
+            .filter_map(|used| match ImageKind::of(&used.image) {
+                ImageKind::Private(image) => Some((image.arn().to_string(), image)),
+                _ => None,
+            })
+            .collect();
+        for puller in candidates {
+            let known = self.by_principal.entry(puller.who.to_string());
+            let known = known.or_insert_with(|| Use { puller, images: BTreeMap::new() });
+            known.images.extend(images.iter().cloned());
+        }
+    }
+
+    /// Grants beyond what was added, in the order of principals. What `requires` asks for beside the pull is no excess.
+    pub fn grants<'a>(&'a self, requires: &'a [Need]) -> impl Iterator<Item = Advice> + 'a {
+        let spec = self.policy.body.as_ref().ok();
+        let advice = move |(target, used): (&String, &Use)| {
+            spec.map(|spec| used.advice(&self.policy.key.to_string(), target, &spec.declared, requires))
+        };
+        self.by_principal.iter().filter_map(advice).flatten()
+    }
+}
+
+impl Use {
+    fn advice(&self, object: &str, target: &str, declared: &Declared, requires: &[Need]) -> Vec<Advice> {
         let images: Vec<&EcrImage> = self.images.values().collect();
+        let tried = images.get(..MAX_TRIED).unwrap_or(&images);
         if images.is_empty() {
             return Vec::new();
         }
+        // The same for each policy of the principal.
+        let enough = OnceCell::new();
         let policies = self.puller.identity.iter().flat_map(|identity| identity.sourced());
         let told = policies.filter_map(|(policy, source)| {
-            let mut excess = excess(policy, &images);
+            let mut excess = excess(policy, tried);
             let managed = matches!(source, PolicySource::Managed { .. });
             // A node pulls for others too, and AWS's own policies are about every repository by design.
             if managed || matches!(self.puller.who, Who::Role { session: Session::Node, .. }) {
@@ -165,13 +203,18 @@ impl Uses {
             if requires.contains(&Need::Push) {
                 excess.writes.retain(|action| *action != "ecr:PutImage");
             }
+            // A repository that was not tried may be created by its first pull.
+            if tried.len() < images.len() {
+                excess.writes.retain(|action| *action != CREATE);
+            }
             (!excess.is_none()).then(|| Advice {
                 kind: AdviceKind::BroaderThanNeeded,
+                code: "BroaderThanNeeded",
                 object: object.to_owned(),
                 target: target.to_owned(),
                 policy: policy.name.to_string(),
                 message: in_words(&excess, images.len()),
-                document: requires.is_empty().then(|| minimal(&images, declared)),
+                document: requires.is_empty().then(|| enough.get_or_init(|| minimal(&images, declared)).clone()),
             })
         });
         told.collect()

@@ -24,7 +24,7 @@ mod message;
 mod subject;
 
 pub use crate::ecr::judge::Verdict;
-pub use advise::{Advice, AdviceKind, advise};
+pub use advise::{Advice, AdviceKind, Uses, advise, lints_of};
 pub use message::{MAX_LINE, MAX_MESSAGE};
 pub use subject::{ImageUse, Subject, SubjectError};
 

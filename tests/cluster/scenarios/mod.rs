@@ -56,6 +56,7 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: policies::an_edit_flips_the_verdict;
         AnyCluster: policies::deleted;
         AnyCluster: policies::status_and_columns;
+        AnyCluster: policies::advice_is_in_the_status;
         AnyCluster: policies::a_cluster_policy;
         AnyCluster: races::a_fix_and_its_pod_in_one_apply;
         AnyCluster: races::a_namespace_an_account_and_a_pod_in_one_apply;

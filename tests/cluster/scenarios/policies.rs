@@ -328,6 +328,46 @@ pub async fn status_and_columns(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// The mistake of so many policies: the login, scoped to a repository. Nothing pulls with it yet, and it is told.
+pub async fn advice_is_in_the_status(world: &World) -> Result<()> {
+    world.namespace("advice", &["api"]).await?;
+    world.pod("advice", "api-0", "api", &image("my-repo")).await?.admitted()?;
+    let repository = "arn:aws:ecr:us-east-1:111122223333:repository/my-repo";
+    let document = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Resource": repository, "Action": [
+            "ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:PutImage"]},
+    ]});
+    world.policy("advice", "pull", spec(document)).await?;
+    let mut status = Value::Null;
+    world
+        .eventually(std::time::Duration::from_secs(15), "advice", async || {
+            status = world.settled_status("advice", "pull").await?;
+            Ok(status["advice"].as_array().is_some_and(|advice| advice.len() == 2))
+        })
+        .await
+        .with_context(|| status.to_string())?;
+    ensure!(condition(&status, "Ready").is_some_and(|found| found["status"] == "True"), "{status}");
+    let (lint, grant) = (&status["advice"][0], &status["advice"][1]);
+    ensure!(
+        lint["code"] == "needs-star-resource" && lint["policy"] == "app-pull" && lint["document"].is_null(),
+        "{status}"
+    );
+    ensure!(grant["code"] == "BroaderThanNeeded" && grant["target"] == "service account advice/api", "{status}");
+    ensure!(grant["message"] == "allows ecr:PutImage, which no pull needs", "{status}");
+    ensure!(status["adviceOmitted"] == 0, "{status}");
+    // What is advised does, and then there is nothing left to advise.
+    let advised: Value = serde_json::from_str(grant["document"].as_str().context("a document")?)?;
+    world.policy("advice", "pull", spec(advised)).await?;
+    world
+        .eventually(std::time::Duration::from_secs(15), "no advice", async || {
+            status = world.settled_status("advice", "pull").await?;
+            Ok(status["advice"] == json!([]) && status["pods"]["allowed"] == 1)
+        })
+        .await
+        .with_context(|| status.to_string())?;
+    Ok(())
+}
+
 pub async fn a_cluster_policy(world: &World) -> Result<()> {
     world.namespace("cluster-in", &["api"]).await?;
     world.namespace("cluster-out", &["api"]).await?;
