@@ -279,6 +279,31 @@ fn advice_names_what_would_do() {
     assert!(advice[0].message.ends_with("[needs-star-resource]"), "{}", advice[0].message);
 }
 
+/// Beyond a hundred repositories not each is tried, and nothing is called excess that one of the others may need.
+#[test]
+fn grants_are_tried_on_a_bounded_number_of_repositories() {
+    let images = |count: usize| -> Vec<String> {
+        (0..count).map(|n| format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app-{n:03}:1")).collect()
+    };
+    let inventory = world(by_role(json!([
+        allow(json!(["ecr:CreateRepository", "ecr:PutImage"]), json!("*")),
+        allow(json!("ecr:BatchImportUpstreamImage"), json!("arn:aws:ecr:*:*:repository/team/app-100")),
+    ])));
+    let advised = |count: usize| {
+        let images = images(count);
+        let subject = pod(&images.iter().map(String::as_str).collect::<Vec<_>>());
+        let advice = advise(&inventory, &[subject], &[]);
+        assert_eq!(advice.len(), 1, "{advice:?}");
+        let document = serde_json::to_value(&advice[0].document).unwrap();
+        (advice[0].message.clone(), document["Statement"][1]["Resource"].as_array().unwrap().len())
+    };
+    assert_eq!(
+        advised(100),
+        ("allows ecr:PutImage and ecr:CreateRepository, none of which a pull needs".to_owned(), 100)
+    );
+    assert_eq!(advised(101), ("allows ecr:PutImage, which no pull needs".to_owned(), 101));
+}
+
 /// However many repositories a pod names, fixes are looked for a bounded number of times.
 #[test]
 fn fixes_are_looked_for_a_bounded_number_of_times() {
