@@ -347,6 +347,7 @@ mod tests {
     fn base64_reads_bytes() {
         assert_eq!(parse_base64("QmluYXJ5").as_deref(), Some(b"Binary".as_slice()));
         assert_eq!(parse_base64("b3RoZXI=").as_deref(), Some(b"other".as_slice()));
+        assert_eq!(parse_base64("QQ==").as_deref(), Some(b"A".as_slice()));
         assert_eq!(parse_base64("").as_deref(), Some(b"".as_slice()));
         for text in ["A", "QQ", "QQ=", "Q===", "QR==", "Q*==", "=QQQ"] {
             assert_eq!(parse_base64(text), None, "{text}");
