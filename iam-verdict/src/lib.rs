@@ -17,6 +17,7 @@ mod transition;
 mod truth;
 mod validate;
 
+pub use condition::key::is_multivalued_key;
 pub use document::{DocumentError, Policy};
 pub use evaluate::{decide, evaluate};
 pub use explain::{

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use iam_verdict::{Context, Fact};
+use iam_verdict::{Context, Fact, is_multivalued_key};
 use jiff::Timestamp;
 
 use super::declared::ContextValues;
@@ -122,7 +122,7 @@ fn set(contexts: &mut [Context], key: &str, fact: &Fact) {
 /// The values of a key that holds one, where the user declared several.
 fn alternatives<'a>(key: &str, facts: &Facts<'a>) -> Option<&'a [String]> {
     let values = declared(&key.to_ascii_lowercase(), facts)?;
-    (values.len() > 1 && !is_multivalued(key)).then_some(values)
+    (values.len() > 1 && !is_multivalued_key(key)).then_some(values)
 }
 
 /// What is known of one key. Keys are compared without regard to case, and `aws:PrincipalTag/team` by its first half.
@@ -133,7 +133,7 @@ pub fn fact(key: &str, facts: &Facts<'_>) -> Fact {
         None => derived(&key, facts),
         Some([]) => Fact::Absent,
         Some([value]) => one(value),
-        Some(values) if is_multivalued(&key) => Fact::Values(values.to_vec()),
+        Some(values) if is_multivalued_key(&key) => Fact::Values(values.to_vec()),
         Some(_) => Fact::Present,
     }
 }
@@ -249,25 +249,11 @@ fn same_organization(principal_key: &str, facts: &Facts<'_>) -> Fact {
     let same = facts.principal_account.is_some() && facts.principal_account == facts.resource_account;
     match facts.declared.get(principal_key) {
         Some([]) if same => Fact::Absent,
-        Some(values) if same && (values.len() == 1 || is_multivalued(principal_key)) => Fact::Values(values.to_vec()),
+        Some(values) if same && (values.len() == 1 || is_multivalued_key(principal_key)) => {
+            Fact::Values(values.to_vec())
+        }
         _ => Fact::Unknown,
     }
-}
-
-/// Keys that hold several values ("AWS global condition context keys", value type *multivalued*); several declared
-/// values of any other key are alternatives.
-#[must_use]
-pub fn is_multivalued(key: &str) -> bool {
-    const MULTIVALUED: [&str; 7] = [
-        "aws:calledvia",
-        "aws:principalorgpaths",
-        "aws:principalservicenameslist",
-        "aws:resourceorgpaths",
-        "aws:sourceorgpaths",
-        "aws:tagkeys",
-        "aws:vpceorgpaths",
-    ];
-    MULTIVALUED.iter().any(|multivalued| multivalued.eq_ignore_ascii_case(key))
 }
 
 /// Global keys that a role session's own call to ECR does not carry, lower case.
