@@ -176,6 +176,41 @@ impl Dimension {
         let ranges = (0..facts.len()).map(range).collect();
         Self { fillings: fillings.collect(), facts, atoms, options, ranges }
     }
+
+    /// Lets go of the facts that make no difference: of all where there is one option, and of those, in order, whose
+    /// filling the others tell all that matters of.
+    fn without_idle_facts(mut self) -> Self {
+        if self.options.len() < 2 {
+            return Self::plain(Vec::new(), self.atoms, self.options);
+        }
+        let mut index = 0;
+        while index < self.facts.len() && self.facts.len() > 1 {
+            let labelled = |filling: &Filling| !filling.labels.is_empty();
+            if self.fillings.iter().all(labelled) && self.is_told_without(index) {
+                self.facts = without(&self.facts, index);
+                self.ranges = without(&self.ranges, index);
+                self.fillings.iter_mut().for_each(|filling| filling.labels = without(&filling.labels, index));
+                let mut seen = BTreeSet::new();
+                self.fillings.retain(|filling| seen.insert((filling.option, filling.labels.clone())));
+            } else {
+                index += 1;
+            }
+        }
+        self
+    }
+
+    /// Do the labels of the other facts tell the option?
+    fn is_told_without(&self, index: usize) -> bool {
+        let mut options = HashMap::new();
+        self.fillings
+            .iter()
+            .all(|filling| *options.entry(without(&filling.labels, index)).or_insert(filling.option) == filling.option)
+    }
+}
+
+/// `list` without the item at `index`.
+fn without(list: &[usize], index: usize) -> Vec<usize> {
+    list.iter().enumerate().filter(|(at, _)| *at != index).map(|(_, item)| *item).collect()
 }
 
 struct Model<'a> {
@@ -386,7 +421,8 @@ impl<'a> Model<'a> {
         if !by_principal.is_empty() {
             self.principals(by_principal);
         }
-        // Facts of dimensions that were dropped are in play no more.
+        self.dimensions = std::mem::take(&mut self.dimensions).into_iter().map(Dimension::without_idle_facts).collect();
+        // Facts of dimensions that were dropped are in play no more, and neither are those that make no difference.
         let used: BTreeSet<usize> =
             self.dimensions.iter().flat_map(|dimension| dimension.facts.iter().copied()).collect();
         let renumbered: BTreeMap<usize, usize> = used.iter().enumerate().map(|(new, old)| (*old, new)).collect();

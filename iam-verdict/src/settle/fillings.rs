@@ -103,6 +103,8 @@ impl Fillings<'_> {
                 Atom::Condition(condition) if *condition.key == *self.key => {
                     self.own(condition, several, &mut questions)?
                 }
+                // IAM-VAR-9: as a variable it has no value, whatever its values are; `several` puts in what that makes.
+                _ if key::is_multivalued(self.key) => Formula::Constant(false),
                 Atom::Condition(condition) => self.other(condition, &mut questions)?,
                 Atom::Resource(clause) => {
                     let entries =

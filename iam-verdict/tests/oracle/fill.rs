@@ -704,6 +704,7 @@ fn numbers(text: &str, all: &mut BTreeSet<String>) {
     all.insert("-0.5".into());
     if let Some(fraction) = text.contains('.').then(|| text.to_owned()) {
         all.insert(format!("{fraction}5"));
+        all.insert(format!("{fraction}01"));
     }
     if let Ok(number) = text.split('.').next().unwrap_or_default().parse::<i128>() {
         for moved in -1..=1 {
