@@ -3,7 +3,7 @@
 use iam_verdict::{Decision, Layer};
 
 use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, fits, head, line, middle};
-use super::{Candidate, ImageReport, ImageUse, Subject, Texts, Verdict};
+use super::{Candidate, ImageReport, ImageUse, Report, Subject, Texts, Verdict};
 use crate::ecr::advice::{CauseCode, Fix, close, first_denied, refusing_layer};
 use crate::ecr::judge::{Answer, Judgement, Puller};
 
@@ -194,6 +194,36 @@ pub(super) fn compose(texts: &Texts, others: &[&ImageReport], namespace: &str) -
         }
     }
     text
+}
+
+/// What a warning says in the end of images that have no line of their own.
+pub(super) fn more_images(report: &Report, more: usize) -> String {
+    let mut pieces = vec![Piece::Words(format!("and {more} more images of "))];
+    pieces.extend(object(report));
+    line(&pieces, MAX_LINE)
+}
+
+/// What becomes of the pods of a workload that is admitted, and the fix: whole, or the command that prints it.
+pub(super) fn pods_refused(report: &Report, fix: Option<&str>) -> String {
+    let mut pieces = object(report);
+    pieces.push(Piece::words(" is admitted, but its pods will be refused"));
+    let with = |fix: &str| [pieces.as_slice(), &[Piece::words("; "), Piece::words(fix)]].concat();
+    match fix.map(with) {
+        None => line(&pieces, MAX_LINE),
+        Some(whole) if fits(&whole, MAX_LINE) => line(&whole, MAX_LINE),
+        Some(_) => line(&with(&command(&report.namespace)), MAX_LINE),
+    }
+}
+
+/// `Deployment payments/api`
+fn object(report: &Report) -> Vec<Piece> {
+    vec![
+        Piece::name(&report.kind),
+        Piece::words(" "),
+        Piece::name(&report.namespace),
+        Piece::words("/"),
+        Piece::name(&report.name),
+    ]
 }
 
 /// `Pod payments/api-0, container app: `

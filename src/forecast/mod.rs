@@ -3,7 +3,6 @@
 //! Its answer depends on the inventory, the subject, the time and the options, and on nothing else.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -18,12 +17,15 @@ use crate::ecr::needs::Need;
 use crate::inventory::{CompiledPuller, CompiledSpec, Inventory, PolicyObject};
 use crate::puller::{self, IRSA_ANNOTATION, NotKnown, Pullers, Selection, pullers, select};
 
+mod admission;
 mod advise;
 mod explain;
 mod message;
 mod subject;
 
 pub use crate::ecr::judge::Verdict;
+use admission::Actions;
+pub use admission::Admission;
 pub use advise::{Advice, AdviceKind, Uses, advise, lints_of};
 pub use message::{MAX_LINE, MAX_MESSAGE};
 pub use subject::{ImageUse, Subject, SubjectError};
@@ -62,35 +64,6 @@ impl Default for Options {
     }
 }
 
-/// What happens to the object at admission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum Admission {
-    /// It is admitted without a word.
-    Admitted,
-    /// It is admitted, and its author is warned.
-    Warned,
-    /// It is refused.
-    Rejected,
-}
-
-impl Admission {
-    /// The word as reports have it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admitted => "Admitted",
-            Self::Warned => "Warned",
-            Self::Rejected => "Rejected",
-        }
-    }
-}
-
-impl fmt::Display for Admission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// The outcome for one subject.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,9 +87,9 @@ pub struct Report {
     /// When the verdict changes by itself, because a policy has a condition on the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_transition: Option<Timestamp>,
-    /// What an Unknown image does, to tell which images a warning speaks of.
+    /// What a Deny and an Unknown do to a pod.
     #[serde(skip)]
-    on_unknown: Action,
+    actions: Actions,
     /// The subject is the pod template of a workload.
     #[serde(skip)]
     template: bool,
@@ -239,28 +212,6 @@ pub fn forecast_under(
     Case::new(inventory, subject, at).under(policy, options)
 }
 
-/// What happens on a Deny and on an Unknown.
-#[derive(Clone, Copy)]
-struct Actions {
-    on_deny: Action,
-    on_unknown: Action,
-}
-
-impl Actions {
-    fn new(on_deny: Action, on_unknown: Action, options: &Options) -> Self {
-        let on_deny = on_deny.min(options.max_action);
-        Self { on_deny, on_unknown: on_unknown.min(on_deny) }
-    }
-
-    fn on(self, verdict: Verdict) -> Option<Action> {
-        match verdict {
-            Verdict::Deny => Some(self.on_deny),
-            Verdict::Unknown => Some(self.on_unknown),
-            _ => None,
-        }
-    }
-}
-
 /// One subject on its way to a report.
 #[derive(Clone, Copy)]
 struct Case<'a> {
@@ -322,7 +273,7 @@ impl<'a> Case<'a> {
     }
 
     fn not_selected(&self) -> Report {
-        self.report(None, Verdict::NotSelected, Admission::Admitted, Vec::new(), Vec::new(), Action::Audit)
+        self.report(None, Verdict::NotSelected, Admission::Admitted, Vec::new(), Vec::new(), Actions::NONE)
     }
 
     fn unclear(
@@ -398,7 +349,7 @@ impl<'a> Case<'a> {
             Some(_) => Admission::Warned,
         };
         let next_transition = self.next_transition(bench, missing, verdict, next_change);
-        let mut report = self.report(policy, verdict, admission, notes, images, actions.on_unknown);
+        let mut report = self.report(policy, verdict, admission, notes, images, actions);
         report.next_transition = next_transition;
         report
     }
@@ -475,7 +426,7 @@ impl<'a> Case<'a> {
         admission: Admission,
         notes: Vec<&'static str>,
         images: Vec<ImageReport>,
-        on_unknown: Action,
+        actions: Actions,
     ) -> Report {
         let mut once: Vec<String> = Vec::new();
         for note in notes {
@@ -493,7 +444,7 @@ impl<'a> Case<'a> {
             notes: once,
             images,
             next_transition: None,
-            on_unknown,
+            actions,
             template: self.subject.template,
         }
     }
@@ -504,7 +455,8 @@ impl<'a> Case<'a> {
 
     /// A secret of the pod, or one that its service account lends it, is tried before any credential provider.
     fn has_pull_secret(&self) -> bool {
-        self.subject.pull_secrets || self.account().is_some_and(|account| !account.image_pull_secrets.is_empty())
+        !self.subject.pull_secrets.is_empty()
+            || self.account().is_some_and(|account| !account.image_pull_secrets.is_empty())
     }
 
     /// Asks every candidate and folds their verdicts: they must agree.
@@ -811,7 +763,7 @@ impl Report {
         for image in &self.images {
             let speaks = match image.verdict {
                 Verdict::Deny => true,
-                Verdict::Unknown => self.on_unknown >= Action::Warn && (!self.template || speaks_up(image)),
+                Verdict::Unknown => self.actions.on_unknown >= Action::Warn && (!self.template || speaks_up(image)),
                 _ => false,
             };
             if !speaks {
@@ -824,7 +776,12 @@ impl Report {
             }
         }
         if more > 0 {
-            lines.push(format!("and {more} more images of {} {}/{}", self.kind, self.namespace, self.name));
+            lines.push(explain::more_images(self, more));
+        }
+        // Whoever applies a workload sees that it was taken; its pods are refused out of sight.
+        if self.template && self.actions.on(self.verdict) == Some(Action::Reject) {
+            let fix = self.blamed().next().and_then(|image| image.texts.fix.as_deref());
+            lines.push(explain::pods_refused(self, fix));
         }
         lines
     }

@@ -17,8 +17,8 @@ pub struct Subject {
     pub service_account: String,
     /// Every image, in the order containers, init containers, ephemeral containers, volumes.
     pub images: Vec<ImageUse>,
-    /// The pod itself names image pull secrets.
-    pub pull_secrets: bool,
+    /// The names of the image pull secrets that the pod itself names.
+    pub pull_secrets: Vec<String>,
     /// The pod mirrors a static pod: the kubelet runs it whatever the API server says.
     pub mirror: bool,
     /// The pod template of a workload: never rejected, its Deny is a warning.
@@ -99,11 +99,17 @@ impl Subject {
         Ok(Some(subject))
     }
 
-    /// Drops every image that `old` has too, wherever it has it: only images that are new to a pod are judged when it
-    /// is updated.
+    /// What an update from `old` leaves to be judged: the images that `old` lacks, wherever it has the others.
+    ///
+    /// The pods of a template are new ones and pull all of its images. So every image is judged where the service
+    /// account or the image pull secrets are others, and one that was never pulled counts as new.
     #[must_use]
-    pub fn without_images_of(mut self, old: &Self) -> Self {
-        let known: BTreeSet<&str> = old.images.iter().map(|used| used.image.as_str()).collect();
+    pub fn changed_since(mut self, old: &Self) -> Self {
+        if self.template && (&self.service_account, &self.pull_secrets) != (&old.service_account, &old.pull_secrets) {
+            return self;
+        }
+        let pulled = |used: &&ImageUse| !(self.template && used.never);
+        let known: BTreeSet<&str> = old.images.iter().filter(pulled).map(|used| used.image.as_str()).collect();
         self.images.retain(|used| !known.contains(used.image.as_str()));
         self
     }
@@ -143,7 +149,13 @@ impl Subject {
         if let Some(name) = account {
             subject.service_account = name.to_owned();
         }
-        subject.pull_secrets = !list(spec, "imagePullSecrets", &prefix)?.is_empty();
+        let secrets = list(spec, "imagePullSecrets", &prefix)?.iter().enumerate();
+        subject.pull_secrets = secrets
+            .map(|(index, secret)| {
+                let name = text(secret, "name", &format!("{prefix}.imagePullSecrets[{index}]"))?;
+                Ok(name.unwrap_or_default().to_owned())
+            })
+            .collect::<Result<_, _>>()?;
         for name in CONTAINER_LISTS {
             for (index, container) in list(spec, name, &prefix)?.iter().enumerate() {
                 let path = format!("{prefix}.{name}[{index}]");
@@ -229,7 +241,8 @@ mod tests {
             ("Pod", "payments", "api-0")
         );
         assert_eq!(subject.service_account, "api");
-        assert!(subject.pull_secrets && !subject.mirror && !subject.template);
+        assert_eq!(subject.pull_secrets, ["s"]);
+        assert!(!subject.mirror && !subject.template);
         let images: Vec<_> = subject
             .images
             .iter()
@@ -279,9 +292,35 @@ mod tests {
         new["spec"]["containers"][1]["image"] = json!("new/new");
         // An image that moves to another container is not new.
         new["spec"]["containers"][0]["image"] = json!("e/e");
-        let new = Subject::from_pod(&new).unwrap().without_images_of(&Subject::from_pod(&pod()).unwrap());
+        let new = Subject::from_pod(&new).unwrap().changed_since(&Subject::from_pod(&pod()).unwrap());
         let images: Vec<&str> = new.images.iter().map(|used| used.image.as_str()).collect();
         assert_eq!(images, ["new/new"]);
+    }
+
+    #[test]
+    fn a_template_is_judged_anew_when_its_pods_pull_as_somebody_else() {
+        let template = |change: &dyn Fn(&mut Value)| {
+            let mut spec = pod()["spec"].clone();
+            change(&mut spec);
+            Subject::from_workload(&json!({"kind": "Deployment", "spec": {"template": {"spec": spec}}}))
+                .unwrap()
+                .unwrap()
+        };
+        let left = |change: &dyn Fn(&mut Value)| {
+            let left = template(change).changed_since(&template(&|_| {})).images;
+            left.into_iter().map(|used| used.image).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&|_| {}), ["a/a", "v/v"], "nobody has shown that what was never pulled can be");
+        assert_eq!(left(&|spec| spec["containers"][1]["image"] = json!("new/new")), ["a/a", "new/new", "v/v"]);
+        let all = ["a/a", "b/b", "i/i", "e/e", "v/v"];
+        assert_eq!(left(&|spec| spec["serviceAccountName"] = json!("other")), all);
+        assert_eq!(left(&|spec| spec["imagePullSecrets"] = json!([{"name": "t"}])), all);
+        assert_eq!(left(&|spec| spec["imagePullSecrets"] = json!(null)), all);
+        // A pod stays who it is, and an image that it names is on its node.
+        let mut other = pod();
+        other["spec"]["serviceAccountName"] = json!("other");
+        let other = Subject::from_pod(&other).unwrap().changed_since(&Subject::from_pod(&pod()).unwrap());
+        assert!(other.images.is_empty());
     }
 
     #[test]

@@ -349,7 +349,7 @@ fn notes_about_hosts() {
 #[test]
 fn a_pull_secret_turns_a_deny_into_unknown_and_nothing_else() {
     let mut of_pod = pod(&[IMAGE]);
-    of_pod.pull_secrets = true;
+    of_pod.pull_secrets = vec!["registry".to_owned()];
     let mut lent = world(by_role(nothing()));
     lent.put_service_account(ServiceAccountFacts {
         namespace: "payments".into(),
@@ -372,7 +372,7 @@ fn a_pull_secret_turns_a_deny_into_unknown_and_nothing_else() {
     assert_eq!(open.images[0].reason, Reason::FactsMissing);
     // No secret makes an image reference of what is none.
     let mut invalid = pod(&["https://111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app"]);
-    invalid.pull_secrets = true;
+    invalid.pull_secrets = vec!["registry".to_owned()];
     assert_eq!(judge_in(&world(by_role(everything())), &invalid).verdict, Verdict::Deny);
 }
 
@@ -577,7 +577,7 @@ fn with(mut spec: Value, repositories: Value, registries: Value) -> Value {
 fn a_repository_that_is_not_there_is_denied_to_everyone() {
     let missing = json!([{"match": "*", "presence": "Missing"}]);
     let mut secret = pod(&[IMAGE]);
-    secret.pull_secrets = true;
+    secret.pull_secrets = vec!["registry".to_owned()];
     for spec in [by_role(everything()), by_role(nothing()), json!({"puller": {"serviceAccount": {}}})] {
         for subject in [&pod(&[IMAGE]), &secret] {
             let report = judge_in(&world(with(spec.clone(), missing.clone(), json!([]))), subject);
@@ -668,7 +668,7 @@ fn further_needs_count_when_they_are_asked_for() {
     assert!(denied.iter().all(|decision| decision.need == Need::Push));
     // No secret of the pod pushes anything.
     let mut secret = pod(&[IMAGE]);
-    secret.pull_secrets = true;
+    secret.pull_secrets = vec!["registry".to_owned()];
     assert_eq!(ask(&secret, &[Need::Push]).verdict, Verdict::Deny);
     assert_eq!(ask(&secret, &[Need::Console, Need::List]).verdict, Verdict::Deny);
     assert_eq!(ask(&pod(&["nginx", "public.ecr.aws/a/b"]), &[Need::Push]).verdict, Verdict::Allow);
@@ -698,10 +698,23 @@ fn a_template_is_warned_of_and_never_refused() {
     let report = judge_in(&world(by_role(nothing())), &subject);
     assert_eq!((report.verdict, report.admission), (Verdict::Deny, Admission::Warned));
     assert_eq!(report.images[0].field, "spec.template.spec.containers[0].image");
-    assert!(report.warnings()[0].starts_with("Deployment payments/api, container app: cannot pull "));
+    let warnings = report.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("Deployment payments/api, container app: cannot pull "));
+    let refused = "Deployment payments/api is admitted, but its pods will be refused; fix: ";
+    assert!(warnings[1].starts_with(refused), "{warnings:?}");
     let mut spec = by_role(open_ended());
     spec["onUnknown"] = json!("Reject");
-    assert_eq!(judge_in(&world(spec), &subject).admission, Admission::Warned);
+    let report = judge_in(&world(spec), &subject);
+    assert_eq!(report.admission, Admission::Warned);
+    assert!(report.warnings()[1].starts_with(refused.trim_end_matches("; fix: ")), "{:?}", report.warnings());
+    // Its pods are admitted: nothing more is said.
+    let mut spec = by_role(nothing());
+    spec["onDeny"] = json!("Warn");
+    assert_eq!(judge_in(&world(spec), &subject).warnings(), warnings[..1]);
+    let audit = Options { max_action: Action::Audit, ..Options::default() };
+    let report = forecast(&world(by_role(nothing())), &subject, at(), &audit);
+    assert_eq!((report.admission, report.warnings()), (Admission::Admitted, Vec::new()));
     // Its service account may still be to come.
     let mut unseen = world(json!({"puller": {"serviceAccount": {}}}));
     unseen.remove_service_account("payments", "api");
@@ -811,8 +824,15 @@ proptest! {
         for cause in report.causes() {
             prop_assert!(cause.message.len() <= MAX_LINE && !cause.message.contains('\n'));
         }
-        for warning in report.warnings() {
-            prop_assert!(warning.len() <= MAX_LINE && !warning.chars().any(char::is_control));
+        // As a pod, and as the template of a workload.
+        let template = Subject { kind: "ReplicationController".into(), template: true, ..subject };
+        for report in [report, judge_in(&inventory, &template)] {
+            let warnings = report.warnings();
+            for warning in &warnings {
+                prop_assert!(warning.len() <= MAX_LINE && !warning.chars().any(char::is_control));
+            }
+            // From here on the API server cuts every warning to 256 characters.
+            prop_assert!(warnings.iter().map(String::len).sum::<usize>() <= 4096);
         }
     }
 

@@ -1,8 +1,9 @@
-//! The admission webhooks: `pods.ecraccess.dev` judges pods, `policies.ecraccess.dev` refuses a policy object whose IAM
-//! document is malformed.
+//! The admission webhooks: `pods.ecraccess.dev` judges pods, `workloads.ecraccess.dev` warns of the pod templates of
+//! workloads, `policies.ecraccess.dev` refuses a policy object whose IAM document is malformed.
 //!
 //! - [`message`] is the AdmissionReview, in and out.
-//! - [`review`] judges pods, [`policies`] checks policy objects. Neither knows of HTTP.
+//! - [`question`] is what a request about a pod or a workload comes down to, [`review`] judges it, [`policies`] checks
+//!   policy objects. None knows of HTTP.
 //! - [`cluster`] is what a review asks: the snapshot in memory, and the fresh reads before a rejection.
 //! - [`shared`] makes one of the fresh reads of many reviews.
 //! - [`server`] is HTTP: routes, limits, the deadline, the guard against panics.
@@ -15,6 +16,7 @@ pub mod certificates;
 pub mod cluster;
 pub mod message;
 pub mod policies;
+pub mod question;
 pub mod review;
 pub mod selftest;
 pub mod server;
@@ -28,15 +30,21 @@ use std::fmt;
 pub enum Webhook {
     /// `pods.ecraccess.dev` at `/validate/pods`.
     Pods,
+    /// `workloads.ecraccess.dev` at `/validate/workloads`.
+    Workloads,
     /// `policies.ecraccess.dev` at `/validate/policies`.
     Policies,
 }
 
 impl Webhook {
+    /// Every webhook, in the order of the configuration.
+    pub const ALL: [Webhook; 3] = [Webhook::Pods, Webhook::Workloads, Webhook::Policies];
+
     /// The name in the webhook configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Webhook::Pods => "pods.ecraccess.dev",
+            Webhook::Workloads => "workloads.ecraccess.dev",
             Webhook::Policies => "policies.ecraccess.dev",
         }
     }
@@ -45,6 +53,7 @@ impl Webhook {
     pub fn path(self) -> &'static str {
         match self {
             Webhook::Pods => "/validate/pods",
+            Webhook::Workloads => "/validate/workloads",
             Webhook::Policies => "/validate/policies",
         }
     }

@@ -1,7 +1,9 @@
-//! The review of a pod: from the request to the answer.
+//! The review of a pod or of the pod template of a workload: from the request to the answer.
 //!
 //! Memory judges. Two things are read fresh from the API server, each at most once in a review: a service account or a
-//! namespace that memory has not seen, and, before a rejection leaves, whatever could turn it.
+//! namespace that memory has not seen, and, before a rejection leaves, whatever could turn it. A workload is never
+//! rejected; the warning that its pods could not pull is confirmed in the same way, since a policy and the Deployment
+//! that it is for often arrive in one apply.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,16 +12,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::Webhook;
 use super::cluster::{Cluster, READ_TIMEOUT, ReadError};
 use super::message::{Answer, FieldCause, Outcome, Refusal, Request};
+use super::question::{Question, describe};
 use crate::forecast::{self, Admission, Report, Subject, Verdict, forecast};
 use crate::inventory::{Inventory, PolicyKey, PolicyKind, PolicyObject, ServiceAccountFacts};
 use crate::runtime::metrics::{Metrics, OutcomeLabels};
 
-/// The namespace of the control plane's own pods, which this webhook never touches.
-const KUBE_SYSTEM: &str = "kube-system";
-
-/// Judges pods against what a [`Cluster`] knows.
+/// Judges pods and workloads against what a [`Cluster`] knows.
 pub struct Reviewer<C> {
     cluster: C,
     options: forecast::Options,
@@ -71,19 +72,19 @@ impl<C: Cluster> Reviewer<C> {
         Reviewer { cluster, options, metrics }
     }
 
-    /// Answers a request about a pod, as of `at`.
+    /// Answers a request of `webhook` about a pod or a workload, as of `at`.
     ///
     /// It never refuses because of a failure of its own: what it cannot read is admitted with a warning.
-    pub async fn review(self: &Arc<Self>, request: Request, at: Timestamp, work: &Work) -> Answer {
+    pub async fn review(self: &Arc<Self>, webhook: Webhook, request: Request, at: Timestamp, work: &Work) -> Answer {
         let uid = request.uid.clone();
         let question = {
             let own = self.options.operator_namespace.clone();
-            work.run(move || Question::of(request, own.as_deref())).await
+            work.run(move || Question::of(webhook, request, own.as_deref())).await
         };
         match question {
             Question::Nothing(outcome) => Answer::admitted(&uid, outcome),
             Question::Unreadable(problem) => {
-                tracing::warn!(uid, problem, "a pod was not understood and is admitted");
+                tracing::warn!(uid, problem, "an object was not understood and is admitted");
                 let warning = format!("ecr-access: Unknown: {problem}, so its images were not judged");
                 Answer::unknown(&uid, "Unreadable", warning)
             }
@@ -103,7 +104,7 @@ impl<C: Cluster> Reviewer<C> {
         self.fill_gaps(&mut knowledge, &subject).await;
         let mut report = self.forecast(&knowledge, &subject, at, work).await;
         // At most twice: what decides after the first round of reads may be a cluster policy that was not read then.
-        while report.admission == Admission::Rejected {
+        while is_to_be_confirmed(&subject, &report) {
             let missing = knowledge.missing_before_reject(&report);
             if missing.is_empty() {
                 break;
@@ -115,7 +116,7 @@ impl<C: Cluster> Reviewer<C> {
             report = self.forecast(&knowledge, &subject, at, work).await;
         }
         if knowledge.fresh.contains(&Fresh::Policies) {
-            let turned = report.admission != Admission::Rejected;
+            let turned = !is_to_be_confirmed(&subject, &report);
             self.count_confirmation(if turned { "changed" } else { "confirmed" });
         }
         answer(uid, &report)
@@ -203,64 +204,6 @@ impl<C: Cluster> Reviewer<C> {
     }
 }
 
-/// What a request comes down to.
-enum Question {
-    /// There is nothing to judge.
-    Nothing(Outcome),
-    /// The pod could not be read.
-    Unreadable(String),
-    /// These images of this pod.
-    Judge(Subject),
-}
-
-impl Question {
-    fn of(request: Request, own_namespace: Option<&str>) -> Question {
-        let nothing = |verdict, reason| Question::Nothing(Outcome::new(verdict, "Admitted", reason));
-        let pod = request.kind.group.is_empty() && request.kind.kind == "Pod";
-        let part = matches!(request.sub_resource.as_deref(), None | Some("" | "ephemeralcontainers"));
-        if !pod || !part || !matches!(request.operation.as_str(), "CREATE" | "UPDATE") {
-            return nothing("NotSelected", "NotApplicable");
-        }
-        if request.namespace == KUBE_SYSTEM || own_namespace == Some(request.namespace.as_str()) {
-            return nothing("NotSelected", "Excluded");
-        }
-        // Such a pod pulls nothing any more, and must be able to go.
-        if request.object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null()) {
-            return nothing("NotSelected", "Terminating");
-        }
-        let mut subject = match Subject::from_pod(&request.object) {
-            Ok(subject) => subject,
-            Err(error) => {
-                return Question::Unreadable(format!(
-                    "pod {}/{} cannot be read: {error}",
-                    request.namespace, request.name
-                ));
-            }
-        };
-        if subject.mirror {
-            return nothing("NotSelected", "Excluded");
-        }
-        // The request knows better than the object: a pod that is being created may leave out its namespace, and on some
-        // API servers its name too.
-        subject.namespace = request.namespace;
-        if subject.name.is_empty() {
-            subject.name = request.name;
-        }
-        if request.operation != "UPDATE" {
-            return Question::Judge(subject);
-        }
-        match Subject::from_pod(&request.old_object) {
-            Ok(old) => {
-                let subject = subject.without_images_of(&old);
-                if subject.images.is_empty() { nothing("Allow", "Unchanged") } else { Question::Judge(subject) }
-            }
-            Err(error) => {
-                Question::Unreadable(format!("the stored state of {} cannot be read: {error}", describe(&subject)))
-            }
-        }
-    }
-}
-
 /// What can be read fresh.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Fresh {
@@ -307,7 +250,7 @@ impl Knowledge {
         gaps
     }
 
-    /// What has to be read before the rejection in `report` may leave.
+    /// What has to be read before the bad news in `report` may leave.
     ///
     /// A list of the namespace's policies rather than the one that decided: a fix is as often a *new* policy, more
     /// specific than the one that denies, as a change of the old one, and both may have come with the pod in one
@@ -424,23 +367,36 @@ fn reason(report: &Report) -> String {
     deciding.or(report.images.first()).map_or_else(|| "NoImages".to_owned(), |image| image.reason.to_string())
 }
 
-/// What would have been refused, had it been confirmed.
+/// Whether a report says what nobody should hear from memory alone: a rejection, or that the pods of a workload could
+/// not pull.
+fn is_to_be_confirmed(subject: &Subject, report: &Report) -> bool {
+    match report.admission {
+        Admission::Rejected => true,
+        Admission::Warned => subject.template && report.verdict == Verdict::Deny,
+        Admission::Admitted => false,
+    }
+}
+
+/// What would have been refused or warned of, had it been confirmed.
 fn unconfirmed(uid: &str, subject: &Subject, report: &Report, error: &ReadError) -> Answer {
-    tracing::warn!(%error, namespace = subject.namespace, pod = subject.name, "a rejection could not be confirmed");
-    let warning = format!(
-        "ecr-access: Unknown: {} would be refused, but that could not be confirmed ({error}); it is admitted",
-        describe(subject)
-    );
+    let Subject { kind, namespace, name, .. } = subject;
+    tracing::warn!(%error, kind, namespace, name, "a verdict could not be confirmed");
+    let what = describe(subject);
+    let warning = if subject.template {
+        format!(
+            "ecr-access: Unknown: the pods of {what} could not pull an image as far as is known, but that could not be \
+             confirmed ({error})"
+        )
+    } else {
+        format!(
+            "ecr-access: Unknown: {what} would be refused, but that could not be confirmed ({error}); it is admitted"
+        )
+    };
     let mut answer = Answer::unknown(uid, "NotConfirmed", warning);
     if let Some(policy) = &report.policy {
         answer.audit.insert("policy", policy.clone());
     }
     answer
-}
-
-/// `pod payments/api-0`.
-fn describe(subject: &Subject) -> String {
-    format!("pod {}/{}", subject.namespace, subject.name)
 }
 
 #[cfg(test)]

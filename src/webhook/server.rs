@@ -67,13 +67,13 @@ struct Server<C> {
     metrics: Metrics,
 }
 
-/// The routes of both webhooks.
+/// The routes of all webhooks.
 pub fn router<C: Cluster>(reviewer: Reviewer<C>, limits: Limits, metrics: Metrics) -> Router {
     // A body of the greatest size must fit into the budget, or it would never get its share.
     let units = limits.bodies.max(limits.body).div_ceil(UNIT);
     let budget = Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS)));
     let server = Arc::new(Server { reviewer: Arc::new(reviewer), limits, budget, metrics });
-    [Webhook::Pods, Webhook::Policies]
+    Webhook::ALL
         .into_iter()
         .fold(Router::new(), |router, webhook| {
             let handler = move |State(server): State<Arc<Server<C>>>, body: Body| async move {
@@ -150,7 +150,7 @@ impl<C: Cluster> Server<C> {
 
     async fn review(&self, webhook: Webhook, request: Request, work: &Work) -> Answer {
         match webhook {
-            Webhook::Pods => self.reviewer.review(request, Timestamp::now(), work).await,
+            Webhook::Pods | Webhook::Workloads => self.reviewer.review(webhook, request, Timestamp::now(), work).await,
             Webhook::Policies => work.run(move || policies::review(&request)).await,
         }
     }

@@ -236,7 +236,7 @@ fn own_namespace_and_kube_system_stay_out_of_reach() {
 }
 
 #[test]
-fn users_narrow_the_webhook_for_pods_alone() {
+fn users_narrow_the_webhooks_for_pods_and_workloads_alone() {
     let objects = objects(&template(&[
         "--set-json",
         r#"webhook.namespaceSelector={"matchLabels":{"team":"a"},"matchExpressions":[{"key":"k","operator":"Exists"}]}"#,
@@ -244,6 +244,10 @@ fn users_narrow_the_webhook_for_pods_alone() {
         r#"webhook.objectSelector={"matchLabels":{"tier":"b"}}"#,
         "--set-json",
         r#"webhook.matchConditions=[{"name":"mine","expression":"true"}]"#,
+        "--set-json",
+        r#"webhook.workloads.objectSelector={"matchLabels":{"tier":"c"}}"#,
+        "--set-json",
+        r#"webhook.workloads.matchConditions=[{"name":"theirs","expression":"true"}]"#,
     ]));
     let webhooks = &one(&objects, "ValidatingWebhookConfiguration")["webhooks"];
     let conditions = |webhook: &Value| -> Vec<String> {
@@ -258,10 +262,37 @@ fn users_narrow_the_webhook_for_pods_alone() {
     assert_eq!(webhooks[0]["namespaceSelector"]["matchExpressions"][1], json!({"key": "k", "operator": "Exists"}));
     assert_eq!(webhooks[0]["objectSelector"], json!({"matchLabels": {"tier": "b"}}));
     assert_eq!(conditions(&webhooks[0]), ["spec-changed", "no-mirror-pod", "image-in-ecr", "mine"]);
+    // A workload has other labels than its pods, and another place for its images.
+    assert_eq!(webhooks[1]["namespaceSelector"], webhooks[0]["namespaceSelector"]);
+    assert_eq!(webhooks[1]["objectSelector"], json!({"matchLabels": {"tier": "c"}}));
+    assert_eq!(conditions(&webhooks[1]), ["template-changed", "no-controller", "image-in-ecr", "theirs"]);
     // A malformed policy is refused wherever it is.
-    assert_eq!(webhooks[1]["objectSelector"], json!({}));
-    assert_eq!(webhooks[1]["namespaceSelector"]["matchLabels"], Value::Null);
-    assert_eq!(conditions(&webhooks[1]), ["spec-changed"]);
+    assert_eq!(webhooks[2]["objectSelector"], json!({}));
+    assert_eq!(webhooks[2]["namespaceSelector"]["matchLabels"], Value::Null);
+    assert_eq!(conditions(&webhooks[2]), ["spec-changed"]);
+}
+
+/// What only warns can hold nothing up, and can be left out.
+#[test]
+fn the_webhook_for_workloads_never_fails_a_request() {
+    let policies = |arguments: &[&str]| -> Vec<(String, String)> {
+        let objects = objects(&template(arguments));
+        let webhooks = one(&objects, "ValidatingWebhookConfiguration")["webhooks"].as_array().unwrap().clone();
+        let text = |webhook: &Value, field: &str| webhook[field].as_str().unwrap().to_owned();
+        webhooks.iter().map(|webhook| (text(webhook, "name"), text(webhook, "failurePolicy"))).collect()
+    };
+    let expected = |webhooks: &[(&str, &str)]| -> Vec<(String, String)> {
+        webhooks.iter().map(|(name, policy)| ((*name).to_owned(), (*policy).to_owned())).collect()
+    };
+    let (pods, workloads, objects) = ("pods.ecraccess.dev", "workloads.ecraccess.dev", "policies.ecraccess.dev");
+    assert_eq!(
+        policies(&["--set=webhook.failurePolicy=Fail"]),
+        expected(&[(pods, "Fail"), (workloads, "Ignore"), (objects, "Fail")])
+    );
+    assert_eq!(
+        policies(&["--set=webhook.workloads.enabled=false"]),
+        expected(&[(pods, "Ignore"), (objects, "Ignore")])
+    );
 }
 
 /// What the API server would default is rendered, so that no tool sees a difference; what the operator applies is not.
@@ -278,6 +309,15 @@ fn webhook_configuration_is_complete() {
             json!([
                 {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE", "UPDATE"], "scope": "Namespaced"},
                 {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/ephemeralcontainers"], "operations": ["UPDATE"], "scope": "Namespaced"},
+            ]),
+        ),
+        (
+            "workloads.ecraccess.dev",
+            "/validate/workloads",
+            json!([
+                {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["daemonsets", "deployments", "replicasets", "statefulsets"], "operations": ["CREATE", "UPDATE"], "scope": "Namespaced"},
+                {"apiGroups": ["batch"], "apiVersions": ["v1"], "resources": ["cronjobs", "jobs"], "operations": ["CREATE", "UPDATE"], "scope": "Namespaced"},
+                {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["replicationcontrollers"], "operations": ["CREATE", "UPDATE"], "scope": "Namespaced"},
             ]),
         ),
         (

@@ -27,3 +27,4 @@ mod scenarios;
 mod tidy;
 mod webhook;
 mod withholding;
+mod workloads;

@@ -1,5 +1,6 @@
 //! What a user reads, for every cause: golden files in `tests/data/messages`, which hold the refusal (or the warning)
-//! of one pod each. `UPDATE_GOLDEN=1 cargo test --test it messages` rewrites them; read the diff as a stranger would.
+//! of one pod each, and in `tests/data/warnings`, which hold what is said to whoever applies a Deployment of such pods.
+//! `UPDATE_GOLDEN=1 cargo test --test it messages` rewrites them; read the diff as a stranger would.
 
 // Helpers of tests may panic as tests may.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -43,11 +44,11 @@ impl Case {
     }
 
     fn report(&self) -> Report {
-        judge("payments", "api-5f7d8b9c6-x2x7p", "app", self)
+        judge("Pod", "payments", "api-5f7d8b9c6-x2x7p", "app", self)
     }
 }
 
-fn judge(namespace: &str, pod: &str, container: &str, case: &Case) -> Report {
+fn judge(kind: &str, namespace: &str, name: &str, container: &str, case: &Case) -> Report {
     let mut inventory = Inventory::default();
     inventory.put_namespace(namespace.into(), [].into());
     if let Some(annotations) = &case.annotations {
@@ -58,14 +59,14 @@ fn judge(namespace: &str, pod: &str, container: &str, case: &Case) -> Report {
         json!({"kind": "EcrAccessPolicy", "metadata": {"name": "pull", "namespace": namespace}, "spec": case.spec});
     inventory.put_policy(PolicyObject::from_json(object).unwrap());
     let secrets = if case.secrets { json!([{"name": "registry"}]) } else { json!([]) };
-    let pod = json!({"metadata": {"namespace": namespace, "name": pod}, "spec": {"serviceAccountName": "api",
-        "imagePullSecrets": secrets, "containers": [{"name": container, "image": case.image}]}});
-    forecast(
-        &inventory,
-        &Subject::from_pod(&pod).unwrap(),
-        "2026-11-23T00:00:00Z".parse().unwrap(),
-        &Options::default(),
-    )
+    let spec = json!({"serviceAccountName": "api", "imagePullSecrets": secrets,
+        "containers": [{"name": container, "image": case.image}]});
+    let object = |spec: Value| json!({"kind": kind, "metadata": {"namespace": namespace, "name": name}, "spec": spec});
+    let subject = match kind {
+        "Pod" => Subject::from_pod(&object(spec)).unwrap(),
+        _ => Subject::from_workload(&object(json!({"template": {"spec": spec}}))).unwrap().unwrap(),
+    };
+    forecast(&inventory, &subject, "2026-11-23T00:00:00Z".parse().unwrap(), &Options::default())
 }
 
 fn identity(statements: Value) -> Value {
@@ -207,12 +208,12 @@ fn case(code: CauseCode) -> Case {
     case
 }
 
-fn data() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/messages")
+fn data(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder)
 }
 
-fn golden(name: &str, text: &str, wrong: &mut Vec<String>) {
-    let path = data().join(format!("{name}.txt"));
+fn golden(folder: &str, name: &str, text: &str, wrong: &mut Vec<String>) {
+    let path = data(folder).join(format!("{name}.txt"));
     if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
         fs::write(&path, text).unwrap();
     }
@@ -252,12 +253,45 @@ fn the_message_of_every_cause() {
         if report.admission == ecr_access::forecast::Admission::Warned {
             assert_eq!(report.warnings(), [line], "{code}");
         }
-        golden(&code.to_string(), &format!("{message}\n"), &mut wrong);
+        golden("messages", &code.to_string(), &format!("{message}\n"), &mut wrong);
     }
-    let known: BTreeSet<String> = names(&data());
-    let expected: BTreeSet<String> =
-        CauseCode::ALL.iter().map(ToString::to_string).chain(["longest".to_owned()]).collect();
-    assert_eq!(known, expected);
+    assert_eq!(names(&data("messages")), codes_and(&["longest"]));
+    assert!(wrong.is_empty(), "{}\nRun with UPDATE_GOLDEN=1 to record.", wrong.join("\n"));
+}
+
+/// Causes that a service account alone can mend which may be applied after the workload.
+const ACCOUNT_TO_COME: [CauseCode; 2] = [CauseCode::ServiceAccountNotFound, CauseCode::SelectionNotKnown];
+
+/// What kubectl prints to whoever applies a Deployment.
+fn warnings(report: &Report) -> String {
+    let warnings = report.warnings();
+    for warning in &warnings {
+        assert!(warning.len() <= MAX_LINE, "{} bytes: {warning}", warning.len());
+        assert!(!warning.contains(char::is_control), "{warning:?}");
+    }
+    assert!(warnings.iter().map(String::len).sum::<usize>() <= 4096, "the API server would cut them");
+    warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect()
+}
+
+#[test]
+fn the_warnings_for_a_deployment_of_every_cause() {
+    let mut wrong = Vec::new();
+    for &code in CauseCode::ALL {
+        let report = judge("Deployment", "payments", "api", "app", &case(code));
+        let text = warnings(&report);
+        let verdict = report.images[0].verdict;
+        assert_eq!(text.is_empty(), ACCOUNT_TO_COME.contains(&code), "{code}: {text}");
+        assert!(
+            text.is_empty() || text.starts_with("Warning: Deployment payments/api, container app: "),
+            "{code}: {text}"
+        );
+        // By the defaults a pod is refused for a Deny alone.
+        let refused =
+            text.contains("\nWarning: Deployment payments/api is admitted, but its pods will be refused; fix: ");
+        assert_eq!(refused, verdict == Verdict::Deny, "{code}: {text}");
+        golden("warnings", &code.to_string(), &text, &mut wrong);
+    }
+    assert_eq!(names(&data("warnings")), codes_and(&[]));
     assert!(wrong.is_empty(), "{}\nRun with UPDATE_GOLDEN=1 to record.", wrong.join("\n"));
 }
 
@@ -270,13 +304,17 @@ fn the_message_with_the_longest_names() {
     let mut case = Case::new(json!({"puller": {"role": {"arn": role, "identity": {"policies": [{"name": long(128),
         "document": {"Statement": {"Sid": long(200), "Effect": "Allow", "Action": "ecr:*", "Resource": format!("arn:aws-us-gov:ecr:us-gov-west-1:111122223333:repository/{}", long(255))}}}]}}}}));
     case.image = format!("{host}/{}:{}@sha256:{}", long(256 - host.len()), long(128), "0".repeat(64));
-    let report = judge(&long(63), &long(253), &long(63), &case);
+    let report = judge("Pod", &long(63), &long(253), &long(63), &case);
     assert_eq!(report.verdict, Verdict::Deny, "{}", report.images[0].message);
     let message = report.denial_message();
     hold_limits("longest", &message);
     let mut wrong = Vec::new();
-    golden("longest", &format!("{message}\n"), &mut wrong);
+    golden("messages", "longest", &format!("{message}\n"), &mut wrong);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn codes_and(more: &[&str]) -> BTreeSet<String> {
+    CauseCode::ALL.iter().map(ToString::to_string).chain(more.iter().map(|name| (*name).to_owned())).collect()
 }
 
 fn names(folder: &Path) -> BTreeSet<String> {

@@ -29,15 +29,15 @@ use tower::ServiceExt;
 
 const PODS: &str = "/validate/pods";
 const POLICIES: &str = "/validate/policies";
-const ROLE: &str = "arn:aws:iam::111122223333:role/pull";
+pub const ROLE: &str = "arn:aws:iam::111122223333:role/pull";
 
 // ---- the cluster that is asked ----
 
 /// What memory and the API server know, each for itself.
 #[derive(Clone, Default)]
-struct Objects {
-    policies: Vec<Value>,
-    accounts: Vec<Value>,
+pub struct Objects {
+    pub policies: Vec<Value>,
+    pub accounts: Vec<Value>,
     namespaces: Vec<(String, BTreeMap<String, String>)>,
 }
 
@@ -59,7 +59,7 @@ impl Objects {
 
 /// How the API server behaves.
 #[derive(Clone, Default)]
-enum Mood {
+pub enum Mood {
     #[default]
     Answers,
     Fails,
@@ -73,24 +73,24 @@ enum Mood {
 
 /// A cluster of two sets of objects: one in memory, one to be read. It notes what is read.
 #[derive(Clone, Default)]
-struct FakeCluster {
+pub struct FakeCluster {
     memory: Objects,
     api_server: Objects,
-    mood: Mood,
+    pub mood: Mood,
     reads: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeCluster {
-    fn new(memory: Objects, api_server: Objects) -> FakeCluster {
+    pub fn new(memory: Objects, api_server: Objects) -> FakeCluster {
         FakeCluster { memory, api_server, ..FakeCluster::default() }
     }
 
     /// Memory is up to date.
-    fn synced(objects: Objects) -> FakeCluster {
+    pub fn synced(objects: Objects) -> FakeCluster {
         FakeCluster::new(objects.clone(), objects)
     }
 
-    fn reads(&self) -> Vec<String> {
+    pub fn reads(&self) -> Vec<String> {
         let mut reads = self.reads.lock().unwrap().clone();
         reads.sort();
         reads
@@ -135,14 +135,14 @@ impl Cluster for FakeCluster {
     }
 }
 
-fn account(name: &str, version: &str, role: Option<&str>) -> Value {
+pub fn account(name: &str, version: &str, role: Option<&str>) -> Value {
     let annotations = role.map_or(json!({}), |role| json!({"eks.amazonaws.com/ecr-role-arn": role}));
     json!({"metadata": {
         "namespace": "payments", "name": name, "resourceVersion": version, "annotations": annotations}})
 }
 
 /// A policy object whose roles may pull `repositories`; without a namespace of the cluster kind.
-fn policy(namespace: Option<&str>, name: &str, version: &str, repositories: &str, more: Value) -> Value {
+pub fn policy(namespace: Option<&str>, name: &str, version: &str, repositories: &str, more: Value) -> Value {
     let document = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
         {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
@@ -161,7 +161,7 @@ fn policy(namespace: Option<&str>, name: &str, version: &str, repositories: &str
 }
 
 /// In namespace `payments`, the role of `api` may pull `team/*`; `plain` has no role.
-fn payments() -> Objects {
+pub fn payments() -> Objects {
     Objects {
         policies: vec![policy(Some("payments"), "pull", "1", "team/*", json!({}))],
         accounts: vec![account("api", "2", Some(ROLE)), account("plain", "3", None)],
@@ -171,14 +171,14 @@ fn payments() -> Objects {
 
 // ---- asking ----
 
-struct Asked {
+pub struct Asked {
     status: StatusCode,
     content_type: String,
     text: String,
 }
 
 impl Asked {
-    fn response(&self) -> Value {
+    pub fn response(&self) -> Value {
         assert_eq!((self.status, self.content_type.as_str()), (StatusCode::OK, "application/json"), "{}", self.text);
         let review: Value = serde_json::from_str(&self.text).unwrap();
         assert_eq!(
@@ -189,13 +189,13 @@ impl Asked {
     }
 }
 
-fn app(cluster: &FakeCluster, limits: Limits) -> (Router, Metrics) {
+pub fn app(cluster: &FakeCluster, limits: Limits) -> (Router, Metrics) {
     let metrics = Metrics::new();
     let options = Options { operator_namespace: Some("ecr-access-system".to_owned()), ..Options::default() };
     (router(Reviewer::new(cluster.clone(), options, metrics.clone()), limits, metrics.clone()), metrics)
 }
 
-async fn send(app: &Router, path: &str, body: impl Into<Body>) -> Asked {
+pub async fn send(app: &Router, path: &str, body: impl Into<Body>) -> Asked {
     let mut request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
     let body = body.into();
     if let Some(length) = axum::body::HttpBody::size_hint(&body).exact() {
@@ -217,15 +217,15 @@ async fn ask(cluster: &FakeCluster, name: &str) -> Value {
     send(&app(cluster, Limits::default()).0, PODS, review(name)).await.response()
 }
 
-fn allowed(response: &Value) -> bool {
+pub fn allowed(response: &Value) -> bool {
     response["allowed"].as_bool().unwrap()
 }
 
-fn warnings(response: &Value) -> Vec<String> {
+pub fn warnings(response: &Value) -> Vec<String> {
     response.get("warnings").map(|list| serde_json::from_value(list.clone()).unwrap()).unwrap_or_default()
 }
 
-fn annotation<'a>(response: &'a Value, key: &str) -> &'a str {
+pub fn annotation<'a>(response: &'a Value, key: &str) -> &'a str {
     response["auditAnnotations"][key].as_str().unwrap_or_default()
 }
 

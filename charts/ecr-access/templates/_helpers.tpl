@@ -82,7 +82,7 @@ matchExpressions:
   {{- end }}
 {{- end }}
 
-{{/* What both webhooks have in common. Takes the list [root context, path]. The operator applies the certificate authority itself. */}}
+{{/* What all webhooks have in common. Takes the list [root context, path]. The operator applies the certificate authority itself. */}}
 {{- define "ecr-access.clientConfig" -}}
 {{- $root := index . 0 }}
 service:

@@ -1,0 +1,123 @@
+//! What a request about a pod or a workload comes down to: nothing, something that cannot be read, or images to judge.
+//!
+//! The webhook configuration lets through little else (`charts/ecr-access`). It is all looked at again here: a
+//! configuration can be edited, and a server of an older version called by a newer one.
+
+use serde_json::Value;
+
+use super::Webhook;
+use super::message::{Outcome, Request};
+use crate::forecast::{Subject, SubjectError};
+
+/// The namespace of the control plane's own pods, which no webhook here touches.
+const KUBE_SYSTEM: &str = "kube-system";
+
+/// The workloads whose pod templates are judged, by API group and kind.
+pub const WORKLOADS: [(&str, &str); 7] = [
+    ("apps", "Deployment"),
+    ("apps", "ReplicaSet"),
+    ("apps", "StatefulSet"),
+    ("apps", "DaemonSet"),
+    ("batch", "Job"),
+    ("batch", "CronJob"),
+    ("", "ReplicationController"),
+];
+
+/// What a request comes down to.
+#[derive(Debug)]
+pub enum Question {
+    /// There is nothing to judge.
+    Nothing(Outcome),
+    /// The object could not be read.
+    Unreadable(String),
+    /// These images of this pod or template.
+    Judge(Subject),
+}
+
+impl Question {
+    /// Reads what `webhook` is asked. The pods and workloads of `own_namespace` are left alone.
+    pub fn of(webhook: Webhook, request: Request, own_namespace: Option<&str>) -> Question {
+        let nothing = |verdict, reason| Question::Nothing(Outcome::new(verdict, "Admitted", reason));
+        if !is_judged(webhook, &request) {
+            return nothing("NotSelected", "NotApplicable");
+        }
+        if request.namespace == KUBE_SYSTEM || own_namespace == Some(request.namespace.as_str()) {
+            return nothing("NotSelected", "Excluded");
+        }
+        // Such an object pulls nothing any more, and must be able to go.
+        if request.object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null()) {
+            return nothing("NotSelected", "Terminating");
+        }
+        // Whoever owns it was told, or makes it of its own accord and reads no warnings.
+        if webhook == Webhook::Workloads && has_controller(&request.object) {
+            return nothing("NotSelected", "Owned");
+        }
+        let mut subject = match read(webhook, &request.object) {
+            Ok(Some(subject)) => subject,
+            Ok(None) => return nothing("NotSelected", "NotApplicable"),
+            Err(error) => {
+                let kind = kind_in_words(&request.kind.kind);
+                return Question::Unreadable(format!(
+                    "{kind} {}/{} cannot be read: {error}",
+                    request.namespace, request.name
+                ));
+            }
+        };
+        if subject.mirror {
+            return nothing("NotSelected", "Excluded");
+        }
+        // The request knows better than the object: one that is being created may leave out its namespace, and on some
+        // API servers its name too.
+        subject.namespace = request.namespace;
+        if subject.name.is_empty() {
+            subject.name = request.name;
+        }
+        if request.operation != "UPDATE" {
+            return Question::Judge(subject);
+        }
+        match read(webhook, &request.old_object) {
+            Ok(old) => {
+                let subject = subject.changed_since(&old.unwrap_or_default());
+                if subject.images.is_empty() { nothing("Allow", "Unchanged") } else { Question::Judge(subject) }
+            }
+            Err(error) => {
+                Question::Unreadable(format!("the stored state of {} cannot be read: {error}", describe(&subject)))
+            }
+        }
+    }
+}
+
+/// Whether the request is one that `webhook` is for.
+fn is_judged(webhook: Webhook, request: &Request) -> bool {
+    let kind = (request.kind.group.as_str(), request.kind.kind.as_str());
+    let part = request.sub_resource.as_deref().unwrap_or_default();
+    let ours = match webhook {
+        Webhook::Pods => kind == ("", "Pod") && matches!(part, "" | "ephemeralcontainers"),
+        Webhook::Workloads => WORKLOADS.contains(&kind) && part.is_empty(),
+        Webhook::Policies => false,
+    };
+    ours && matches!(request.operation.as_str(), "CREATE" | "UPDATE")
+}
+
+fn read(webhook: Webhook, object: &Value) -> Result<Option<Subject>, SubjectError> {
+    match webhook {
+        Webhook::Pods => Subject::from_pod(object).map(Some),
+        _ => Subject::from_workload(object),
+    }
+}
+
+/// Whether another object controls this one ("Owners and Dependents").
+fn has_controller(object: &Value) -> bool {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    owners.into_iter().flatten().any(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+}
+
+/// `pod payments/api-0`, `Deployment payments/api`.
+pub fn describe(subject: &Subject) -> String {
+    format!("{} {}/{}", kind_in_words(&subject.kind), subject.namespace, subject.name)
+}
+
+/// A pod is an everyday word; the other kinds go by their names.
+fn kind_in_words(kind: &str) -> &str {
+    if kind == "Pod" { "pod" } else { kind }
+}
