@@ -20,11 +20,11 @@ pub use kinds::{AnyPolicy, PolicyKind};
 pub use schema::crds;
 pub use spec::{
     Action, ClusterEcrAccessPolicy, ClusterEcrAccessPolicySpec, DEFAULT_ROLE_ANNOTATION, EVERY_REGION, EcrAccessPolicy,
-    EcrAccessPolicySpec, Identity, MappedRole, Organization, OrganizationLevel, PermissionsBoundary, PolicyEntry,
-    PolicyScope, Presence, PullThroughRule, Puller, RegistryDeclaration, RepositoryDeclaration, ResourcePolicy,
-    RolePuller, ServiceAccountPuller, ServiceAccountSelection, UnknownWord,
+    EcrAccessPolicySpec, Exemption, Identity, MappedRole, Organization, OrganizationLevel, PermissionsBoundary,
+    PolicyEntry, PolicyScope, Presence, PullThroughRule, Puller, RegistryDeclaration, RepositoryDeclaration,
+    ResourcePolicy, RolePuller, ServiceAccountPuller, ServiceAccountSelection, UnknownWord,
 };
-pub use status::{AdviceEntry, Denial, PolicyStatus, VerdictCounts};
+pub use status::{AdviceEntry, Denial, ExemptionStatus, PolicyStatus, VerdictCounts};
 
 /// The API group of every kind here.
 pub const GROUP: &str = "ecraccess.dev";

@@ -49,6 +49,9 @@ pub struct EcrAccessPolicySpec {
     /// Values of condition keys that admission cannot know. An empty list: the key is not in the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<BTreeMap<String, Vec<String>>>,
+    /// Images that are admitted for a while although they cannot be pulled; no two have the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exemptions: Option<Vec<Exemption>>,
     /// What a verdict Deny does at admission; see [`EcrAccessPolicySpec::on_deny`] for the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_deny: Option<Action>,
@@ -316,6 +319,26 @@ pub enum PolicyScope {
 pub struct PullThroughRule {
     /// What the names of the cached repositories begin with, without the slash; `ROOT`: every other repository.
     pub prefix: String,
+}
+
+/// Lets pods in for a while although an image of theirs cannot be pulled, or may not be.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exemption {
+    /// Names the exemption in messages; unique within its policy.
+    pub name: String,
+    /// The namespaces that it is for, in the cluster kind alone; `None`: all that the policy covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<String>>,
+    /// The service accounts that it is for, by name; `None`: all that the policy selects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_accounts: Option<Vec<String>>,
+    /// The images that it is for: references in which `*` is a wildcard. At least one.
+    pub images: Vec<String>,
+    /// Why, for whoever reads the warning.
+    pub reason: String,
+    /// The moment from which on it is gone, as RFC 3339 has it.
+    pub expires_at: String,
 }
 
 /// The organization policies over the accounts concerned.

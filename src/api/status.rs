@@ -8,6 +8,9 @@ pub const MAX_DENIALS: usize = 20;
 /// At most so many [`PolicyStatus::advice`] are listed, the rest is counted.
 pub const MAX_ADVICE: usize = 10;
 
+/// At most so many exemptions a policy has, and with them its status.
+pub const MAX_EXEMPTIONS: usize = 32;
+
 /// Longest `message` of a condition, in characters.
 pub const MESSAGE_LENGTH: usize = 32_768;
 /// Longest image of a [`Denial`], in characters. Kubernetes has no limit for the image of a pod.
@@ -46,6 +49,8 @@ pub struct PolicyStatus {
     pub advice: Vec<AdviceEntry>,
     /// How many pieces of advice are not listed.
     pub advice_omitted: i64,
+    /// Every exemption of the spec by name, and what it does now; at most [`MAX_EXEMPTIONS`].
+    pub exemptions: Vec<ExemptionStatus>,
 }
 
 impl PolicyStatus {
@@ -69,6 +74,7 @@ impl PolicyStatus {
             cut(&mut advice.message, ADVICE_LENGTH);
             advice.document.take_if(|document| document.chars().count() > ADVISED_LENGTH);
         }
+        self.exemptions.truncate(MAX_EXEMPTIONS);
         for condition in &mut self.conditions {
             cut(&mut condition.message, MESSAGE_LENGTH);
         }
@@ -141,6 +147,20 @@ pub struct AdviceEntry {
     /// For a grant beyond the need: the policy that would do for what is pulled now, as JSON, where it fits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
+}
+
+/// An exemption of the spec, as of now.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExemptionStatus {
+    /// Its name in the spec.
+    pub name: String,
+    /// Its end, in UTC.
+    pub expires_at: String,
+    /// It has not ended yet.
+    pub active: bool,
+    /// How many pods that are not terminated have an image that cannot be pulled, or may not be, and that it covers.
+    pub pods: i64,
 }
 
 #[cfg(test)]

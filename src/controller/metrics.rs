@@ -15,6 +15,8 @@ pub struct Metrics {
     pub policies: Family<ReadyLabels, Gauge>,
     /// `ecr_access_pods{verdict}`.
     pub pods: Family<VerdictLabels, Gauge>,
+    /// `ecr_access_exemptions{state}`.
+    pub exemptions: Family<ExemptionLabels, Gauge>,
     /// `ecr_access_leader`.
     pub leader: Gauge,
 }
@@ -66,6 +68,21 @@ pub enum PodVerdict {
     Unknown,
 }
 
+/// Whether exemptions let anything in.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ExemptionLabels {
+    /// `active`, or `expired` for one that has ended and stands in its policy still.
+    pub state: ExemptionState,
+}
+
+/// See [`ExemptionLabels`].
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+#[allow(non_camel_case_types, missing_docs, reason = "the names are label values")]
+pub enum ExemptionState {
+    active,
+    expired,
+}
+
 impl Metrics {
     /// Makes the metrics known to `registry`, which has the prefix `ecr_access`.
     pub fn register(&self, registry: &mut Registry) {
@@ -84,6 +101,11 @@ impl Metrics {
             "Pods that are not terminated and that a policy selects, by the verdict they would get now; only the leader counts",
             self.pods.clone(),
         );
+        registry.register(
+            "exemptions",
+            "Exemptions in the policies, by state: active, or expired and still written down; only the leader counts",
+            self.exemptions.clone(),
+        );
         registry.register("leader", "1 on the replica that writes statuses, else 0", self.leader.clone());
     }
 
@@ -92,6 +114,7 @@ impl Metrics {
         self.leader.set(0);
         self.policies.clear();
         self.pods.clear();
+        self.exemptions.clear();
     }
 }
 
@@ -107,6 +130,7 @@ mod tests {
         metrics.status_writes.get_or_create(&WriteLabels { result: WriteResult::written }).inc();
         metrics.policies.get_or_create(&ReadyLabels { ready: Truth::True }).set(2);
         metrics.pods.get_or_create(&VerdictLabels { verdict: PodVerdict::Deny }).set(3);
+        metrics.exemptions.get_or_create(&ExemptionLabels { state: ExemptionState::expired }).set(4);
         metrics.leader.set(1);
         let text = || {
             let mut text = String::new();
@@ -117,6 +141,7 @@ mod tests {
             "ecr_access_status_writes_total{result=\"written\"} 1",
             "ecr_access_policies{ready=\"True\"} 2",
             "ecr_access_pods{verdict=\"Deny\"} 3",
+            "ecr_access_exemptions{state=\"expired\"} 4",
             "ecr_access_leader 1",
         ] {
             assert!(text().contains(line), "{line} is not in\n{}", text());

@@ -20,7 +20,9 @@ use crate::forecast;
 use crate::index::pods::{Pods, watch_pods};
 use crate::index::{Changes, Index, IndexOptions, Source, WatchSignal};
 use crate::inventory::PolicyKey;
-use metrics::{PodVerdict, ReadyLabels, Truth, VerdictLabels, WriteLabels, WriteResult};
+use metrics::{
+    ExemptionLabels, ExemptionState, PodVerdict, ReadyLabels, Truth, VerdictLabels, WriteLabels, WriteResult,
+};
 use plan::Attempt;
 use survey::Survey;
 
@@ -223,6 +225,14 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             [(PodVerdict::Allow, sum.allowed), (PodVerdict::Deny, sum.denied), (PodVerdict::Unknown, sum.unknown)];
         for (verdict, count) in pods {
             self.options.metrics.pods.get_or_create(&VerdictLabels { verdict }).set(count);
+        }
+        let exemptions = || survey.tallies().flat_map(|tally| &tally.exemptions);
+        let active = exemptions().filter(|exemption| exemption.active).count();
+        let counts =
+            [(ExemptionState::active, active), (ExemptionState::expired, exemptions().count().saturating_sub(active))];
+        for (state, count) in counts {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.options.metrics.exemptions.get_or_create(&ExemptionLabels { state }).set(count);
         }
     }
 

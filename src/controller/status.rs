@@ -49,6 +49,7 @@ pub fn desired_status(
             condition(CONFLICTED, conflicted(&tally.ties)),
         ],
         service_accounts: tally.service_accounts,
+        exemptions: tally.exemptions.clone(),
         ..PolicyStatus::default()
     };
     if tally.pods_known {
@@ -63,6 +64,10 @@ pub fn desired_status(
         status.denials_omitted = before.denials_omitted;
         status.advice.clone_from(&before.advice);
         status.advice_omitted = before.advice_omitted;
+        for exemption in &mut status.exemptions {
+            let known = before.exemptions.iter().find(|known| known.name == exemption.name);
+            exemption.pods = known.map_or(0, |known| known.pods);
+        }
     }
     // A document of an author may have texts of any length, and must not be able to make the status invalid by them.
     status.within_limits()

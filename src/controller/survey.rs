@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::status::{MAX_ADVICE, MAX_DENIALS};
-use crate::api::{Action, AdviceEntry, Denial, VerdictCounts};
+use crate::api::{Action, AdviceEntry, Denial, ExemptionStatus, VerdictCounts};
 use crate::forecast::{self, Advice, ImageReport, Report, Subject, Uses, Verdict};
 use crate::index::pods::PodName;
-use crate::inventory::{Inventory, PolicyKey, PolicyObject};
+use crate::inventory::{Exemption, Inventory, PolicyKey, PolicyObject};
 use crate::puller::{self, Selection};
 
 /// What was found, by policy.
@@ -43,6 +43,8 @@ pub struct Tally {
     pub advice: Vec<AdviceEntry>,
     /// Advice behind those.
     pub advice_omitted: i64,
+    /// The policy's exemptions by name. Which of them are active is known without the pods.
+    pub exemptions: Vec<ExemptionStatus>,
 }
 
 /// Another policy that selects the same service account with the same rank.
@@ -83,6 +85,7 @@ pub fn survey(
             uid: policy.uid.clone(),
             generation: policy.generation,
             pods_known: pods.is_some(),
+            exemptions: exemptions(policy, at),
             ..Tally::default()
         };
         by_name.insert(policy.key.to_string(), policy.key.clone());
@@ -177,12 +180,21 @@ impl Tally {
             Verdict::Unknown => self.pods.unknown += 1,
             _ => return,
         }
+        self.count_exemptions(report);
         for image in report.images.iter().filter(|image| image.verdict == Verdict::Deny) {
             self.denials.insert(denial(subject, image));
             if self.denials.len() > MAX_DENIALS {
                 self.denials.pop_last();
                 self.denials_omitted += 1;
             }
+        }
+    }
+
+    /// Counts a pod for each exemption that it makes use of, once.
+    fn count_exemptions(&mut self, report: &Report) {
+        let used = || report.images.iter().filter_map(|image| image.exemption.as_ref());
+        for known in &mut self.exemptions {
+            known.pods += i64::from(used().any(|used| used.name == known.name));
         }
     }
 
@@ -193,6 +205,19 @@ impl Tally {
             self.advice.push(entry(advice));
         }
     }
+}
+
+/// The exemptions of a policy as of `at`, by name, before any pod is counted.
+fn exemptions(policy: &PolicyObject, at: jiff::Timestamp) -> Vec<ExemptionStatus> {
+    let of = |exemption: &Exemption| ExemptionStatus {
+        name: exemption.name.clone(),
+        expires_at: exemption.expires_at.to_string(),
+        active: exemption.is_active(at),
+        pods: 0,
+    };
+    let mut exemptions: Vec<_> = policy.body.iter().flat_map(|spec| &spec.exemptions).map(of).collect();
+    exemptions.sort_by(|one, other| one.name.cmp(&other.name));
+    exemptions
 }
 
 /// Advice as the status has it, cut like the rest of the status where it is too long.
@@ -434,6 +459,44 @@ mod tests {
             forecast::Options { operator_namespace: Some("payments".to_owned()), ..forecast::Options::default() };
         let survey = super::survey(&inventory, Some(&pods), NOW.parse().unwrap(), &options);
         assert_eq!((of(&survey, "names").service_accounts, of(&survey, "names").pods), (0, VerdictCounts::default()));
+    }
+
+    #[test]
+    fn exemptions_are_told_with_the_pods_that_make_use_of_them() {
+        let exemption = |name: &str, image: &str, end: &str| json!({"name": name, "images": [format!("*/{image}")], "reason": "why", "expiresAt": end});
+        let exempting = policy(
+            "exempting",
+            OLD,
+            json!({"exemptions": [
+                exemption("z-secret", "secret/*", "2027-01-01T01:00:00+01:00"),
+                exemption("team", "team/*", "2027-01-01T00:00:00Z"),
+                exemption("ended", "other/*", NOW)]}),
+        );
+        let inventory = inventory(vec![exempting], &[("payments", "api")]);
+        let pods = pods(&[
+            ("a", "api", "team/app"),
+            ("b", "api", "secret/app"),
+            ("c", "api", "secret/other"),
+            ("d", "api", "other/app"),
+        ]);
+        let told = |pods| -> Vec<(String, String, bool, i64)> {
+            let survey = look(&inventory, pods);
+            let exemptions = of(&survey, "exempting").exemptions.clone().into_iter();
+            exemptions.map(|one| (one.name, one.expires_at, one.active, one.pods)).collect()
+        };
+        let expected = |secret| {
+            [
+                ("ended", NOW, false, 0),
+                ("team", "2027-01-01T00:00:00Z", true, 0),
+                ("z-secret", "2027-01-01T00:00:00Z", true, secret),
+            ]
+            .map(|(name, end, active, pods)| (name.to_owned(), end.to_owned(), active, pods))
+        };
+        // Of a pod that can pull nothing is let pass.
+        assert_eq!(told(Some(&pods)), expected(2));
+        assert_eq!(told(None), expected(0));
+        // What a status counts stays what it is.
+        assert_eq!(of(&look(&inventory, Some(&pods)), "exempting").pods.denied, 3);
     }
 
     fn with_statements(name: &str, more: Value, statements: Value) -> PolicyObject {

@@ -5,6 +5,7 @@ pub mod arn;
 pub mod context;
 pub mod declared;
 pub mod image;
+pub mod image_pattern;
 pub mod judge;
 pub mod managed;
 pub mod needs;

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Options, Verdict};
+use super::{ImageReport, Options, Verdict};
 use crate::api::Action;
+use crate::inventory::Exemption;
 
 /// What happens to the object at admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -59,5 +61,49 @@ impl Actions {
             Verdict::Unknown => Some(self.on_unknown),
             _ => None,
         }
+    }
+}
+
+/// The exemption that an image is under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExemptionUse {
+    /// Its name in the policy.
+    pub name: String,
+    /// The moment from which on it is gone.
+    pub expires_at: Timestamp,
+    /// Why it is there.
+    #[serde(skip)]
+    pub reason: String,
+}
+
+impl From<&Exemption> for ExemptionUse {
+    fn from(exemption: &Exemption) -> Self {
+        let Exemption { name, expires_at, reason, .. } = exemption;
+        Self { name: name.clone(), expires_at: *expires_at, reason: reason.clone() }
+    }
+}
+
+/// What all images of an object come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ruling {
+    /// What happens to a pod; none where nothing is refused or in doubt.
+    pub(super) action: Option<Action>,
+    /// Without its exemptions it would be refused.
+    pub(super) spared: bool,
+}
+
+impl Ruling {
+    /// The strictest action of any image. An exemption makes a refusal a warning, and nothing else milder.
+    pub(super) fn of(images: &[ImageReport], actions: Actions) -> Self {
+        let strictest = |exempt: bool| {
+            let of = |image: &ImageReport| {
+                let action = actions.on(image.verdict)?;
+                Some(if exempt && image.exemption.is_some() { action.min(Action::Warn) } else { action })
+            };
+            images.iter().filter_map(of).max()
+        };
+        let action = strictest(true);
+        Self { action, spared: action != strictest(false) }
     }
 }

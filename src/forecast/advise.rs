@@ -85,7 +85,7 @@ pub fn advise(inventory: &Inventory, subjects: &[Subject], requires: &[Need]) ->
 /// The lints of every document in a policy object, each document once.
 #[must_use]
 pub fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
-    let Ok(CompiledSpec { puller, declared }) = &policy.body else { return Vec::new() };
+    let Ok(CompiledSpec { puller, declared, .. }) = &policy.body else { return Vec::new() };
     let object = policy.key.to_string();
     let mut found: Vec<Advice> = Vec::new();
     let mut look = |kind: PolicyType, target: &str, sourced: &SourcedPolicy| {

@@ -215,6 +215,30 @@ pub(super) fn pods_refused(report: &Report, fix: Option<&str>) -> String {
     }
 }
 
+/// What lets a pod in all the same, and until when; none where nothing does.
+///
+/// Of several exemptions the one that ends first is told: from then on the pod is refused.
+pub(super) fn exempted(report: &Report) -> Option<String> {
+    let first = report.used().min_by_key(|used| used.expires_at)?;
+    let mut pieces = object(report);
+    let admitted = if report.template { ": its pods are admitted until " } else { " is admitted all the same, until " };
+    pieces.extend([
+        Piece::words(admitted),
+        Piece::Words(first.expires_at.to_string()),
+        Piece::words(", by exemption "),
+        Piece::name(&first.name),
+    ]);
+    if let Some(policy) = &report.policy {
+        pieces.extend([Piece::words(" of "), Piece::name(policy)]);
+    }
+    let more = report.used().count() - 1;
+    if more > 0 {
+        pieces.push(Piece::Words(format!(" (+{more} more)")));
+    }
+    pieces.extend([Piece::words(": "), Piece::long(&first.reason)]);
+    Some(line(&pieces, MAX_LINE))
+}
+
 /// `Deployment payments/api`
 fn object(report: &Report) -> Vec<Piece> {
     vec![
@@ -503,6 +527,7 @@ mod tests {
             candidates: Vec::new(),
             cause: None,
             fix: Vec::new(),
+            exemption: None,
             texts: Texts::default(),
         };
         (0..count).map(report).collect()

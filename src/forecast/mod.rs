@@ -2,7 +2,7 @@
 //!
 //! Its answer depends on the inventory, the subject, the time and the options, and on nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -24,8 +24,8 @@ mod message;
 mod subject;
 
 pub use crate::ecr::judge::Verdict;
-use admission::Actions;
-pub use admission::Admission;
+use admission::{Actions, Ruling};
+pub use admission::{Admission, ExemptionUse};
 pub use advise::{Advice, AdviceKind, Uses, advise, lints_of};
 pub use message::{MAX_LINE, MAX_MESSAGE};
 pub use subject::{ImageUse, Subject, SubjectError};
@@ -84,7 +84,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The images, in the order of the subject's.
     pub images: Vec<ImageReport>,
-    /// When the verdict changes by itself, because a policy has a condition on the time.
+    /// When the verdict changes by itself, because a policy has a condition on the time, or what admission does about it,
+    /// because an exemption ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_transition: Option<Timestamp>,
     /// What a Deny and an Unknown do to a pod.
@@ -119,6 +120,9 @@ pub struct ImageReport {
     pub cause: Option<CauseCode>,
     /// What would help.
     pub fix: Vec<Fix>,
+    /// The exemption that lets it in all the same, where it is not certain that it can be pulled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<ExemptionUse>,
     /// The parts that messages are put together from.
     #[serde(skip)]
     texts: Texts,
@@ -236,7 +240,7 @@ struct Bench<'a> {
 struct Hearing {
     images: Vec<ImageReport>,
     notes: Vec<&'static str>,
-    /// When the decision of some request changes by itself next.
+    /// When the decision of some request changes by itself next, or an exemption ends.
     next_change: Option<Timestamp>,
 }
 
@@ -341,32 +345,36 @@ impl<'a> Case<'a> {
         if verdict == Verdict::Deny && self.account().is_none() {
             notes.push(SERVICE_ACCOUNT_NOT_SEEN);
         }
-        let admission = match actions.on(verdict) {
+        let ruling = Ruling::of(&images, actions);
+        let admission = match ruling.action {
             None | Some(Action::Audit) => Admission::Admitted,
             Some(Action::Reject) if !self.subject.template => Admission::Rejected,
             // A service account often comes after the workload that names it.
             Some(_) if self.subject.template && !images.iter().any(speaks_up) => Admission::Admitted,
             Some(_) => Admission::Warned,
         };
-        let next_transition = self.next_transition(bench, missing, verdict, next_change);
+        let next_transition = self.next_transition(bench, missing, actions, (verdict, ruling.action), next_change);
         let mut report = self.report(policy, verdict, admission, notes, images, actions);
         report.next_transition = next_transition;
         report
     }
 
-    /// The first moment at which the verdict is another one. The decision of a request may change without that.
+    /// The first moment at which verdict or action is another one than now. The decision of a request may change, and an
+    /// exemption end, without that.
     fn next_transition(
         &self,
         bench: &Bench<'_>,
         missing: &[String],
-        verdict: Verdict,
+        actions: Actions,
+        now: (Verdict, Option<Action>),
         next_change: Option<Timestamp>,
     ) -> Option<Timestamp> {
         let mut change = next_change;
         for _ in 0..MAX_CHANGES {
             let at = change?;
             let later = Self { at, ..*self }.hear(bench, missing, "");
-            if Verdict::all(later.images.iter().map(|image| image.verdict)) != verdict {
+            let verdict = Verdict::all(later.images.iter().map(|image| image.verdict));
+            if (verdict, Ruling::of(&later.images, actions).action) != now {
                 return Some(at);
             }
             change = later.next_change.filter(|next| *next > at);
@@ -415,8 +423,20 @@ impl<'a> Case<'a> {
             };
             images.push(report);
         }
-        let next_change = findings.values().filter_map(|finding| finding.next_change).min();
+        if let Some(spec) = bench.spec {
+            images.iter_mut().for_each(|image| image.exemption = self.exemption(spec, image));
+        }
+        let ends = images.iter().filter_map(|image| Some(image.exemption.as_ref()?.expires_at));
+        let next_change = findings.values().filter_map(|finding| finding.next_change).chain(ends).min();
         Hearing { images, notes, next_change }
+    }
+
+    /// The exemption of an image that needs one. It is for what the policy says, never for what the object carries.
+    fn exemption(&self, spec: &CompiledSpec, image: &ImageReport) -> Option<ExemptionUse> {
+        let needed = matches!(image.verdict, Verdict::Deny | Verdict::Unknown);
+        let Subject { namespace, service_account, .. } = self.subject;
+        let mut active = spec.exemptions.iter().filter(|exemption| needed && exemption.is_active(self.at));
+        active.find(|exemption| exemption.covers(namespace, service_account, &image.image)).map(ExemptionUse::from)
     }
 
     fn report(
@@ -708,6 +728,7 @@ impl<'a> Case<'a> {
             candidates: Vec::new(),
             cause: None,
             fix: Vec::new(),
+            exemption: None,
             texts,
         };
         fill(&mut report);
@@ -778,10 +799,13 @@ impl Report {
         if more > 0 {
             lines.push(explain::more_images(self, more));
         }
-        // Whoever applies a workload sees that it was taken; its pods are refused out of sight.
-        if self.template && self.actions.on(self.verdict) == Some(Action::Reject) {
+        let ruling = Ruling::of(&self.images, self.actions);
+        if self.template && ruling.action == Some(Action::Reject) {
+            // Whoever applies a workload sees that it was taken; its pods are refused out of sight.
             let fix = self.blamed().next().and_then(|image| image.texts.fix.as_deref());
             lines.push(explain::pods_refused(self, fix));
+        } else if ruling.spared {
+            lines.extend(explain::exempted(self));
         }
         lines
     }
@@ -793,11 +817,24 @@ impl Report {
         self.blamed().map(cause).collect()
     }
 
-    /// The images that the verdict goes back to.
+    /// The exemptions that let the pod in, each once, in the order of the images; none where it would be let in without.
+    pub fn exemptions(&self) -> impl Iterator<Item = &ExemptionUse> {
+        let spared = !self.template && Ruling::of(&self.images, self.actions).spared;
+        self.used().filter(move |_| spared && self.admission == Admission::Warned)
+    }
+
+    /// The exemptions of the images, each once.
+    fn used(&self) -> impl Iterator<Item = &ExemptionUse> {
+        let mut seen = BTreeSet::new();
+        self.images.iter().filter_map(|image| image.exemption.as_ref()).filter(move |used| seen.insert(&used.name))
+    }
+
+    /// The images that a refusal goes back to, or would: the worst ones that no exemption is for.
     fn blamed(&self) -> impl Iterator<Item = &ImageReport> {
-        let verdict = self.verdict;
-        let blames = matches!(verdict, Verdict::Deny | Verdict::Unknown);
-        self.images.iter().filter(move |image| blames && image.verdict == verdict)
+        let bound = || self.images.iter().filter(|image| image.exemption.is_none());
+        let worst = Verdict::all(bound().map(|image| image.verdict));
+        let blames = matches!(worst, Verdict::Deny | Verdict::Unknown);
+        bound().filter(move |image| blames && image.verdict == worst)
     }
 }
 

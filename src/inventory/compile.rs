@@ -10,6 +10,7 @@ use std::sync::Arc;
 use iam_verdict::{DocumentError, NamedPolicy, Policy};
 use serde_json::Value;
 
+use super::exemption::Exemption;
 use super::organization_policies;
 use super::policy::{CompiledPuller, CompiledRole, CompiledSpec, Problem};
 use crate::api::{self, Identity, OrganizationLevel, PermissionsBoundary, RegistryDeclaration, RepositoryDeclaration};
@@ -37,7 +38,11 @@ impl Compiler {
     /// # Errors
     /// What leaves nothing to judge by; the rules of the schema exclude it.
     pub fn spec(&mut self, spec: &api::EcrAccessPolicySpec) -> Result<CompiledSpec, Problem> {
-        Ok(CompiledSpec { puller: self.puller("spec.puller", &spec.puller)?, declared: Arc::new(self.declared(spec)) })
+        Ok(CompiledSpec {
+            puller: self.puller("spec.puller", &spec.puller)?,
+            declared: Arc::new(self.declared(spec)),
+            exemptions: Exemption::compile(spec.exemptions.as_deref().unwrap_or_default())?,
+        })
     }
 
     fn puller(&mut self, path: &str, puller: &api::Puller) -> Result<CompiledPuller, Problem> {

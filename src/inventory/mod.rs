@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod compile;
+mod exemption;
 pub mod organization_policies;
 mod policy;
 mod selector;
 
 pub use crate::api::PolicyKind;
+pub use exemption::Exemption;
 pub use policy::{CompiledPuller, CompiledRole, CompiledSpec, InventoryError, PolicyKey, PolicyObject, Problem, Scope};
 pub use selector::{Label, Selector};
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::compile::Compiler;
+use super::exemption::Exemption;
 use super::selector::Selector;
 use crate::api::{self, Action, AnyPolicy, PolicyKind, ServiceAccountSelection};
 use crate::ecr::arn::RoleArn;
@@ -134,6 +135,8 @@ pub struct CompiledSpec {
     pub puller: CompiledPuller,
     /// What is declared of the AWS side.
     pub declared: Arc<Declared>,
+    /// What is admitted for a while although it cannot be pulled; the one that ends last comes first.
+    pub exemptions: Vec<Exemption>,
 }
 
 /// `spec.puller`.
@@ -239,7 +242,11 @@ fn salvage(spec: &Value) -> (Scope, Action, Action) {
         Scope::compile(accounts.as_ref(), namespaces.as_ref())
     };
     let on_deny = part(spec, "onDeny").unwrap_or(Some(Action::Warn)).unwrap_or(Action::Reject);
-    let on_unknown = part(spec, "onUnknown").unwrap_or(Some(Action::Warn)).unwrap_or(Action::Warn);
+    let mut on_unknown = part(spec, "onUnknown").unwrap_or(Some(Action::Warn)).unwrap_or(Action::Warn);
+    // Whom it exempts cannot be told either.
+    if spec.get("exemptions").is_some_and(|exemptions| !exemptions.is_null()) {
+        on_unknown = on_unknown.min(Action::Warn);
+    }
     (scope().unwrap_or(Scope { unreadable: true, ..Scope::default() }), on_deny, on_unknown.min(on_deny))
 }
 

@@ -67,6 +67,8 @@ pub struct Metrics {
     /// `ecr_access_confirmations_total`: fresh reads before a rejection, by outcome: `confirmed`, `changed` (memory was
     /// behind and another verdict came out), `failed`.
     pub confirmations: Family<OutcomeLabels, Counter>,
+    /// `ecr_access_exempted_admissions_total`: pods admitted that would have been refused but for an exemption.
+    pub exempted: Counter,
     /// `ecr_access_tls_connections_total`: connections by outcome: `accepted`, `failed` (handshake), `timeout`, `shed`.
     pub connections: Family<OutcomeLabels, Counter>,
     /// `ecr_access_certificate_expiry_timestamp_seconds`: Unix time at which the served certificate expires.
@@ -87,6 +89,7 @@ impl Metrics {
             bytes_in_flight: Gauge::default(),
             refused: Family::default(),
             confirmations: Family::default(),
+            exempted: Counter::default(),
             connections: Family::default(),
             certificate_expiry: Gauge::default(),
             certificate_errors: Counter::default(),
@@ -109,6 +112,11 @@ impl Metrics {
             "confirmations",
             "Fresh reads of the API server before a rejection",
             metrics.confirmations.clone(),
+        );
+        registry.register(
+            "exempted_admissions",
+            "Pods admitted that would have been refused but for an exemption of their policy",
+            metrics.exempted.clone(),
         );
         registry.register("tls_connections", "TLS connections by outcome", metrics.connections.clone());
         registry.register(
@@ -176,6 +184,7 @@ mod tests {
         metrics.review_duration.get_or_create(&WebhookLabels { webhook: "pods.ecraccess.dev" }).observe(0.003);
         metrics.certificate_expiry.set(1_800_000_000.0);
         metrics.refused.get_or_create(&OutcomeLabels { outcome: "too_large" }).inc();
+        metrics.exempted.inc();
         let text = metrics.text().unwrap();
         for line in [
             r#"ecr_access_reviews_total{webhook="pods.ecraccess.dev",verdict="Deny",admission="Rejected",reason="ActionDenied"} 1"#,
@@ -184,6 +193,7 @@ mod tests {
             r#"ecr_access_requests_refused_total{outcome="too_large"} 1"#,
             "ecr_access_certificate_expiry_timestamp_seconds 1800000000.0",
             "ecr_access_reviews_in_flight 0",
+            "ecr_access_exempted_admissions_total 1",
             concat!("ecr_access_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -6,24 +6,26 @@
 //!
 //! Refused is what cannot be judged (a document that does not parse) and what AWS certainly does not store. A false
 //! refusal stops a rollout, so the rest is a warning: what only the service decides that stores the policy (see
-//! `is_doubtful`), managed policies that are not built in, and entries that never count.
+//! `is_doubtful`), managed policies that are not built in, entries that never count, and exemptions that have ended.
 
 use std::collections::BTreeSet;
 
 use iam_verdict::{DocumentError, Policy, PolicyType};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::message::{Answer, FieldCause, Outcome, Refusal, Request};
-use crate::api;
+use crate::api::{self, rules};
 use crate::ecr::declared::ArnPattern;
+use crate::ecr::image_pattern::ImagePattern;
 use crate::ecr::managed;
 use crate::inventory::organization_policies;
 
 /// At most so many fields are named in one refusal, and so many warnings are given.
 const MOST: usize = 8;
 
-/// Answers a request about a policy object. Pure.
-pub fn review(request: &Request) -> Answer {
+/// Answers a request about a policy object, as of `at`. Pure.
+pub fn review(request: &Request, at: Timestamp) -> Answer {
     let nothing = |reason| Answer::admitted(&request.uid, Outcome::new("Allow", "Admitted", reason));
     let ours = request.kind.group == api::GROUP && api::PolicyKind::from_name(&request.kind.kind).is_some();
     let whole = matches!(request.sub_resource.as_deref(), None | Some(""));
@@ -39,7 +41,7 @@ pub fn review(request: &Request) -> Answer {
 
     let (mut causes, mut warnings) = (Vec::new(), Vec::new());
     for (field, claim) in given {
-        match claim.check() {
+        match claim.check(at) {
             Finding::Good => {}
             Finding::Refused(message) => causes.push(FieldCause { reason: "FieldValueInvalid", message, field }),
             Finding::Warning(reason, message) => warnings.push((reason, format!("{field}: {message}"))),
@@ -58,11 +60,11 @@ pub fn review(request: &Request) -> Answer {
     answer
 }
 
-/// What [`review`] would say when this object was created, of what can be judged all the same: for manifests that are
+/// What [`review`] would say when this object was created at the moment `at`, of what can be judged all the same: for manifests that are
 /// looked at before they are applied. Managed policies that are not built in are left to the verdicts.
-pub fn remarks(object: &Value) -> Vec<String> {
+pub fn remarks(object: &Value, at: Timestamp) -> Vec<String> {
     let claims = Claims::of(object).0.into_iter();
-    let remark = |(field, claim): (String, Claim<'_>)| match (&claim, claim.check()) {
+    let remark = |(field, claim): (String, Claim<'_>)| match (&claim, claim.check(at)) {
         (Claim::Managed(_), _) | (_, Finding::Good | Finding::Warning("UnknownManagedPolicy", _)) => None,
         (Claim::Document(_, document), Finding::Refused(message)) if parses(document) => {
             Some(format!("{field}: {message}; the webhook of the cluster refuses it"))
@@ -89,6 +91,10 @@ enum Claim<'a> {
     RepeatedKey(&'a str),
     /// A pattern of repositories whose every match is taken by an earlier entry: its index.
     Shadowed(&'a str, usize),
+    /// The end of an exemption.
+    End(&'a str),
+    /// A pattern of images of an exemption.
+    Exempted(&'a str),
 }
 
 /// What is to be said of a [`Claim`].
@@ -100,7 +106,7 @@ enum Finding {
 }
 
 impl Claim<'_> {
-    fn check(&self) -> Finding {
+    fn check(&self, at: Timestamp) -> Finding {
         match self {
             Claim::Document(kind, document) => check_document(*kind, document),
             Claim::Shapeless(_) => {
@@ -124,6 +130,18 @@ impl Claim<'_> {
                     "`{pattern}` never counts: spec.repositories[{by}] comes first and matches all that it matches"
                 ),
             ),
+            Claim::End(end) if rules::date_time(end).is_some_and(|end| end <= at) => Finding::Warning(
+                "ExemptionEnded",
+                format!("`{end}` is in the past: this exemption lets nothing in, and can be deleted"),
+            ),
+            Claim::Exempted(pattern) if !ImagePattern::new(pattern).may_be_of_ecr() => Finding::Warning(
+                "EntryNeverCounts",
+                format!(
+                    "`{pattern}` exempts nothing: no image of Amazon ECR matches it; a pattern has the registry's host, such \
+                     as 111122223333.dkr.ecr.us-east-1.amazonaws.com/legacy/*"
+                ),
+            ),
+            Claim::End(_) | Claim::Exempted(_) => Finding::Good,
         }
     }
 }
@@ -164,6 +182,13 @@ impl<'a> Claims<'a> {
             }
         }
         claims.repeated_keys(spec.get("context"));
+        for (path, exemption) in items("spec.exemptions", spec.get("exemptions")) {
+            for (path, image) in items(&format!("{path}.images"), exemption.get("images")) {
+                claims.0.extend(image.as_str().map(|image| (path, Claim::Exempted(image))));
+            }
+            let end = exemption.get("expiresAt").and_then(Value::as_str);
+            claims.0.extend(end.map(|end| (format!("{path}.expiresAt"), Claim::End(end))));
+        }
         claims
     }
 
@@ -339,8 +364,12 @@ mod tests {
         json!({"Version": "2012-10-17", "Statement": [{"Effect": "Permit", "Action": "ecr:*", "Resource": "*"}]})
     }
 
+    fn now() -> Timestamp {
+        "2026-11-23T12:00:00Z".parse().unwrap()
+    }
+
     fn ask(operation: &str, object: Value, old_object: Value) -> Answer {
-        review(&Request {
+        let request = Request {
             uid: "u".to_owned(),
             kind: GroupKind { group: "ecraccess.dev".to_owned(), kind: "EcrAccessPolicy".to_owned() },
             operation: operation.to_owned(),
@@ -348,7 +377,8 @@ mod tests {
             object,
             old_object,
             ..Request::default()
-        })
+        };
+        review(&request, now())
     }
 
     fn causes(answer: &Answer) -> Vec<&str> {
@@ -487,6 +517,33 @@ mod tests {
     }
 
     #[test]
+    fn an_exemption_that_lets_nothing_in_is_a_warning() {
+        let host = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
+        let with = |image: String, end: &str| {
+            let exemption = json!({"name": "legacy", "images": [image], "reason": "why", "expiresAt": end});
+            ask("CREATE", json!({"spec": {"exemptions": [exemption]}}), Value::Null)
+        };
+        let legacy = || format!("{host}/legacy/*");
+        assert_eq!(with(legacy(), "2026-11-23T12:00:01Z").warnings, [""; 0]);
+        let ended = with(legacy(), "2026-11-23T12:00:00Z");
+        assert_eq!(
+            ended.warnings,
+            [
+                "spec.exemptions[0].expiresAt: `2026-11-23T12:00:00Z` is in the past: this exemption lets nothing in, and can be \
+              deleted"
+            ]
+        );
+        assert!(ended.allowed());
+        assert_eq!(
+            with("legacy/*".to_owned(), "2027-01-01T00:00:00Z").warnings,
+            [
+                "spec.exemptions[0].images[0]: `legacy/*` exempts nothing: no image of Amazon ECR matches it; a pattern has the \
+              registry's host, such as 111122223333.dkr.ecr.us-east-1.amazonaws.com/legacy/*"
+            ]
+        );
+    }
+
+    #[test]
     fn a_condition_key_has_no_case() {
         let with = |context: Value| ask("CREATE", json!({"spec": {"context": context}}), Value::Null);
         assert!(with(json!({"aws:SourceVpc": [], "aws:SourceVpce": []})).allowed());
@@ -500,12 +557,12 @@ mod tests {
         let mut object = object(json!([
             {"name": "a", "document": good()}, {"name": "b", "document": bad()}, {"name": "c", "document": strict},
             {"name": "d", "managedPolicyArn": "arn:aws:iam::aws:policy/Invented"}]));
-        assert_eq!(remarks(&object).len(), 1);
+        assert_eq!(remarks(&object, now()).len(), 1);
         let begin = "spec.puller.serviceAccount.identity.policies[2].document: $.Statement[0].Principal: ";
-        let remark = &remarks(&object)[0];
+        let remark = &remarks(&object, now())[0];
         assert!(remark.starts_with(begin) && remark.ends_with("; the webhook of the cluster refuses it"), "{remark}");
         object["spec"]["repositories"] = json!([{"match": "*"}, {"match": "a"}, {"match": "b", "policy": 7}]);
-        assert_eq!(remarks(&object).len(), 3);
+        assert_eq!(remarks(&object, now()).len(), 3);
     }
 
     #[test]
@@ -566,10 +623,10 @@ mod tests {
             object: object(json!([{"name": "a", "document": bad()}])),
             ..Request::default()
         };
-        assert!(!review(&request("CREATE", "ClusterEcrAccessPolicy", None)).allowed());
-        assert!(review(&request("DELETE", "EcrAccessPolicy", None)).allowed());
-        assert!(review(&request("UPDATE", "EcrAccessPolicy", Some("status"))).allowed());
-        assert!(review(&request("CREATE", "IamRole", None)).allowed());
+        assert!(!review(&request("CREATE", "ClusterEcrAccessPolicy", None), now()).allowed());
+        assert!(review(&request("DELETE", "EcrAccessPolicy", None), now()).allowed());
+        assert!(review(&request("UPDATE", "EcrAccessPolicy", Some("status")), now()).allowed());
+        assert!(review(&request("CREATE", "IamRole", None), now()).allowed());
     }
 
     #[test]

@@ -119,6 +119,9 @@ impl<C: Cluster> Reviewer<C> {
             let turned = !is_to_be_confirmed(&subject, &report);
             self.count_confirmation(if turned { "changed" } else { "confirmed" });
         }
+        if report.exemptions().next().is_some() {
+            self.metrics.exempted.inc();
+        }
         answer(uid, &report)
     }
 
@@ -332,6 +335,10 @@ fn answer(uid: &str, report: &Report) -> Answer {
     let mut answer = Answer::admitted(uid, outcome);
     if let Some(policy) = &report.policy {
         answer.audit.insert("policy", policy.clone());
+    }
+    let exemptions: Vec<&str> = report.exemptions().map(|used| used.name.as_str()).collect();
+    if !exemptions.is_empty() {
+        answer.audit.insert("exemptions", exemptions.join(","));
     }
     match report.admission {
         Admission::Admitted => {}

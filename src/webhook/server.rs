@@ -151,7 +151,7 @@ impl<C: Cluster> Server<C> {
     async fn review(&self, webhook: Webhook, request: Request, work: &Work) -> Answer {
         match webhook {
             Webhook::Pods | Webhook::Workloads => self.reviewer.review(webhook, request, Timestamp::now(), work).await,
-            Webhook::Policies => work.run(move || policies::review(&request)).await,
+            Webhook::Policies => work.run(move || policies::review(&request, Timestamp::now())).await,
         }
     }
 

@@ -153,7 +153,7 @@ fn every_cel_rule_has_a_message_of_one_line() {
     });
     let different: BTreeSet<&str> = rules.iter().map(|(_, rule)| rule.as_str()).collect();
     // A rule that gets lost on the way into the schema shows here.
-    assert_eq!((rules.len(), different.len()), (96, 18), "{rules:#?}");
+    assert_eq!((rules.len(), different.len()), (106, 23), "{rules:#?}");
 }
 
 /// A manifest that uses every field of its kind, as far as they can stand together.
@@ -191,6 +191,10 @@ fn objects() -> [(PolicyKind, Value); 5] {
              "managedPolicyArn": "arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess"}]},
         {"level": "account", "policies": [{"name": "guard", "document": {"Version": "2012-10-17", "Statement": []}}]}
     ]);
+    let exemption = json!({"name": "legacy-images", "serviceAccounts": ["api"], "reason": "registry moves in March",
+        "images": ["111122223333.dkr.ecr.us-east-1.amazonaws.com/legacy/*"], "expiresAt": "2027-03-31T00:00:00Z"});
+    let mut exemption_of_namespaces = exemption.clone();
+    exemption_of_namespaces["namespaces"] = json!(["payments", "shop-2"]);
     let by_account = json!({
         "serviceAccounts": {"names": ["api", "worker.v2"], "selector": selector},
         "puller": {"serviceAccount": {
@@ -212,6 +216,7 @@ fn objects() -> [(PolicyKind, Value); 5] {
         ],
         "organization": {"serviceControlPolicies": levels, "resourceControlPolicies": levels},
         "context": {"aws:SourceVpc": ["vpc-0abc", "vpc-1"], "aws:PrincipalTag/cost center": []},
+        "exemptions": [exemption],
         "onDeny": "Reject",
         "onUnknown": "Warn"
     });
@@ -221,6 +226,7 @@ fn objects() -> [(PolicyKind, Value); 5] {
     let by_role = json!({
         "serviceAccounts": {"names": ["api", "worker.v2"]},
         "puller": {"role": role(managed.clone())},
+        "exemptions": [exemption_of_namespaces],
         "namespaceSelector": selector
     });
     let nodes =
@@ -253,7 +259,8 @@ fn object(kind: PolicyKind, spec: &Value) -> Value {
                          "repository": "r", "action": "ecr:BatchGetImage", "cause": "c"}],
             "denialsOmitted": 0,
             "advice": [{"target": "t", "policy": "p", "code": "BroaderThanNeeded", "message": "m", "document": "{}"}],
-            "adviceOmitted": 0
+            "adviceOmitted": 0,
+            "exemptions": [{"name": "legacy-images", "expiresAt": "2027-03-31T00:00:00Z", "active": true, "pods": 1}]
         }
     })
 }

@@ -141,6 +141,17 @@ fn the_verdicts_of_the_cases() {
     assert_eq!(verdicts("bad-documents"), (strings(&["app Unknown Warned"]), 2));
     assert_eq!(verdicts("twice"), (strings(&["app Allow Admitted"]), 0));
     assert_eq!(verdicts("list"), (strings(&["one Allow Admitted", "two Allow Admitted"]), 2));
+    let (exemptions, _) = verdicts("exemptions");
+    assert_eq!(
+        exemptions,
+        [
+            "exempted Deny Warned",
+            "one-image-is-not Deny Rejected",
+            "another-account Deny Rejected",
+            "its-exemption-has-ended Deny Rejected",
+            "exempted Deny Warned"
+        ]
+    );
     let (workloads, code) = verdicts("workloads");
     assert_eq!(workloads.iter().filter(|told| told.ends_with("Deny Warned")).count(), 6, "{workloads:?}");
     assert_eq!((workloads.len(), code), (7, 1));

@@ -17,6 +17,7 @@ mod conformance;
 mod docs;
 mod ecr;
 mod evaluate;
+mod exemptions;
 mod fixes;
 mod messages;
 mod pages;

@@ -291,7 +291,16 @@ fn the_warnings_for_a_deployment_of_every_cause() {
         assert_eq!(refused, verdict == Verdict::Deny, "{code}: {text}");
         golden("warnings", &code.to_string(), &text, &mut wrong);
     }
-    assert_eq!(names(&data("warnings")), codes_and(&[]));
+    // What is admitted by an exemption, with nothing else wrong.
+    for (name, kind) in [("exempted-pod", "Pod"), ("exempted-deployment", "Deployment")] {
+        let exemption = json!({"name": "legacy-images", "images": ["*/team/*"], "expiresAt": "2027-03-31T00:00:00Z",
+            "reason": "On the nodes' disks until the registry has moved, PLAT-1042"});
+        let case = case(CauseCode::NoPolicyGrantsPull).with("exemptions", json!([exemption]));
+        let text = warnings(&judge(kind, "payments", "api", "app", &case));
+        assert_eq!(text.lines().count(), 2, "{text}");
+        golden("warnings", name, &text, &mut wrong);
+    }
+    assert_eq!(names(&data("warnings")), codes_and(&["exempted-pod", "exempted-deployment"]));
     assert!(wrong.is_empty(), "{}\nRun with UPDATE_GOLDEN=1 to record.", wrong.join("\n"));
 }
 

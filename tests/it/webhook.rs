@@ -75,7 +75,7 @@ pub enum Mood {
 #[derive(Clone, Default)]
 pub struct FakeCluster {
     memory: Objects,
-    api_server: Objects,
+    pub api_server: Objects,
     pub mood: Mood,
     reads: Arc<Mutex<Vec<String>>>,
 }

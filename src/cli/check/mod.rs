@@ -161,7 +161,7 @@ pub fn run(args: &CheckArgs) -> Outcome {
     let at = args.at.unwrap_or_else(now);
     let mut problems = Vec::new();
     let loaded = read::read(&args.paths, &mut problems);
-    let gathered = objects::gather(loaded, &args.namespace, &mut problems);
+    let gathered = objects::gather(loaded, &args.namespace, at, &mut problems);
     let options = Options { max_action: args.max_action, requires: args.requires.clone(), ..Options::default() };
     let results: Vec<Report> =
         gathered.subjects.iter().map(|subject| forecast(&gathered.inventory, subject, at, &options)).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::api::{self, API_VERSION, GROUP};
@@ -29,7 +30,7 @@ pub struct Gathered {
 ///
 /// Kinds that have no part in a pull are left aside without a word. An object that is given twice counts as the last
 /// one given, as with `kubectl apply`.
-pub fn gather(loaded: Vec<Loaded>, namespace: &str, problems: &mut Vec<CheckProblem>) -> Gathered {
+pub fn gather(loaded: Vec<Loaded>, namespace: &str, at: Timestamp, problems: &mut Vec<CheckProblem>) -> Gathered {
     let mut found = Vec::new();
     for Loaded { origin, value } in loaded {
         flatten(origin, value, None, &mut found);
@@ -62,7 +63,7 @@ pub fn gather(loaded: Vec<Loaded>, namespace: &str, problems: &mut Vec<CheckProb
     for (number, object) in known {
         let latest = object.reference().and_then(|reference| last.get(&reference).map(|(latest, _)| *latest));
         if latest.is_none_or(|latest| latest == number) {
-            take(object, &mut gathered, &mut at_hand);
+            take(object, at, &mut gathered, &mut at_hand);
             numbered.extend(at_hand.drain(..).map(|problem| (number, problem)));
         }
     }
@@ -234,9 +235,9 @@ fn identify(origin: Origin, mut value: Value, namespace: &str, problems: &mut Ve
     Some(Object { origin, kind, kind_name, namespace, name, value })
 }
 
-fn take(object: Object, gathered: &mut Gathered, problems: &mut Vec<CheckProblem>) {
+fn take(object: Object, at: Timestamp, gathered: &mut Gathered, problems: &mut Vec<CheckProblem>) {
     match object.kind {
-        Kind::Policy(kind) => take_policy(kind, object, gathered, problems),
+        Kind::Policy(kind) => take_policy(kind, object, at, gathered, problems),
         Kind::ServiceAccount => {
             let before = problems.len();
             for field in ["labels", "annotations"] {
@@ -303,7 +304,13 @@ fn missing_images(object: &Object, problems: &mut Vec<CheckProblem>) {
 }
 
 /// A policy goes into the inventory whatever is wrong with it, as in the cluster: its verdicts are Unknown then.
-fn take_policy(kind: api::PolicyKind, object: Object, gathered: &mut Gathered, problems: &mut Vec<CheckProblem>) {
+fn take_policy(
+    kind: api::PolicyKind,
+    object: Object,
+    at: Timestamp,
+    gathered: &mut Gathered,
+    problems: &mut Vec<CheckProblem>,
+) {
     let found = api::validate(kind, &object.value);
     let shape_is_bad = !found.is_empty();
     for error in &found {
@@ -311,7 +318,7 @@ fn take_policy(kind: api::PolicyKind, object: Object, gathered: &mut Gathered, p
     }
     let reference = object.reference();
     let origin = object.origin.clone();
-    for remark in policies::remarks(&object.value) {
+    for remark in policies::remarks(&object.value, at) {
         gathered.notes.push(CheckProblem::new(&origin, reference.as_deref(), "", &remark).to_string());
     }
     match PolicyObject::from_json(object.value) {

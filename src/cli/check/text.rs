@@ -48,7 +48,10 @@ fn subject(text: &mut String, report: &Report, colour: bool) {
         image_lines(text, report, image, width, colour);
     }
     if let Some(moment) = report.next_transition {
-        indented(text, &format!("the verdict changes at {moment}"));
+        let ends =
+            report.images.iter().filter_map(|image| image.exemption.as_ref()).any(|used| used.expires_at == moment);
+        let what = if ends { "an exemption ends" } else { "the verdict changes" };
+        indented(text, &format!("{what} at {moment}"));
     }
     if !report.notes.is_empty() {
         indented(text, &format!("notes: {}", report.notes.join(", ")));
@@ -76,6 +79,9 @@ fn image_lines(text: &mut String, subject: &Report, report: &ImageReport, width:
     // The fixes follow whole; in a message a long one gives way to the command that prints it.
     for part in message.lines().filter(|part| report.fix.is_empty() || !part.starts_with("fix: ")) {
         indented(text, part);
+    }
+    if let Some(used) = &report.exemption {
+        indented(text, &format!("exempted until {}, by {}: {}", used.expires_at, used.name, used.reason));
     }
     if !report.missing.is_empty() && !message.contains("missing: ") {
         indented(text, &format!("missing: {}", report.missing.join(", ")));
