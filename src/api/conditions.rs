@@ -19,15 +19,21 @@ pub const POLICIES_RESOLVED: &str = "PoliciesResolved";
 /// Only a tie that is broken by age alone is a conflict: the older one wins, and both are marked.
 pub const CONFLICTED: &str = "Conflicted";
 
+/// Does it take somebody to change the object before anything can get better? There only while [`READY`] is `False`.
+///
+/// `True`: tools that wait for an object (kstatus, in Flux and in `helm --wait`) give up at once instead of when their time
+/// is up ("CRD Status Convention").
+pub const STALLED: &str = "Stalled";
+
 /// [`READY`] is `True`: the object is in force.
 pub const REASON_READY: &str = "Ready";
 
-/// [`READY`] is `False`: the object does not decode or has a field that this binary does not know.
+/// [`READY`] is `False`, [`STALLED`] is `True`: the object does not decode or has a field that this binary does not know.
 ///
 /// Usually the CRDs are newer than the operator. The message names the field.
 pub const REASON_UNSUPPORTED_SPEC: &str = "UnsupportedSpec";
 
-/// [`READY`] or [`POLICIES_RESOLVED`] is `False`: a policy document is no IAM policy. The message has its JSON path.
+/// [`READY`] or [`POLICIES_RESOLVED`] is `False`, [`STALLED`] is `True`: a policy document is no IAM policy. The message has its JSON path.
 pub const REASON_INVALID_DOCUMENT: &str = "InvalidDocument";
 
 /// [`POLICIES_RESOLVED`] is `False`: a managed policy is not one of those built into this binary.

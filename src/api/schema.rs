@@ -721,7 +721,12 @@ fn selector(about: &str) -> Node {
 
 fn status() -> Node {
     object("What the operator found out. Written by the operator alone.")
-        .optional("observedGeneration", integer("metadata.generation of the spec that this status is about."))
+        .optional("observedGeneration", {
+            let about = "metadata.generation of the spec that this status is about. -1: the operator has not seen it yet.";
+            let mut generation = integer(about);
+            generation.0.minimum = Some(-1.0);
+            generation
+        })
         .optional("conditions", conditions())
         .optional("serviceAccounts", integer("How many service accounts this policy decides for."))
         .optional(
@@ -809,12 +814,16 @@ fn status() -> Node {
             )
             .atomic(),
         )
+        // Tools that wait for an object take one without any status for finished, and one whose generation was not observed
+        // for unfinished (kstatus; "CRD Status Convention").
+        .default(serde_json::json!({"observedGeneration": -1}))
 }
 
 fn conditions() -> Node {
     list(
         "`Ready`: pods are judged by this policy. `PoliciesResolved`: every IAM policy it names can be read. `Conflicted`: \
-         another policy of the same rank selects the same service account.",
+         another policy of the same rank selects the same service account. `Stalled`, only while `Ready` is `False`: somebody \
+         has to change the policy.",
         8,
         object("One aspect of this policy's state.")
             .required("type", string("Which aspect. Example: `Ready`.", 316))

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::survey::{Tally, Tie};
 use crate::api::conditions::{
     CONFLICTED, POLICIES_RESOLVED, READY, REASON_INVALID_DOCUMENT, REASON_NO_CONFLICT, REASON_POLICY_NOT_FOUND,
-    REASON_READY, REASON_RESOLVED, REASON_SAME_RANK, REASON_UNSUPPORTED_SPEC,
+    REASON_READY, REASON_RESOLVED, REASON_SAME_RANK, REASON_UNSUPPORTED_SPEC, STALLED,
 };
 use crate::api::{Action, PolicyStatus};
 use crate::ecr::declared::{IdentityPolicies, ResourcePolicy};
@@ -52,6 +52,10 @@ pub fn desired_status(
         exemptions: tally.exemptions.clone(),
         ..PolicyStatus::default()
     };
+    // Time alone does not make it ready: whoever waits need not wait.
+    if !is_ready(&status) {
+        status.conditions.push(condition(STALLED, Finding { status: "True", ..ready(policy, tally) }));
+    }
     if tally.pods_known {
         status.pods = tally.pods;
         status.denials = tally.denials.iter().cloned().collect();
@@ -338,6 +342,7 @@ mod tests {
             let status = desired(&policy, &Tally { service_accounts, absent_names, ..Tally::default() });
             assert_eq!(found(&status, READY), ("True", "Ready", message));
             assert!(is_ready(&status));
+            assert!(status.conditions.iter().all(|condition| condition.type_ != STALLED));
             assert_eq!(status.service_accounts, service_accounts);
             assert_eq!(status.observed_generation, Some(3));
         }
@@ -352,6 +357,7 @@ mod tests {
         assert!(message.starts_with(path), "{message}");
         assert!(message.contains("Allow"), "{message}");
         assert_eq!(found(&status, POLICIES_RESOLVED), ("False", "InvalidDocument", message));
+        assert_eq!(found(&status, STALLED), ("True", "InvalidDocument", message), "nobody need wait for it");
         assert!(!is_ready(&status));
     }
 
