@@ -1,7 +1,8 @@
 //! The admin port: plain HTTP for the kubelet's probes and for Prometheus.
 //!
 //! `/livez` answers as long as the runtime runs, `/readyz` with a reason per line while this replica should get no
-//! requests, `/metrics` in OpenMetrics text.
+//! requests, `/metrics` in OpenMetrics text. `/readyz/reasons` says what `/readyz` says and always succeeds: `kubectl get
+//! --raw` shows nothing of an answer that is an error.
 
 use axum::Router;
 use axum::extract::State;
@@ -18,7 +19,8 @@ use super::readiness::Readiness;
 pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz).with_state(readiness))
+        .route("/readyz", get(readyz).with_state(readiness.clone()))
+        .route("/readyz/reasons", get(reasons).with_state(readiness))
         .route("/metrics", get(openmetrics).with_state(metrics))
 }
 
@@ -30,12 +32,16 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-async fn readyz(State(readiness): State<Readiness>) -> Response {
+async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
     let reasons = readiness.reasons();
     if reasons.is_empty() {
-        return "ok\n".into_response();
+        return (StatusCode::OK, "ok\n".to_owned());
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", reasons.join("\n"))).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", reasons.join("\n")))
+}
+
+async fn reasons(readiness: State<Readiness>) -> String {
+    readyz(readiness).await.1
 }
 
 async fn openmetrics(State(metrics): State<Metrics>) -> Response {
@@ -66,10 +72,13 @@ mod tests {
     async fn readiness_follows_its_conditions_and_liveness_does_not() {
         let readiness = Readiness::new();
         let router = router(readiness.clone(), Metrics::new());
-        assert_eq!(get_path(&router, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
+        for path in ["/readyz", "/readyz/reasons"] {
+            assert_eq!(get_path(&router, path).await, (StatusCode::OK, "ok\n".to_owned()));
+        }
         readiness.drain();
         let expected = "not ready\nshutdown: the program is shutting down\n".to_owned();
-        assert_eq!(get_path(&router, "/readyz").await, (StatusCode::SERVICE_UNAVAILABLE, expected));
+        assert_eq!(get_path(&router, "/readyz").await, (StatusCode::SERVICE_UNAVAILABLE, expected.clone()));
+        assert_eq!(get_path(&router, "/readyz/reasons").await, (StatusCode::OK, expected));
         assert_eq!(get_path(&router, "/livez").await, (StatusCode::OK, "ok\n".to_owned()));
     }
 
