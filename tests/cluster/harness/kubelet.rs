@@ -3,8 +3,9 @@
 //! What is played: a Node with heartbeats, the scheduler's binding, starting the container, its address, probes, status,
 //! termination. The container is the real program, with the pod's own arguments, environment, service account token,
 //! and read-only root, in a network and a mount namespace per pod; it cannot tell the difference.
-//! What is not there: images, container logs by the API, cgroups, users. A pod that needs something else that is not
-//! played (another kind of volume, several containers) is refused loudly instead of being run differently.
+//! What is not there: images, cgroups, users, and of the kubelet's own port all but reading logs ([`logs`]). A pod that
+//! needs something else that is not played (another kind of volume, several containers) is refused loudly instead of being
+//! run differently.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 
 use super::control_plane::{API_SERVER_PORT, ControlPlane};
 use super::http;
+use super::logs;
 use super::namespace::{self, API_SERVER_ADDRESS};
 
 /// The node's name.
@@ -87,7 +89,13 @@ impl FakeKubelet {
             replicas: Mutex::default(),
         });
         register_node(&client).await.context("registering the node")?;
-        let tasks = vec![tokio::spawn(beat(client)), tokio::spawn(take_pods(node.clone()))];
+        let logs = directory.join("logs");
+        let logs = async {
+            if let Err(error) = logs::serve(logs).await {
+                eprintln!("kubelet: logs cannot be read: {error:#}");
+            }
+        };
+        let tasks = vec![tokio::spawn(beat(client)), tokio::spawn(take_pods(node.clone())), tokio::spawn(logs)];
         Ok(FakeKubelet { node, tasks })
     }
 

@@ -10,6 +10,7 @@
 pub mod control_plane;
 pub mod http;
 pub mod kubelet;
+pub mod logs;
 pub mod namespace;
 pub mod pki;
 pub mod process;
@@ -98,6 +99,17 @@ impl Cluster {
     /// Runs helm to its end; not to exit with 0 is an error that carries what it printed.
     pub fn helm<I: AsRef<OsStr>>(&self, arguments: &[I]) -> Result<String> {
         succeeded("helm", run(Command::new(&self.programs.helm).args(arguments).envs(self.environment()), None)?)
+    }
+
+    /// Runs lines for the shell in the root of the repository, as a person would, with kubectl, helm and the folders of
+    /// `more` on the path. The first line that fails ends it.
+    pub fn shell(&self, script: &str, more: &[&Path]) -> Result<Output> {
+        let mut folders: Vec<PathBuf> = more.iter().map(|folder| folder.to_path_buf()).collect();
+        folders.extend(self.programs.kubectl.parent().map(Path::to_path_buf));
+        folders.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
+        let mut command = Command::new("bash");
+        command.args(["-euo", "pipefail", "-c", script]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        run(command.envs(self.environment()).env("PATH", std::env::join_paths(folders)?), None)
     }
 
     /// The environment in which kubectl and helm talk to this cluster and leave the user's own files alone.
