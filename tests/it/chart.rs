@@ -10,19 +10,19 @@ use ecr_access::api::EcrAccessPolicy;
 use serde_json::{Value, json};
 
 const RELEASE: &str = "release";
-const NAMESPACE: &str = "operator-ns";
+pub(crate) const NAMESPACE: &str = "operator-ns";
 /// The chart's name for everything in the release above.
-const FULL_NAME: &str = "release-ecr-access";
+pub(crate) const FULL_NAME: &str = "release-ecr-access";
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn chart() -> PathBuf {
+pub(crate) fn chart() -> PathBuf {
     root().join("charts/ecr-access")
 }
 
-fn read(path: impl AsRef<Path>) -> String {
+pub(crate) fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -43,7 +43,7 @@ fn name_of(path: &Path) -> &str {
 }
 
 /// The pinned `helm`, built on first use.
-fn helm() -> &'static Path {
+pub(crate) fn helm() -> &'static Path {
     static HELM: OnceLock<PathBuf> = OnceLock::new();
     HELM.get_or_init(|| {
         if let Some(bin) = std::env::var_os("ECR_ACCESS_CLUSTER_BIN") {
@@ -66,7 +66,7 @@ fn run(arguments: &[&str]) -> Output {
     command.env("KUBECONFIG", "/dev/null").env_remove("HELM_NAMESPACE").args(arguments).output().unwrap()
 }
 
-fn template_in(namespace: &str, arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn template_in(namespace: &str, arguments: &[&str]) -> Result<String, String> {
     let chart = chart();
     let mut all = vec!["template", RELEASE, chart.to_str().unwrap(), "--namespace", namespace];
     all.extend(arguments);
@@ -78,12 +78,12 @@ fn template_in(namespace: &str, arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-fn template(arguments: &[&str]) -> String {
+pub(crate) fn template(arguments: &[&str]) -> String {
     template_in(NAMESPACE, arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
 }
 
 /// A render as objects. Duplicate keys are errors of the parser.
-fn objects(render: &str) -> Vec<Value> {
+pub(crate) fn objects(render: &str) -> Vec<Value> {
     serde_saphyr::from_multiple::<Value>(render)
         .unwrap_or_else(|error| panic!("{error}\n{render}"))
         .into_iter()
@@ -91,7 +91,7 @@ fn objects(render: &str) -> Vec<Value> {
         .collect()
 }
 
-fn all<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub(crate) fn all<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
@@ -101,7 +101,7 @@ fn one<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
     found[0]
 }
 
-fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+pub(crate) fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     all(objects, kind)
         .into_iter()
         .find(|object| object["metadata"]["name"] == name)
@@ -387,7 +387,7 @@ fn rights_are_the_reviewed_ones() {
         }
         let name = one(&objects, "Deployment")["metadata"]["name"].as_str().unwrap();
         assert_eq!(
-            one(&objects, "ClusterRole")["rules"],
+            named(&objects, "ClusterRole", name)["rules"],
             json!([
                 {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
                 {"apiGroups": [""], "resources": ["namespaces", "serviceaccounts"], "verbs": ["get", "list", "watch"]},
@@ -418,6 +418,50 @@ fn rights_are_the_reviewed_ones() {
             );
         }
     }
+}
+
+/// The roles for people: what they may do, and who gets them without a binding.
+#[test]
+fn roles_for_people_are_aggregated_only_when_asked() {
+    const AGGREGATE: &str = "rbac.authorization.k8s.io/aggregate-to-";
+    let reading = json!({"apiGroups": ["ecraccess.dev"], "resources": ["clusterecraccesspolicies", "ecraccesspolicies"], "verbs": ["get", "list", "watch"]});
+    let aggregated = |arguments: &[&str]| -> BTreeSet<String> {
+        let objects = objects(&template(arguments));
+        let mut found = BTreeSet::new();
+        for role in all(&objects, "ClusterRole") {
+            let name = role["metadata"]["name"].as_str().unwrap();
+            assert!(role.get("aggregationRule").is_none(), "{name}");
+            for (label, value) in role["metadata"]["labels"].as_object().unwrap() {
+                if let Some(to) = label.strip_prefix(AGGREGATE) {
+                    assert_eq!(value, "true");
+                    found.insert(format!("{name} to {to}"));
+                }
+            }
+        }
+        found
+    };
+    let set = |names: &[&str]| names.iter().map(|name| format!("{FULL_NAME}-{name}")).collect::<BTreeSet<_>>();
+    assert_eq!(aggregated(&[]), set(&["view to view"]), "reading only, unless somebody asks for more");
+    assert_eq!(aggregated(&["--set", "rbac.aggregateToView=false"]), set(&[]));
+    assert_eq!(aggregated(&["--set", "rbac.aggregateToEdit=true"]), set(&["view to view", "edit to edit"]));
+    assert_eq!(aggregated(&["--set", "rbac.aggregateToAdmin=true"]), set(&["view to view", "edit to admin"]));
+
+    let objects = objects(&template(&[]));
+    let rules = |name: &str| named(&objects, "ClusterRole", &format!("{FULL_NAME}-{name}"))["rules"].clone();
+    let status = |kinds: &[&str]| json!({"apiGroups": ["ecraccess.dev"], "resources": kinds, "verbs": ["get"]});
+    assert_eq!(
+        rules("view"),
+        json!([reading, status(&["clusterecraccesspolicies/status", "ecraccesspolicies/status"])])
+    );
+    assert_eq!(
+        rules("edit"),
+        json!([
+            {"apiGroups": ["ecraccess.dev"], "resources": ["ecraccesspolicies"],
+                "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]},
+            status(&["ecraccesspolicies/status"]),
+        ]),
+        "the cluster kind is the administrators', the status the operator's"
+    );
 }
 
 /// The parts of every variant fit together: names in arguments are names of objects, ports exist, selectors select.
