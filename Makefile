@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test test-long differential lint wasm bench bench-peers crds cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test test-long differential lint wasm bench bench-peers crds bundle cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell cat Cargo.lock rust-toolchain.toml | sha256sum | cut -c1-16)
@@ -52,6 +52,10 @@ crds: ## Regenerate crds/ and the chart's copies from the types
 	cargo run --quiet -- crd --output-dir crds
 	mkdir -p charts/ecr-access/files/crds
 	cp crds/*.yaml charts/ecr-access/files/crds/
+
+bundle: ## Regenerate deploy/ecr-access.yaml from the chart
+	hack/bundle.sh >deploy/ecr-access.yaml.new
+	mv deploy/ecr-access.yaml.new deploy/ecr-access.yaml
 
 cluster-up: ## Start a control plane with the operator on it, in the background
 	@hack/demo.sh --cluster-only

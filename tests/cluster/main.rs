@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result, bail};
 
 use harness::programs::Programs;
 use harness::{Cluster, namespace};
-use scenarios::Needs;
+use scenarios::{Needs, Scenario};
 use world::{RELEASE, World};
 
 fn main() -> ExitCode {
@@ -69,7 +69,7 @@ fn run() -> Result<bool> {
 }
 
 #[tokio::main]
-async fn run_in(directory: &Path, chosen: Vec<scenarios::Scenario>) -> Result<bool> {
+async fn run_in(directory: &Path, chosen: Vec<Scenario>) -> Result<bool> {
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
@@ -79,7 +79,7 @@ async fn run_in(directory: &Path, chosen: Vec<scenarios::Scenario>) -> Result<bo
     }
 }
 
-async fn run_all(directory: &Path, chosen: Vec<scenarios::Scenario>) -> Result<bool> {
+async fn run_all(directory: &Path, chosen: Vec<Scenario>) -> Result<bool> {
     let begin = Instant::now();
     let programs = Programs::build()?;
     let cluster = match Cluster::given() {
@@ -95,41 +95,27 @@ async fn run_all(directory: &Path, chosen: Vec<scenarios::Scenario>) -> Result<b
     world.operator_ready(2).await?;
     println!("\nrunning {} tests (ready after {:.1} s)", chosen.len(), begin.elapsed().as_secs_f32());
 
-    let (mut passed, mut failed, mut skipped) = (0, Vec::new(), 0);
+    let (last, chosen): (Vec<_>, Vec<_>) =
+        chosen.into_iter().partition(|scenario| matches!(scenario.needs, Needs::Uninstalled));
+    let mut count = Count::default();
     for scenario in chosen {
-        if matches!(scenario.needs, Needs::OurOwn) && !world.cluster.is_own() {
-            println!("test {} ... SKIPPED: needs a control plane of our own, not KUBECONFIG's", scenario.name);
-            skipped += 1;
-            continue;
-        }
-        let begin = Instant::now();
-        let result = (scenario.run)(&world).await;
-        let seconds = begin.elapsed().as_secs_f32();
-        match result {
-            Ok(()) => {
-                println!("test {} ... ok ({seconds:.1} s)", scenario.name);
-                passed += 1;
-            }
-            Err(error) => {
-                println!("test {} ... FAILED ({seconds:.1} s)\n    {error:#}", scenario.name);
-                failed.push(scenario.name);
-            }
-        }
-        if let Some(trouble) = world.cluster.trouble() {
-            bail!(trouble);
-        }
+        run_one(&world, &scenario, &mut count).await?;
     }
-    // Always the last: it takes away what the others stand on.
+    // It takes away what the others stand on.
     match scenarios::release::uninstall(&world, &before).await {
         Ok(()) => {
             println!("test release::uninstall ... ok");
-            passed += 1;
+            count.passed += 1;
         }
         Err(error) => {
             println!("test release::uninstall ... FAILED\n    {error:#}");
-            failed.push("release::uninstall");
+            count.failed.push("release::uninstall");
         }
     }
+    for scenario in last {
+        run_one(&world, &scenario, &mut count).await?;
+    }
+    let Count { passed, failed, skipped } = count;
     let word = if failed.is_empty() { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {word}. {passed} passed; {} failed; {skipped} skipped; finished in {:.1} s\n",
@@ -138,6 +124,36 @@ async fn run_all(directory: &Path, chosen: Vec<scenarios::Scenario>) -> Result<b
     );
     failed.iter().for_each(|name| println!("    {name}"));
     Ok(failed.is_empty())
+}
+
+#[derive(Default)]
+struct Count {
+    passed: u32,
+    failed: Vec<&'static str>,
+    skipped: u32,
+}
+
+/// Runs a scenario and says how it ended. An error of its own only where nothing more can be run.
+async fn run_one(world: &World, scenario: &Scenario, count: &mut Count) -> Result<()> {
+    if !matches!(scenario.needs, Needs::AnyCluster) && !world.cluster.is_own() {
+        println!("test {} ... SKIPPED: needs a control plane of our own, not KUBECONFIG's", scenario.name);
+        count.skipped += 1;
+        return Ok(());
+    }
+    let begin = Instant::now();
+    let result = (scenario.run)(world).await;
+    let seconds = begin.elapsed().as_secs_f32();
+    match result {
+        Ok(()) => {
+            println!("test {} ... ok ({seconds:.1} s)", scenario.name);
+            count.passed += 1;
+        }
+        Err(error) => {
+            println!("test {} ... FAILED ({seconds:.1} s)\n    {error:#}", scenario.name);
+            count.failed.push(scenario.name);
+        }
+    }
+    world.cluster.trouble().map_or(Ok(()), |trouble| bail!(trouble))
 }
 
 fn install(cluster: &Cluster) -> Result<()> {

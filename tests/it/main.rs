@@ -20,6 +20,7 @@ mod evaluate;
 mod exemptions;
 mod fixes;
 mod messages;
+mod operations;
 mod pages;
 #[allow(dead_code, reason = "the tests of the cluster use the rest")]
 #[path = "../scenario/mod.rs"]

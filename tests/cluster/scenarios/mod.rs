@@ -1,10 +1,13 @@
 //! The scenarios, by subject. Each makes the namespaces that it needs and leaves nothing that another could trip over.
 
 pub mod agreement;
+pub mod gitops;
 pub mod limits;
 pub mod policies;
 pub mod races;
+pub mod rbac;
 pub mod release;
+pub mod runbook;
 pub mod verdicts;
 
 use anyhow::Result;
@@ -25,6 +28,8 @@ pub enum Needs {
     AnyCluster,
     /// Looks at the operator's processes, or reaches them without the API server.
     OurOwn,
+    /// A cluster of our own from which the operator was uninstalled: runs last.
+    Uninstalled,
 }
 
 /// All of them, in the order in which they run.
@@ -64,8 +69,13 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: limits::big_pods;
         OurOwn: limits::every_ecr_image_reaches_the_webhook_and_no_other;
         AnyCluster: release::rights;
+        AnyCluster: rbac::who_may_read_and_write_policies;
         AnyCluster: release::render_equals_the_live_objects;
+        AnyCluster: gitops::every_variant_passes_strict_validation;
+        AnyCluster: gitops::health_of_policies;
         OurOwn: limits::nobody_is_locked_out_without_the_operator;
         AnyCluster: release::upgrade_with_changed_values;
+        OurOwn: runbook::every_command_does_what_it_says;
+        Uninstalled: gitops::the_bundle;
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
+use super::runbook;
 use crate::harness::Cluster;
 use crate::world::{PATIENCE, RELEASE, World, golden, image, pods, pull_document, spec};
 
@@ -111,7 +112,7 @@ pub async fn uninstall(world: &World, before: &BTreeSet<String>) -> Result<()> {
             .await?;
     }
 
-    world.cluster.helm(&["uninstall", RELEASE, "--namespace", RELEASE])?;
+    runbook::at_the_end(world, "Uninstall", 0)?;
     // No webhook configuration, so nothing in anybody's way, at once.
     let path = format!("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{RELEASE}");
     ensure!(world.call("GET", &path, None).await?.code == 404, "the webhook configuration is still there");
@@ -120,7 +121,7 @@ pub async fn uninstall(world: &World, before: &BTreeSet<String>) -> Result<()> {
         return Ok(());
     }
     // `helm install --create-namespace` made it, and Helm leaves it.
-    world.must("DELETE", &format!("/api/v1/namespaces/{RELEASE}"), None).await?;
+    runbook::at_the_end(world, "Uninstall", 1)?;
     let mut left = Vec::new();
     let result = world
         .eventually(PATIENCE, "nothing is left", async || {
