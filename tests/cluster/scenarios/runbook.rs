@@ -140,6 +140,9 @@ async fn leader(world: &World, page: &mut Page) -> Result<()> {
         let lease = world.must("GET", LEASE, None).await?;
         anyhow::Ok(lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned())
     };
+    // Replicas of before give the lead back when they end.
+    let settled = async || Ok(world.cluster.replicas().len() == 2 && !holder().await?.is_empty());
+    world.eventually(PATIENCE, "one of the two that stay leads", settled).await?;
     let before = holder().await?;
     let text = page.run(world, "The leader", 0)?;
     ensure!(text.starts_with(&format!("{before} 2")), "{text}");
