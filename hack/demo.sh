@@ -61,6 +61,10 @@ demo() {
   heading "A pod that cannot is refused, with the reason and the fix, before any kubelet tries"
   run_refused kubectl apply -f docs/examples/worker.yaml
 
+  heading "A Deployment is never refused, but whoever applies it hears at once what becomes of its pods"
+  run kubectl apply -f docs/examples/worker-deployment.yaml
+  run kubectl delete -f docs/examples/worker-deployment.yaml
+
   heading "What cannot be known before the pull is not guessed: a warning that names the missing fact"
   run kubectl apply -f docs/examples/reports.yaml
 

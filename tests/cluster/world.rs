@@ -252,13 +252,18 @@ impl World {
 
     /// Calls that the pod webhook answered, by all replicas. Only in a cluster of our own.
     pub fn reviews(&self) -> Result<u64> {
+        self.reviews_of("pods.ecraccess.dev")
+    }
+
+    /// Calls that this webhook answered, by all replicas. Only in a cluster of our own.
+    pub fn reviews_of(&self, webhook: &str) -> Result<u64> {
         let mut sum = 0;
         for replica in self.cluster.replicas() {
             let answer = http::get(format!("{}:8080", replica.address).parse()?, "/metrics", Duration::from_secs(2))?;
             sum += answer
                 .body
                 .lines()
-                .filter(|line| line.starts_with("ecr_access_reviews_total{") && line.contains("pods.ecraccess.dev"))
+                .filter(|line| line.starts_with("ecr_access_reviews_total{") && line.contains(webhook))
                 .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
                 .sum::<f64>() as u64;
         }

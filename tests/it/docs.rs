@@ -48,9 +48,10 @@ fn output_that_the_readme_shows_was_recorded() {
 }
 
 #[test]
-fn manifests_that_the_readme_shows_are_valid() {
+fn manifests_that_pages_show_are_valid() {
     let mut seen = 0;
-    for (word, text) in blocks(&read("README.md")) {
+    let pages = ["README.md", "docs/exemptions.md"].map(read);
+    for (word, text) in pages.iter().flat_map(|page| blocks(page)) {
         if word != "yaml" {
             continue;
         }

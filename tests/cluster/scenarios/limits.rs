@@ -7,6 +7,7 @@ use ecr_access::ecr::image::ImageKind;
 use serde_json::{Value, json};
 
 use super::release;
+use super::workloads::{KINDS, path, workload};
 use crate::world::{PATIENCE, REGISTRY, RELEASE, World, dry_pods, image, pod, pods, pull_document, spec};
 
 pub async fn big_pods(world: &World) -> Result<()> {
@@ -71,6 +72,35 @@ pub async fn every_ecr_image_reaches_the_webhook_and_no_other(world: &World) -> 
         }
     }
     ensure!(called > 150 && spared > 150, "too few to prove anything: {called} and {spared}");
+    Ok(())
+}
+
+/// The same of the templates of workloads: one kind and one place for each image, by turns.
+pub async fn every_ecr_image_of_a_template_reaches_the_webhook_and_no_other(world: &World) -> Result<()> {
+    world.namespace("filter-templates", &[]).await?;
+    let kinds = KINDS.map(|(kind, ..)| kind);
+    let mut called = 0;
+    // Seven kinds and three places have no common divisor: every kind meets every place.
+    for (turn, text) in images().into_iter().enumerate() {
+        let is_ecr = matches!(ImageKind::of(&text), ImageKind::Private(_) | ImageKind::Invalid { ecr: true, .. });
+        let looks_like_ecr = [".dkr.ecr", ".dkr-ecr"].iter().any(|part| text.to_ascii_lowercase().contains(part));
+        let kind = kinds[turn % kinds.len()];
+        let mut candidate = pod("", "default", "docker.io/library/busybox:1")["spec"].clone();
+        match turn % 3 {
+            0 => candidate["containers"][0]["image"] = json!(text),
+            1 => candidate["initContainers"] = json!([{"name": "init", "image": text}]),
+            _ => candidate["volumes"] = json!([{"name": "v", "image": {"reference": text}}]),
+        }
+        let path = format!("{}?dryRun=All", path(kind, "filter-templates"));
+        let before = world.reviews_of("workloads.ecraccess.dev")?;
+        let answer = world.call("POST", &path, Some(&workload(kind, "try", candidate))).await?;
+        ensure!(answer.ok() || answer.code == 422, "`{text}`: {answer:?}");
+        let calls = world.reviews_of("workloads.ecraccess.dev")? - before;
+        ensure!(!is_ecr || calls == 1 || answer.code == 422, "`{text}` in a {kind}: {calls} calls, should be 1");
+        ensure!(looks_like_ecr || calls == 0, "`{text}` in a {kind}: {calls} calls, should be 0");
+        called += calls;
+    }
+    ensure!(called > 150, "too few to prove anything: {called}");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The scenarios, by subject. Each makes the namespaces that it needs and leaves nothing that another could trip over.
 
 pub mod agreement;
+pub mod exemptions;
 pub mod gitops;
 pub mod limits;
 pub mod policies;
@@ -9,6 +10,7 @@ pub mod rbac;
 pub mod release;
 pub mod runbook;
 pub mod verdicts;
+pub mod workloads;
 
 use anyhow::Result;
 use futures::future::LocalBoxFuture;
@@ -52,6 +54,11 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: verdicts::actions_on_a_verdict;
         AnyCluster: verdicts::a_workload_owned_pod_is_refused_at_its_replica_set;
         AnyCluster: verdicts::the_operators_own_namespaces_are_out_of_reach;
+        OurOwn: workloads::every_kind_is_warned_of_and_admitted;
+        OurOwn: workloads::only_the_topmost_owner_and_only_what_changes_pulls_is_called;
+        AnyCluster: workloads::a_fix_and_its_deployment_in_one_apply;
+        AnyCluster: exemptions::an_exemption_lets_in_until_its_end;
+        AnyCluster: exemptions::an_exemption_that_lets_nothing_in_is_told;
         AnyCluster: agreement::webhook_status_and_check_agree;
         AnyCluster: policies::refused_by_the_schema;
         AnyCluster: policies::malformed_documents_are_refused;
@@ -68,6 +75,7 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: races::two_hundred_pods_at_once;
         AnyCluster: limits::big_pods;
         OurOwn: limits::every_ecr_image_reaches_the_webhook_and_no_other;
+        OurOwn: limits::every_ecr_image_of_a_template_reaches_the_webhook_and_no_other;
         AnyCluster: release::rights;
         AnyCluster: rbac::who_may_read_and_write_policies;
         AnyCluster: release::render_equals_the_live_objects;

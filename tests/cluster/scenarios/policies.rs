@@ -145,6 +145,10 @@ fn every_field() -> Value {
         "context": {
             "aws:SourceVpc": ["vpc-0abc"], "aws:SourceVpce": [], "aws:PrincipalTag/cost center": ["é"],
             "oidc.eks.us-east-1.amazonaws.com/id/0123:sub": ["system:serviceaccount:a:b"]},
+        "exemptions": [{
+            "name": "legacy-images", "serviceAccounts": ["api", "worker.v2"], "reason": "registry moves in March (é)",
+            "images": ["111122223333.dkr.ecr.us-east-1.amazonaws.com/legacy/*", "*/App_1:1.*@sha256:0"],
+            "expiresAt": "2099-03-31T02:00:00.5+02:00"}],
         "onDeny": "Warn", "onUnknown": "Warn",
     })
 }
@@ -162,6 +166,7 @@ pub async fn every_field_is_stored_and_explained(world: &World) -> Result<()> {
         ("spec.registries.pullThroughCache.prefix", "`ROOT`"),
         ("spec.organization.serviceControlPolicies", "Every level must allow a request"),
         ("spec.context", "Several values of a key"),
+        ("spec.exemptions.expiresAt", "the exemption is gone, without an edit"),
     ] {
         let explained = world.cluster.kubectl(&["explain", &format!("ecraccesspolicy.{field}")])?;
         let words = explained.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,0 +1,86 @@
+//! Exemptions: what they let in, what the status says of them, and how they end.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::workloads::{path, workload};
+use crate::world::{PATIENCE, World, image, pod, pods, policies, pull_document, spec};
+
+/// A policy with one exemption, of the image `legacy` for the account `legacy`, until `end`.
+fn exempting(end: &str) -> Value {
+    let mut spec = spec(pull_document(&["good"]));
+    spec["exemptions"] = json!([{"name": "legacy-images", "serviceAccounts": ["legacy"],
+        "images": [image("legacy").trim_end_matches(":1")], "reason": "registry moves in March", "expiresAt": end}]);
+    spec
+}
+
+pub async fn an_exemption_lets_in_until_its_end(world: &World) -> Result<()> {
+    world.namespace("exempted", &["api", "legacy"]).await?;
+    let legacy = image("legacy");
+    world.policy("exempted", "pull", spec(pull_document(&["good"]))).await?;
+    world.until_refused("exempted", "legacy", &legacy).await?;
+
+    let end = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 12)?;
+    world.policy("exempted", "pull", exempting(&end.to_string())).await?;
+    let told = format!(
+        "Pod exempted/try is admitted all the same, until {end}, by exemption legacy-images of \
+         EcrAccessPolicy/exempted/pull: registry moves in March"
+    );
+    world
+        .until("exempted", "legacy", &legacy, "let in", |answer| answer.warned_with(&["cannot pull ", &told]).is_ok())
+        .await?;
+    world.pod("exempted", "legacy", "legacy", &legacy).await?.warned_with(&["is admitted all the same"])?;
+    // Nobody else, nothing else, and no label that anybody could set.
+    world.try_pod("exempted", "api", &legacy).await?.refused_with(&[&legacy])?;
+    world.try_pod("exempted", "legacy", &image("other")).await?.refused_with(&[&image("other")])?;
+    let mut labelled = pod("labelled", "api", &legacy);
+    let words = json!({"ecraccess.dev/exempt": "true", "ecraccess.dev/exemption": "legacy-images"});
+    labelled["metadata"]["labels"] = words.clone();
+    labelled["metadata"]["annotations"] = words;
+    world.call("POST", &pods("exempted"), Some(&labelled)).await?.refused_with(&[&legacy])?;
+    // Its workload is told until when.
+    let deployment = workload("Deployment", "legacy", pod("", "legacy", &legacy)["spec"].clone());
+    let answer = world.call("POST", &path("Deployment", "exempted"), Some(&deployment)).await?;
+    let told = format!("Deployment exempted/legacy: its pods are admitted until {end}, by exemption legacy-images of ");
+    answer.warned_with(&["cannot pull ", &told])?;
+
+    let status = async |active: bool, pods: u64| {
+        let expected = json!([{"name": "legacy-images", "expiresAt": end.to_string(), "active": active, "pods": pods}]);
+        let mut seen = Value::Null;
+        let what = format!("exemptions are {expected}");
+        let told = world
+            .eventually(PATIENCE, &what, async || {
+                let policy = world.must("GET", &format!("{}/pull", policies("exempted")), None).await?;
+                seen = policy["status"].clone();
+                Ok(seen["exemptions"] == expected)
+            })
+            .await;
+        told.map(drop).with_context(|| format!("{seen}"))
+    };
+    status(true, 1).await?;
+
+    // Without an edit, at its end and not before.
+    world
+        .eventually(Duration::from_secs(20), "the exemption is gone", async || {
+            Ok(world.try_pod("exempted", "legacy", &legacy).await?.code == 403)
+        })
+        .await?;
+    let now = jiff::Timestamp::now();
+    ensure!(now >= end, "it is {now}, and it was to be gone at {end}");
+    // The status is told at the next look, which every change of a pod is reason for.
+    world.pod("exempted", "good", "api", &image("good")).await?.admitted()?;
+    status(false, 0).await
+}
+
+/// What lets nothing in is said when it is applied.
+pub async fn an_exemption_that_lets_nothing_in_is_told(world: &World) -> Result<()> {
+    world.namespace("exempted-late", &[]).await?;
+    let answer = world.try_policy("exempted-late", "pull", exempting("2026-01-01T00:00:00Z")).await?;
+    answer.warned_with(&["spec.exemptions[0].expiresAt: `2026-01-01T00:00:00Z` is in the past"])?;
+    let mut spec = exempting("9999-01-01T00:00:00Z");
+    spec["exemptions"][0]["images"] = json!(["legacy/*"]);
+    let answer = world.try_policy("exempted-late", "pull", spec).await?;
+    answer.warned_with(&["spec.exemptions[0].images[0]: `legacy/*` exempts nothing"])
+}
