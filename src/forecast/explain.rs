@@ -203,16 +203,26 @@ pub(super) fn more_images(report: &Report, more: usize) -> String {
     line(&pieces, MAX_LINE)
 }
 
-/// What becomes of the pods of a workload that is admitted, and the fix: whole, or the command that prints it.
-pub(super) fn pods_refused(report: &Report, fix: Option<&str>) -> String {
+/// What becomes of the pods of a workload that is admitted because of these images, and the fix: whole, or the command
+/// that prints it. Where the images need different ones it is that of the first, and says so.
+pub(super) fn pods_refused(report: &Report, blamed: &[&ImageReport]) -> String {
     let mut pieces = object(report);
     pieces.push(Piece::words(" is admitted, but its pods will be refused"));
-    let with = |fix: &str| [pieces.as_slice(), &[Piece::words("; "), Piece::words(fix)]].concat();
-    match fix.map(with) {
-        None => line(&pieces, MAX_LINE),
-        Some(whole) if fits(&whole, MAX_LINE) => line(&whole, MAX_LINE),
-        Some(_) => line(&with(&command(&report.namespace)), MAX_LINE),
+    let first = blamed.first().and_then(|image| Some((image, image.texts.fix.as_deref()?)));
+    let Some((image, fix)) = first else { return line(&pieces, MAX_LINE) };
+    let one = blamed.iter().all(|other| other.texts.fix == image.texts.fix);
+    let whole = match fix.strip_prefix("fix: ") {
+        Some(rest) if !one => {
+            vec![Piece::words("; fix for "), Piece::name(&image.container), Piece::words(": "), Piece::words(rest)]
+        }
+        _ => vec![Piece::words("; "), Piece::words(fix)],
+    };
+    let whole = [pieces.as_slice(), &whole].concat();
+    if fits(&whole, MAX_LINE) {
+        return line(&whole, MAX_LINE);
     }
+    pieces.extend([Piece::words("; "), Piece::Words(command(&report.namespace))]);
+    line(&pieces, MAX_LINE)
 }
 
 /// What lets a pod in all the same, and until when; none where nothing does.

@@ -802,8 +802,7 @@ impl Report {
         let ruling = Ruling::of(&self.images, self.actions);
         if self.template && ruling.action == Some(Action::Reject) {
             // Whoever applies a workload sees that it was taken; its pods are refused out of sight.
-            let fix = self.blamed().next().and_then(|image| image.texts.fix.as_deref());
-            lines.push(explain::pods_refused(self, fix));
+            lines.push(explain::pods_refused(self, &self.blamed().collect::<Vec<_>>()));
         } else if ruling.spared {
             lines.extend(explain::exempted(self));
         }

@@ -708,6 +708,15 @@ fn a_template_is_warned_of_and_never_refused() {
     let report = judge_in(&world(spec), &subject);
     assert_eq!(report.admission, Admission::Warned);
     assert!(report.warnings()[1].starts_with(refused.trim_end_matches("; fix: ")), "{:?}", report.warnings());
+    // A fix that is not for all of them says for which.
+    let fixes = |images: &[&str]| {
+        let template = Subject { kind: "Deployment".into(), template: true, ..pod(images) };
+        judge_in(&world(by_role(pulls_of("none"))), &template).warnings().pop().unwrap()
+    };
+    assert!(fixes(&[IMAGE, IMAGE]).contains(" will be refused; fix: add to policy app-pull "));
+    assert!(
+        fixes(&[IMAGE, &IMAGE.replace("app", "b")]).contains(" will be refused; fix for c0: add to policy app-pull ")
+    );
     // Its pods are admitted: nothing more is said.
     let mut spec = by_role(nothing());
     spec["onDeny"] = json!("Warn");

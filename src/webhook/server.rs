@@ -139,7 +139,9 @@ impl<C: Cluster> Server<C> {
                 Answer::unknown(
                     &uid,
                     "Deadline",
-                    format!("ecr-access: Unknown: the review did not end within {seconds} s"),
+                    format!(
+                        "ecr-access: Unknown: the review did not end within {seconds} s, so nothing was judged; it is admitted"
+                    ),
                 )
             }
         };

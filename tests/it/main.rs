@@ -27,6 +27,7 @@ mod pages;
 mod scenario;
 mod scenarios;
 mod tidy;
+mod warnings;
 mod webhook;
 mod withholding;
 mod workloads;

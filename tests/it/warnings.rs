@@ -1,0 +1,178 @@
+//! The warnings that the webhooks give of their own, beside those about images (see `messages`): golden files in
+//! `tests/data/warnings-webhook`, as kubectl prints them. `UPDATE_GOLDEN=1 cargo test --test it warnings` rewrites them; read
+//! the diff as a stranger would.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ecr_access::webhook::server::Limits;
+use serde_json::{Value, json};
+
+use crate::webhook::{FakeCluster, Mood, Objects, ROLE, allowed, annotation, app, payments, policy, send, warnings};
+
+const HOST: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/warnings-webhook")
+}
+
+fn review(group: &str, object: &Value) -> Value {
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "w-1", "kind": {"group": group, "version": "v1", "kind": object["kind"]}, "operation": "CREATE",
+        "namespace": "payments", "name": object["metadata"]["name"], "object": object}})
+}
+
+fn pod(spec: Value) -> Value {
+    review("", &json!({"kind": "Pod", "metadata": {"name": "api-0"}, "spec": spec}))
+}
+
+fn deployment(spec: Value) -> Value {
+    let spec = json!({"template": {"spec": spec}});
+    review("apps", &json!({"kind": "Deployment", "metadata": {"name": "api"}, "spec": spec}))
+}
+
+fn with_images(count: usize) -> Value {
+    let containers = (0..count).map(|n| json!({"name": format!("c{n}"), "image": format!("{HOST}/other/app-{n}:1")}));
+    json!({"serviceAccountName": "api", "containers": containers.collect::<Vec<_>>()})
+}
+
+fn policy_object(spec: Value) -> Value {
+    let object = json!({"kind": "EcrAccessPolicy", "metadata": {"name": "pull"}, "spec": spec});
+    review("ecraccess.dev", &object)
+}
+
+fn managed(arn: &str) -> Value {
+    json!({"puller": {"role": {"arn": ROLE, "identity": {"policies": [{"name": "p", "managedPolicyArn": arn}]}}}})
+}
+
+/// How the cluster behaves, and what is asked where.
+struct Case {
+    name: &'static str,
+    mood: Mood,
+    objects: Objects,
+    path: &'static str,
+    review: Value,
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, mood, path, review| Case { name, mood, objects: payments(), path, review };
+    let (pods, workloads, policies) = ("/validate/pods", "/validate/workloads", "/validate/policies");
+    let exempting = |image: &str, end: &str| {
+        policy_object(json!({"exemptions": [
+            {"name": "legacy-images", "images": [image], "reason": "why", "expiresAt": end}]}))
+    };
+    let repositories = |list: Value| policy_object(json!({"repositories": list}));
+    let scp = json!([{"level": "root", "policies": [
+        {"name": "p", "managedPolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}]}]);
+    let twice = json!({"Version": "2012-10-17", "Statement": [
+        {"Sid": "Pull", "Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"},
+        {"Sid": "Pull", "Effect": "Allow", "Principal": "*", "Action": "ecr:GetDownloadUrlForLayer"}]});
+    let unreadable = json!({"containers": "none"});
+    let mut cases = vec![
+        case("not-synced-pod", Mood::NotSynced, pods, pod(with_images(1))),
+        case("not-synced-deployment", Mood::NotSynced, workloads, deployment(with_images(1))),
+        case("panic", Mood::Panics, pods, pod(with_images(1))),
+        case("deadline", Mood::Waits(Arc::default()), pods, pod(with_images(1))),
+        case("not-confirmed-pod", Mood::Fails, pods, pod(with_images(1))),
+        case("not-confirmed-deployment", Mood::Fails, workloads, deployment(with_images(1))),
+        case("unreadable-pod", Mood::Answers, pods, pod(unreadable.clone())),
+        case("unreadable-deployment", Mood::Answers, workloads, deployment(unreadable)),
+        case("many-images-of-a-deployment", Mood::Answers, workloads, deployment(with_images(20))),
+        case(
+            "policy-unknown-managed-policy",
+            Mood::Answers,
+            policies,
+            policy_object(managed("arn:aws:iam::aws:policy/Invented")),
+        ),
+        case(
+            "policy-not-of-an-organization",
+            Mood::Answers,
+            policies,
+            policy_object(json!({"organization": {"serviceControlPolicies": scp}})),
+        ),
+        case(
+            "policy-entry-never-counts",
+            Mood::Answers,
+            policies,
+            repositories(json!([{"match": "*"}, {"match": "a"}])),
+        ),
+        case(
+            "policy-doubtful-document",
+            Mood::Answers,
+            policies,
+            repositories(json!([{"match": "*", "policy": {"document": twice}}])),
+        ),
+        case(
+            "policy-exemption-has-ended",
+            Mood::Answers,
+            policies,
+            exempting(&format!("{HOST}/*"), "2026-01-01T00:00:00Z"),
+        ),
+        case("policy-exemption-of-nothing", Mood::Answers, policies, exempting("legacy/*", "9999-01-01T00:00:00Z")),
+    ];
+    // Beyond the eight that are told.
+    let many: Vec<Value> = (0..12).map(|_| json!({"match": "*"})).collect();
+    cases.push(case("policy-many-warnings", Mood::Answers, policies, repositories(json!(many))));
+    let mut warned = payments();
+    warned.policies = vec![policy(Some("payments"), "pull", "1", "team/*", json!({"onDeny": "Warn"}))];
+    cases.push(Case {
+        name: "many-images-of-a-pod",
+        mood: Mood::Answers,
+        objects: warned,
+        path: pods,
+        review: pod(with_images(20)),
+    });
+    cases
+}
+
+#[tokio::test]
+async fn what_a_webhook_says_of_its_own_accord() {
+    let mut told = BTreeMap::new();
+    let mut reasons = Vec::new();
+    for Case { name, mood, objects, path, review } in cases() {
+        let mut cluster = FakeCluster::synced(objects);
+        cluster.mood = mood;
+        let limits = if name == "deadline" {
+            Limits { deadline: Duration::from_millis(100), ..Limits::default() }
+        } else {
+            Limits::default()
+        };
+        let response = send(&app(&cluster, limits).0, path, review.to_string()).await.response();
+        assert!(allowed(&response), "{name}: {response:#}");
+        let warnings = warnings(&response);
+        assert!(!warnings.is_empty(), "{name}: {response:#}");
+        let whole: usize = warnings.iter().map(String::len).sum();
+        assert!(whole <= 4096 && warnings.iter().all(|warning| !warning.contains(char::is_control)), "{name}");
+        reasons.push(annotation(&response, "reason").to_owned());
+        told.insert(name, warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect::<String>());
+    }
+    for reason in [
+        "NotSynced",
+        "Panic",
+        "Deadline",
+        "NotConfirmed",
+        "Unreadable",
+        "UnknownManagedPolicy",
+        "NotOfOrganization",
+        "EntryNeverCounts",
+        "DoubtfulDocument",
+        "ExemptionEnded",
+    ] {
+        assert!(reasons.iter().any(|known| known == reason), "{reason} is not among {reasons:?}");
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
+        std::fs::create_dir_all(folder()).unwrap();
+        told.iter().for_each(|(name, text)| std::fs::write(folder().join(format!("{name}.txt")), text).unwrap());
+    }
+    let known: BTreeMap<String, String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    let told: BTreeMap<String, String> = told.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+    assert_eq!(told, known, "UPDATE_GOLDEN=1 accepts it");
+}
