@@ -47,6 +47,11 @@ pub async fn every_command_does_what_it_says(world: &World) -> Result<()> {
     page.run(world, "One policy only", 1)?;
     until(world, "refused", |code, _| code == 403).await?;
 
+    page.run(world, "Some images only", 0)?;
+    until(world, "exempted", |code, warnings| code == 201 && warnings.contains("exemption incident")).await?;
+    page.run(world, "Some images only", 1)?;
+    until(world, "refused", |code, _| code == 403).await?;
+
     a_pod_is_refused(world, &mut page).await?;
     certificate(world, &mut page).await?;
     leader(world, &mut page).await?;
