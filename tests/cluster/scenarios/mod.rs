@@ -56,7 +56,6 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: verdicts::the_operators_own_namespaces_are_out_of_reach;
         OurOwn: workloads::every_kind_is_warned_of_and_admitted;
         OurOwn: workloads::only_the_topmost_owner_and_only_what_changes_pulls_is_called;
-        AnyCluster: workloads::a_fix_and_its_deployment_in_one_apply;
         AnyCluster: exemptions::an_exemption_lets_in_until_its_end;
         AnyCluster: exemptions::an_exemption_that_lets_nothing_in_is_told;
         AnyCluster: agreement::webhook_status_and_check_agree;
