@@ -19,7 +19,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::telemetry::{self, LogFormat};
 use crate::runtime::{admin, shutdown};
-use crate::webhook::certificates::{Keeper, Place};
+use crate::webhook::certificates::{Keeper, Mode, Place};
 use crate::webhook::cluster::LiveCluster;
 use crate::webhook::review::Reviewer;
 use crate::webhook::selftest;
@@ -50,6 +50,9 @@ pub struct RunArgs {
     /// The Secret that keeps the webhook's certificate; must be there, may be empty
     #[arg(long, value_name = "NAME")]
     certificate_secret: String,
+    /// Who makes the certificate: `own`, this program, or `given`, somebody else such as cert-manager, who also keeps caBundle
+    #[arg(long, default_value = "own", value_enum)]
+    certificate_mode: Mode,
     /// The ValidatingWebhookConfiguration whose caBundle is kept up to date
     #[arg(long, value_name = "NAME")]
     webhook_configuration: String,
@@ -115,13 +118,21 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
 
     let index = Index::start(client.clone(), IndexOptions::default(), stop.clone());
     let serving = Serving::new();
+    let (leader, election) =
+        Leader::elect(client.clone(), &args.namespace, &args.lease, &args.pod_name, resign.clone());
     let place = Place {
+        mode: args.certificate_mode,
         namespace: args.namespace.clone(),
         secret: args.certificate_secret,
         service: args.service_name,
         configuration: args.webhook_configuration,
+        replica: args.pod_name,
     };
-    let keeper = Keeper::new(client.clone(), place, serving.clone(), metrics.clone());
+    let is_leader = {
+        let leader = leader.clone();
+        Box::new(move || leader.is_leader_now())
+    };
+    let keeper = Keeper::new(client.clone(), place, serving.clone(), metrics.clone(), is_leader);
     let certificate = keeper.state();
     let engine = selftest::run();
     if let Err(problem) = &engine {
@@ -150,8 +161,6 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let webhook = tokio::spawn(webhook);
     let keeper = tokio::spawn(keeper.run(stop.clone()));
 
-    let (leader, election) =
-        Leader::elect(client.clone(), &args.namespace, &args.lease, &args.pod_name, resign.clone());
     let election = tokio::spawn(election);
     let options = ControllerOptions { forecast: judging, ..ControllerOptions::default() };
     metrics.register(|registry| options.metrics.register(registry));

@@ -24,6 +24,8 @@ struct Inner {
     version: u64,
     objects: BTreeMap<String, Value>,
     writes: Vec<String>,
+    created: Vec<(String, Value)>,
+    refused: BTreeMap<String, u16>,
 }
 
 impl FakeApi {
@@ -57,6 +59,20 @@ impl FakeApi {
         self.inner.lock().unwrap().writes.clone()
     }
 
+    /// What was created, with the paths, in order. It is not stored.
+    pub fn created(&self) -> Vec<(String, Value)> {
+        self.inner.lock().unwrap().created.clone()
+    }
+
+    /// Answers writes of `path` with this code from now on, or takes them again.
+    pub fn refuse(&self, path: &str, code: Option<u16>) {
+        let refused = &mut self.inner.lock().unwrap().refused;
+        match code {
+            Some(code) => drop(refused.insert(path.to_owned(), code)),
+            None => drop(refused.remove(path)),
+        }
+    }
+
     /// Lets the next `readers` of `path` wait for each other, once.
     pub fn race(&self, path: &str, readers: usize) {
         *self.gate.lock().unwrap() = Some((path.to_owned(), Arc::new(Barrier::new(readers))));
@@ -65,6 +81,11 @@ impl FakeApi {
     async fn answer(&self, request: Request<kube::client::Body>) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
+        if parts.method == Method::POST {
+            let object: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+            self.inner.lock().unwrap().created.push((path, object.clone()));
+            return full(201, &object);
+        }
         let Some(object) = self.inner.lock().unwrap().objects.get(&path).cloned() else { return failure(404) };
         if parts.method == Method::GET {
             let gate = self.gate.lock().unwrap().clone().filter(|(at, _)| *at == path);
@@ -78,6 +99,9 @@ impl FakeApi {
         assert_eq!(parts.method, Method::PATCH);
         let patch: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
         let mut inner = self.inner.lock().unwrap();
+        if let Some(code) = inner.refused.get(&path) {
+            return failure(*code);
+        }
         let mut object = inner.objects[&path].clone();
         let expected = patch["metadata"].get("resourceVersion");
         if expected.is_some_and(|expected| *expected != object["metadata"]["resourceVersion"]) {

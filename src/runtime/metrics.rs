@@ -75,6 +75,12 @@ pub struct Metrics {
     pub certificate_expiry: Gauge<f64, AtomicU64>,
     /// `ecr_access_certificate_errors_total`: attempts to load, write or publish the certificate that failed.
     pub certificate_errors: Counter,
+    /// `ecr_access_certificate_usable`: 1, or 0 while what the Secret holds cannot be put into service.
+    pub certificate_usable: Gauge,
+    /// `ecr_access_certificate_unusable_total`: times that the Secret was found to hold what cannot be used.
+    pub certificate_unusable: Counter,
+    /// `ecr_access_certificate_swaps_total`: certificates put into service.
+    pub certificate_swaps: Counter,
 }
 
 impl Metrics {
@@ -93,6 +99,9 @@ impl Metrics {
             connections: Family::default(),
             certificate_expiry: Gauge::default(),
             certificate_errors: Counter::default(),
+            certificate_usable: Gauge::default(),
+            certificate_unusable: Counter::default(),
+            certificate_swaps: Counter::default(),
         };
         // Counters are registered without `_total`, which the text format adds.
         registry.register("reviews", "Admission reviews answered", metrics.reviews.clone());
@@ -129,6 +138,17 @@ impl Metrics {
             "Attempts to load, write or publish the certificate that failed",
             metrics.certificate_errors.clone(),
         );
+        registry.register(
+            "certificate_usable",
+            "Whether what the Secret of the certificate holds is or can be in service: 1 or 0",
+            metrics.certificate_usable.clone(),
+        );
+        registry.register(
+            "certificate_unusable",
+            "Times that the Secret of the certificate was found to hold what cannot be used",
+            metrics.certificate_unusable.clone(),
+        );
+        registry.register("certificate_swaps", "Certificates put into service", metrics.certificate_swaps.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of the program", build);
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;

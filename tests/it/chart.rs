@@ -402,6 +402,9 @@ fn rights_are_the_reviewed_ones() {
             json!([
                 {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [format!("{name}-certificate")], "verbs": ["get", "patch"]},
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [format!("{name}-leader")], "verbs": ["get", "patch"]},
+                {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+                {"apiGroups": [""], "resources": ["services"], "resourceNames": [name], "verbs": ["get"]},
+                {"apiGroups": [""], "resources": ["services/status"], "resourceNames": [name], "verbs": ["patch"]},
             ]),
             "{variant}"
         );

@@ -602,7 +602,7 @@ async fn bodies_together_stay_within_their_budget() {
 const NAME: &str = "ecr-access.ecr-access-system.svc";
 
 fn certificate() -> Loaded {
-    Material::new(NAME, SystemTime::now(), None).unwrap().load(NAME, SystemTime::now()).unwrap()
+    Material::new(NAME, SystemTime::now(), &[]).unwrap().load(NAME, SystemTime::now()).unwrap()
 }
 
 struct Running {
@@ -655,7 +655,7 @@ async fn a_certificate_is_exchanged_while_connections_are_open() {
     let running = running(&FakeCluster::synced(payments())).await;
     let (old, new) = (certificate(), certificate());
     assert!(connect(&running, &old, b"h2").await.is_err(), "there is no certificate yet");
-    running.serving.swap(old.certified.clone());
+    running.serving.swap(old.pair.certified.clone());
 
     let stream = connect(&running, &old, b"h2").await.unwrap();
     let (mut h2, connection) =
@@ -672,7 +672,7 @@ async fn a_certificate_is_exchanged_while_connections_are_open() {
         assert_eq!(response.version(), hyper::Version::HTTP_11);
         assert_eq!(uid_of(response).await, "deny-1");
         // The second time round over the same connections.
-        running.serving.swap(new.certified.clone());
+        running.serving.swap(new.pair.certified.clone());
     }
     let error = connect(&running, &old, b"h2").await.unwrap_err();
     assert!(error.to_string().contains("invalid peer certificate"), "{error}");
@@ -685,7 +685,7 @@ async fn what_is_in_flight_at_the_end_is_answered() {
     let cluster = FakeCluster { mood: Mood::Waits(told.clone()), ..FakeCluster::synced(payments()) };
     let running = running(&cluster).await;
     let certificate = certificate();
-    running.serving.swap(certificate.certified.clone());
+    running.serving.swap(certificate.pair.certified.clone());
     // Idle connections must not hold up the end, whether they were ever used or not.
     let silent = connect(&running, &certificate, b"http/1.1").await.unwrap();
     let stream = connect(&running, &certificate, b"h2").await.unwrap();
