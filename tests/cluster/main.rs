@@ -6,6 +6,7 @@
 // A test may stop at what it did not expect.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod admissions;
 #[allow(dead_code, reason = "the program `testcluster` uses the rest")]
 mod harness;
 #[allow(dead_code, reason = "the tests of `check` use the rest")]

@@ -7,7 +7,7 @@
 //! needs something else that is not played (another kind of volume, several containers) is refused loudly instead of being
 //! run differently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -39,6 +39,8 @@ pub const NODE: &str = "node-1";
 /// Which pods are ours.
 const SELECTOR: &str = "app.kubernetes.io/name=ecr-access";
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How often a status is reported again that the API server shows differently.
+const INSIST: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(50);
 const TOKEN_LIFE: Duration = Duration::from_secs(3607);
 
@@ -70,6 +72,8 @@ struct NodeState {
     ca_certificate: PathBuf,
     next_address: Mutex<u32>,
     replicas: Mutex<BTreeMap<String, ReplicaView>>,
+    /// Pods whose containers are left alone whatever their liveness probes say.
+    spared: Mutex<BTreeSet<String>>,
 }
 
 impl FakeKubelet {
@@ -87,6 +91,7 @@ impl FakeKubelet {
             ca_certificate: control_plane.ca_certificate.clone(),
             next_address: Mutex::new(2),
             replicas: Mutex::default(),
+            spared: Mutex::default(),
         });
         register_node(&client).await.context("registering the node")?;
         let logs = directory.join("logs");
@@ -102,6 +107,17 @@ impl FakeKubelet {
     /// The replicas that run now.
     pub fn replicas(&self) -> Vec<ReplicaView> {
         self.node.replicas.lock().map(|replicas| replicas.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// See `Cluster::spare`.
+    pub fn spare(&self, pod: &str, is: bool) {
+        if let Ok(mut spared) = self.node.spared.lock() {
+            if is {
+                spared.insert(pod.to_owned())
+            } else {
+                spared.remove(pod)
+            };
+        }
     }
 }
 
@@ -232,6 +248,7 @@ async fn run_pod(node: &NodeState, mut pod: watch::Receiver<Pod>) -> Result<()> 
         let mut readiness = ProbeState::new(container.readiness_probe.as_ref(), container, &address, false)?;
         let mut liveness = ProbeState::new(container.liveness_probe.as_ref(), container, &address, true)?;
         let mut stopping = false;
+        let mut insist_at = Instant::now() + INSIST;
         loop {
             let exited = process.try_wait()?;
             startup.tick().await;
@@ -241,15 +258,22 @@ async fn run_pod(node: &NodeState, mut pod: watch::Receiver<Pod>) -> Result<()> 
             }
             let ready = exited.is_none() && startup.good && readiness.good;
             let status = pod_status(&first, container, &address, started, restarts, ready, startup.good, exited);
-            if status != reported {
-                reported = status.clone();
-                report_pod(&api, &name, status).await?;
+            // As the real one does, it insists: after an outage the node controller declares pods not ready.
+            let contradicted = Instant::now() > insist_at && is_ready(&pod.borrow()) != ready;
+            if status != reported || contradicted {
+                insist_at = Instant::now() + INSIST;
+                match report_pod(&api, &name, status.clone()).await {
+                    Ok(()) => reported = status,
+                    // The API server is away. The container goes on, and it is told later.
+                    Err(error) => eprintln!("kubelet: pod {name}: {error:#}"),
+                }
             }
             if let Some(exited) = exited {
                 eprintln!("kubelet: container of {name} ended ({exited}); starting it again");
                 break;
             }
-            if startup.failed || liveness.failed {
+            let spared = node.spared.lock().is_ok_and(|spared| spared.contains(&name));
+            if (startup.failed || liveness.failed) && !spared {
                 eprintln!("kubelet: a probe of {name} failed; starting its container again");
                 terminate(&mut process, Duration::from_secs(5)).await?;
                 break;
@@ -277,10 +301,15 @@ async fn run_pod(node: &NodeState, mut pod: watch::Receiver<Pod>) -> Result<()> 
         restarts += 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    match api.delete(&name, &DeleteParams::default().grace_period(0)).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        other => other.map(drop).context("removing it from the API"),
+    for _ in 0..100 {
+        match api.delete(&name, &DeleteParams::default().grace_period(0)).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Err(error) => eprintln!("kubelet: removing pod {name} from the API: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    bail!("it cannot be removed from the API")
 }
 
 async fn bind(api: &Api<Pod>, pod: &Pod) -> Result<()> {
@@ -597,6 +626,11 @@ fn pod_status(
             "ready": ready, "started": started_up && exited.is_none(), "state": state,
         }],
     })
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 async fn report_pod(api: &Api<Pod>, name: &str, mut status: Value) -> Result<()> {

@@ -7,6 +7,7 @@
 //!
 //! [`Cluster`] is what tests and the `testcluster` program use. A `KUBECONFIG` in the environment means another cluster.
 
+pub mod audit;
 pub mod control_plane;
 pub mod http;
 pub mod kubelet;
@@ -81,6 +82,25 @@ impl Cluster {
         self.own.as_ref().and_then(|own| own.control_plane.trouble())
     }
 
+    /// Restarts the API server of a control plane of our own, and returns when it answers again.
+    pub async fn restart_api_server(&self) -> Result<()> {
+        let own = self.own.as_ref().context("only a control plane of our own is restarted")?;
+        own.control_plane.restart_api_server().await
+    }
+
+    /// A pod that is spared is not started again when its liveness probe fails: as on a node whose kubelet stands still too.
+    pub fn spare(&self, pod: &str, spared: bool) {
+        if let Some(own) = &self.own {
+            own.kubelet.spare(pod, spared);
+        }
+    }
+
+    /// What the API server of a control plane of our own recorded of the operator's requests so far, oldest first.
+    pub fn audit(&self) -> Result<Vec<audit::Entry>> {
+        let own = self.own.as_ref().context("only a control plane of our own has an audit log that can be read")?;
+        audit::read(&own.control_plane.audit_log)
+    }
+
     /// The addresses of the operator's running replicas, and the files with what they print.
     pub fn replicas(&self) -> Vec<kubelet::ReplicaView> {
         self.own.as_ref().map(|own| own.kubelet.replicas()).unwrap_or_default()
@@ -130,10 +150,20 @@ pub fn tool_environment(kubeconfig: &Path, directory: &Path) -> Vec<(&'static st
     ]
 }
 
-async fn client(kubeconfig: &Path) -> Result<Client> {
-    let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("reading {}", kubeconfig.display()))?;
-    let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+/// A client that tries each request once: one that tries again hides what is to be counted.
+pub async fn client_without_retries(kubeconfig: &Path) -> Result<Client> {
+    let mut config = config(kubeconfig).await?;
+    config.default_retry = false;
     Ok(Client::try_from(config)?)
+}
+
+async fn client(kubeconfig: &Path) -> Result<Client> {
+    Ok(Client::try_from(config(kubeconfig).await?)?)
+}
+
+async fn config(kubeconfig: &Path) -> Result<kube::Config> {
+    let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("reading {}", kubeconfig.display()))?;
+    Ok(kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)
 }
 
 fn run(command: &mut Command, input: Option<&str>) -> Result<Output> {

@@ -1,6 +1,8 @@
 //! The scenarios, by subject. Each makes the namespaces that it needs and leaves nothing that another could trip over.
 
 pub mod agreement;
+pub mod availability;
+pub mod certificates;
 pub mod exemptions;
 pub mod gitops;
 pub mod limits;
@@ -80,6 +82,12 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: release::render_equals_the_live_objects;
         AnyCluster: gitops::every_variant_passes_strict_validation;
         AnyCluster: gitops::health_of_policies;
+        OurOwn: availability::a_rolling_restart;
+        OurOwn: availability::the_leader_goes;
+        OurOwn: availability::the_api_server_restarts;
+        OurOwn: availability::a_paused_leader_writes_nothing;
+        OurOwn: certificates::three_rotations;
+        OurOwn: certificates::an_unusable_pair_stays_out_of_service;
         OurOwn: limits::nobody_is_locked_out_without_the_operator;
         AnyCluster: release::upgrade_with_changed_values;
         OurOwn: runbook::every_command_does_what_it_says;
