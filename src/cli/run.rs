@@ -14,6 +14,7 @@ use crate::api::Action;
 use crate::controller::{self, ControllerOptions};
 use crate::forecast;
 use crate::index::{Index, IndexOptions};
+use crate::runtime::heartbeat::Heartbeat;
 use crate::runtime::leader::Leader;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::Readiness;
@@ -86,7 +87,9 @@ pub fn run(args: RunArgs) -> Outcome {
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panic")));
     // One provider of cryptography for everything in this process. The error says that there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // One thread more than reviews are worked on at a time: it takes in requests and turns away those that are too many.
+    let threads = Limits::default().turns + 1;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "cannot start the runtime");
@@ -145,8 +148,12 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         readiness.with("index", move || index.not_synced_reason().map_or(Ok(()), Err))
     };
 
-    let admin = listen(args.admin_address).await?;
-    let admin = admin::serve(admin, admin::router(readiness.clone(), metrics.clone()), stop.clone());
+    let heartbeat = Heartbeat::new();
+    tokio::spawn(heartbeat.clone().beat());
+    let address = args.admin_address;
+    let admin = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let admin = admin::serve(admin, admin::router(heartbeat, readiness.clone(), metrics.clone()), stop.clone())
+        .context("cannot start the admin port")?;
     let admin = tokio::spawn(admin);
 
     let judging = forecast::Options {
@@ -156,7 +163,8 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     };
     let reviewer = Reviewer::new(LiveCluster::new(index.clone(), client.clone()), judging.clone(), metrics.clone());
     let router = server::router(reviewer, Limits::default(), metrics.clone());
-    let webhook = listen(args.webhook_address).await?;
+    let address = args.webhook_address;
+    let webhook = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let webhook = tls::serve(webhook, tls::server_config(serving)?, router, metrics.clone(), stop.clone());
     let webhook = tokio::spawn(webhook);
     let keeper = tokio::spawn(keeper.run(stop.clone()));
@@ -196,10 +204,6 @@ async fn client() -> anyhow::Result<Client> {
         Config::infer().await.context("cannot find a cluster")?
     };
     Client::try_from(config).context("cannot make a client of the API server")
-}
-
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 type Ended = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;

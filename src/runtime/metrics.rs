@@ -62,14 +62,15 @@ pub struct Metrics {
     /// `ecr_access_request_bytes_in_flight`: the part of the memory budget that is taken by bodies.
     pub bytes_in_flight: Gauge,
     /// `ecr_access_requests_refused_total`: requests without a review as their answer, by outcome: `too_large` (413),
-    /// `malformed` (400), `slow` (408), `overloaded` (503).
+    /// `malformed` (400), `slow` (408), `overloaded` (429).
     pub refused: Family<OutcomeLabels, Counter>,
     /// `ecr_access_confirmations_total`: fresh reads before a rejection, by outcome: `confirmed`, `changed` (memory was
     /// behind and another verdict came out), `failed`.
     pub confirmations: Family<OutcomeLabels, Counter>,
     /// `ecr_access_exempted_admissions_total`: pods admitted that would have been refused but for an exemption.
     pub exempted: Counter,
-    /// `ecr_access_tls_connections_total`: connections by outcome: `accepted`, `failed` (handshake), `timeout`, `shed`.
+    /// `ecr_access_tls_connections_total`: connections by outcome: `accepted`, `failed` (handshake), `timeout` (handshake),
+    /// `silent` (no request came), `evicted` (idle, to make room for another), `shed` (no room).
     pub connections: Family<OutcomeLabels, Counter>,
     /// `ecr_access_certificate_expiry_timestamp_seconds`: Unix time at which the served certificate expires.
     pub certificate_expiry: Gauge<f64, AtomicU64>,

@@ -4,6 +4,7 @@
 pub mod admin;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod heartbeat;
 pub mod leader;
 pub mod metrics;
 pub mod readiness;

@@ -7,10 +7,11 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Webhook;
 use super::cluster::{Cluster, READ_TIMEOUT, ReadError};
@@ -27,12 +28,18 @@ pub struct Reviewer<C> {
     metrics: Metrics,
 }
 
-/// Where work that takes the processor for long is done, so that it does not hold up other requests.
-#[derive(Clone, Default)]
+/// How work that takes the processor is done, so that it does not hold up other requests.
+///
+/// Work is done in turns: no more of it at a time than there are processors, while threads that only move bytes keep one
+/// for themselves. A review keeps its turn from one piece of work to the next, until it waits for something.
+#[derive(Default)]
 pub struct Work {
     /// `None`: on the spot. Otherwise on a thread of its own, which keeps this alive until it is done, even when nobody
     /// waits for it any more.
     held: Option<Arc<dyn Any + Send + Sync>>,
+    /// Where turns are given out; without it they need not be waited for.
+    turns: Option<Arc<Semaphore>>,
+    turn: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Work {
@@ -44,25 +51,54 @@ impl Work {
     /// Work that is big: done on a thread for blocking work. `held` is what must not be given back before it is done,
     /// such as the share of a memory budget.
     pub fn elsewhere(held: Arc<dyn Any + Send + Sync>) -> Work {
-        Work { held: Some(held) }
+        Work { held: Some(held), ..Work::default() }
+    }
+
+    /// The same, in turns, the first of which was waited for.
+    pub fn in_turns(self, turns: Arc<Semaphore>, first: OwnedSemaphorePermit) -> Work {
+        Work { turns: Some(turns), turn: Mutex::new(Some(first)), ..self }
+    }
+
+    /// Gives the turn to others, before something is waited for.
+    pub fn rest(&self) {
+        drop(self.take());
     }
 
     /// Does the work. A panic of the work goes on in the caller.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let Some(held) = self.held.clone() else { return work() };
+        let turn = match (self.take(), &self.turns) {
+            (None, Some(turns)) => Arc::clone(turns).acquire_owned().await.ok(),
+            (turn, _) => turn,
+        };
+        let Some(held) = self.held.clone() else {
+            let done = work();
+            self.keep(turn);
+            return done;
+        };
         let task = tokio::task::spawn_blocking(move || {
             let done = work();
             drop(held);
-            done
+            (done, turn)
         });
         match task.await {
-            Ok(done) => done,
+            Ok((done, turn)) => {
+                self.keep(turn);
+                done
+            }
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // The runtime is shutting down and will never start it.
                 Err(_) => std::future::pending().await,
             },
         }
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn keep(&self, turn: Option<OwnedSemaphorePermit>) {
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = turn;
     }
 }
 
@@ -101,7 +137,7 @@ impl<C: Cluster> Reviewer<C> {
             return Answer::unknown(uid, "NotSynced", warning);
         };
         let mut knowledge = Knowledge { inventory: (*snapshot).clone(), fresh: BTreeSet::new() };
-        self.fill_gaps(&mut knowledge, &subject).await;
+        self.fill_gaps(&mut knowledge, &subject, work).await;
         let mut report = self.forecast(&knowledge, &subject, at, work).await;
         // At most twice: what decides after the first round of reads may be a cluster policy that was not read then.
         while is_to_be_confirmed(&subject, &report) {
@@ -138,11 +174,12 @@ impl<C: Cluster> Reviewer<C> {
 
     /// Reads the service account and the namespace where memory has not seen them and a policy could ask for them. A
     /// read that fails leaves the gap, and with it what depends on it Unknown.
-    async fn fill_gaps(&self, knowledge: &mut Knowledge, subject: &Subject) {
+    async fn fill_gaps(&self, knowledge: &mut Knowledge, subject: &Subject, work: &Work) {
         let missing = knowledge.gaps(subject);
         if missing.is_empty() {
             return;
         }
+        work.rest();
         match self.read(&missing, subject).await {
             Ok(news) => knowledge.apply(news, missing, subject),
             Err(error) => tracing::warn!(%error, namespace = subject.namespace, "a gap in memory could not be filled"),
@@ -157,6 +194,7 @@ impl<C: Cluster> Reviewer<C> {
         subject: &Arc<Subject>,
         work: &Work,
     ) -> Result<(), ReadError> {
+        work.rest();
         let news = self.read(&missing, subject).await?;
         // Compiling policies takes the processor too.
         let (mut known, subject) = (std::mem::take(knowledge), Arc::clone(subject));

@@ -5,17 +5,17 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::FutureExt;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use jiff::Timestamp;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -39,7 +39,10 @@ pub struct Limits {
     pub body: usize,
     /// Bytes of all bodies together; more have to wait.
     pub bodies: usize,
-    /// How long a request waits for its share of `bodies` before it is turned away.
+    /// Reviews that are worked on at a time; more have to wait.
+    pub turns: usize,
+    /// How long a request waits for its first turn, and for its share of `bodies`, before it is turned away. Whoever
+    /// has to wait longer would only make everybody behind it wait as well.
     pub patience: Duration,
     /// Bodies from so many bytes on are worked on in a thread of their own.
     pub big: usize,
@@ -51,7 +54,8 @@ impl Default for Limits {
             deadline: Duration::from_secs(2),
             body: 40 << 20,
             bodies: 64 << 20,
-            patience: Duration::from_millis(500),
+            turns: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            patience: Duration::from_millis(25),
             big: 32 << 10,
         }
     }
@@ -64,6 +68,8 @@ struct Server<C> {
     reviewer: Arc<Reviewer<C>>,
     limits: Limits,
     budget: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+    told_of_overload: Mutex<Option<Instant>>,
     metrics: Metrics,
 }
 
@@ -72,7 +78,15 @@ pub fn router<C: Cluster>(reviewer: Reviewer<C>, limits: Limits, metrics: Metric
     // A body of the greatest size must fit into the budget, or it would never get its share.
     let units = limits.bodies.max(limits.body).div_ceil(UNIT);
     let budget = Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS)));
-    let server = Arc::new(Server { reviewer: Arc::new(reviewer), limits, budget, metrics });
+    let turns = Arc::new(Semaphore::new(limits.turns.clamp(1, Semaphore::MAX_PERMITS)));
+    let server = Arc::new(Server {
+        reviewer: Arc::new(reviewer),
+        limits,
+        budget,
+        turns,
+        told_of_overload: Mutex::default(),
+        metrics,
+    });
     Webhook::ALL
         .into_iter()
         .fold(Router::new(), |router, webhook| {
@@ -113,7 +127,9 @@ impl<C: Cluster> Server<C> {
     async fn answer(&self, webhook: Webhook, body: Body, deadline: Instant) -> Result<Answer, Turned> {
         let (bytes, share) = self.read(body, deadline).await?;
         let share: Arc<dyn Any + Send + Sync> = Arc::new(share);
+        let first = self.wait(&self.turns, 1, deadline).await?;
         let work = if bytes.len() < self.limits.big { Work::here() } else { Work::elsewhere(Arc::clone(&share)) };
+        let work = work.in_turns(Arc::clone(&self.turns), first);
 
         let parse = AssertUnwindSafe(work.run(move || Request::parse(&bytes))).catch_unwind();
         let request = match timeout_at(deadline, parse).await {
@@ -157,28 +173,59 @@ impl<C: Cluster> Server<C> {
         }
     }
 
-    /// Reads a body, within the limits of one and of all together.
-    async fn read(&self, body: Body, deadline: Instant) -> Result<(Bytes, Share), Turned> {
-        let limit = self.limits.body;
-        // Without a length it could be as long as is allowed. Taking the whole share before the first byte means that no
-        // two requests, each with half of what it needs, can wait for each other.
-        let size = body.size_hint().upper().map_or(limit, |upper| usize::try_from(upper).unwrap_or(usize::MAX));
-        if size > limit {
+    /// Reads a body, within the limits of one and of all together. Of the budget for all it takes what has arrived, not
+    /// what was announced: whoever sends slowly keeps nobody out.
+    async fn read(&self, mut body: Body, deadline: Instant) -> Result<(Bytes, Share), Turned> {
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if announced > self.limits.body {
             return Err(Turned::TooLarge);
         }
-        let units = u32::try_from(size.div_ceil(UNIT)).map_err(|_| Turned::TooLarge)?;
-        let permit = Arc::clone(&self.budget).acquire_many_owned(units);
-        let permit = match timeout_at(deadline.min(Instant::now() + self.limits.patience), permit).await {
-            Ok(Ok(permit)) => permit,
-            _ => return Err(Turned::Overloaded),
-        };
-        let held = i64::try_from(size).unwrap_or(i64::MAX);
-        let share = Share { _permit: permit, _counted: Counted::new(&self.metrics.bytes_in_flight, held) };
-        match timeout_at(deadline, Limited::new(body, limit).collect()).await {
-            Ok(Ok(body)) => Ok((body.to_bytes(), share)),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Turned::TooLarge),
-            Ok(Err(error)) => Err(Turned::Malformed(format!("the body cannot be read: {error}"))),
-            Err(_) => Err(Turned::Slow),
+        let mut bytes = Vec::with_capacity(announced.min(self.limits.big));
+        let mut share = Share { permit: None, counted: Counted::new(&self.metrics.bytes_in_flight, 0) };
+        loop {
+            let frame = match timeout_at(deadline, body.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(Turned::Malformed(format!("the body cannot be read: {error}"))),
+                Ok(None) => return Ok((Bytes::from(bytes), share)),
+                Err(_) => return Err(Turned::Slow),
+            };
+            let Some(data) = frame.data_ref() else { continue };
+            let size = bytes.len().saturating_add(data.len());
+            if size > self.limits.body {
+                return Err(Turned::TooLarge);
+            }
+            let more = size.div_ceil(UNIT) - bytes.len().div_ceil(UNIT);
+            if more > 0 {
+                let more = u32::try_from(more).map_err(|_| Turned::TooLarge)?;
+                // Two that have half of what they need each do not wait for each other for long: the one that came first
+                // gives up first, and the other goes on.
+                share.add(self.wait(&self.budget, more, deadline).await?);
+            }
+            share.counted.add(data.len());
+            bytes.extend_from_slice(data);
+        }
+    }
+
+    /// Once a second.
+    fn may_tell_of_overload(&self) -> bool {
+        let mut told = self.told_of_overload.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let may = told.is_none_or(|at| now >= at + Duration::from_secs(1));
+        if may {
+            *told = Some(now);
+        }
+        may
+    }
+
+    /// Waits for permits, but not long.
+    async fn wait(&self, from: &Arc<Semaphore>, n: u32, deadline: Instant) -> Result<OwnedSemaphorePermit, Turned> {
+        if let Ok(permit) = Arc::clone(from).try_acquire_many_owned(n) {
+            return Ok(permit);
+        }
+        let until = deadline.min(Instant::now() + self.limits.patience);
+        match timeout_at(until, Arc::clone(from).acquire_many_owned(n)).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Turned::Overloaded),
         }
     }
 
@@ -209,21 +256,40 @@ impl<C: Cluster> Server<C> {
             }
             Turned::Slow => ("slow", StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time".to_owned()),
             Turned::Overloaded => {
-                ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "too much is being worked on, try again".to_owned())
+                ("overloaded", StatusCode::TOO_MANY_REQUESTS, "too much is being worked on, try again".to_owned())
             }
             Turned::Malformed(problem) => ("malformed", StatusCode::BAD_REQUEST, problem.clone()),
             Turned::Bug => ("bug", StatusCode::INTERNAL_SERVER_ERROR, "an internal error".to_owned()),
         };
         self.metrics.refused.get_or_create(&OutcomeLabels { outcome }).inc();
-        tracing::warn!(%webhook, outcome, text, "a request was turned away");
-        (status, format!("ecr-access: {text}\n")).into_response()
+        // A line for each would be work at the worst moment.
+        if !matches!(turned, Turned::Overloaded) {
+            tracing::warn!(%webhook, outcome, text, "a request was turned away");
+        } else if self.may_tell_of_overload() {
+            tracing::warn!(%webhook, "requests are turned away, as more comes in than can be worked on; told once a second");
+        }
+        let mut response = (status, format!("ecr-access: {text}\n")).into_response();
+        if matches!(turned, Turned::Overloaded) {
+            // The API server tries again after so many seconds, within the timeout that it gives a webhook.
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 
 /// The part of the memory budget that a body takes.
 struct Share {
-    _permit: OwnedSemaphorePermit,
-    _counted: Counted,
+    permit: Option<OwnedSemaphorePermit>,
+    counted: Counted,
+}
+
+impl Share {
+    fn add(&mut self, more: OwnedSemaphorePermit) {
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            None => self.permit = Some(more),
+        }
+    }
 }
 
 /// Adds to a gauge for as long as it lives.
@@ -236,6 +302,12 @@ impl Counted {
     fn new(gauge: &Gauge, by: i64) -> Counted {
         gauge.inc_by(by);
         Counted { gauge: gauge.clone(), by }
+    }
+
+    fn add(&mut self, more: usize) {
+        let more = i64::try_from(more).unwrap_or(i64::MAX);
+        self.gauge.inc_by(more);
+        self.by += more;
     }
 }
 

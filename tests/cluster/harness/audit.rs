@@ -37,15 +37,13 @@ pub fn read(path: &Path) -> Result<Vec<Entry>> {
 
 fn entry(line: &str) -> Result<Entry> {
     let event: Value = serde_json::from_str(line).with_context(|| format!("an audit event: {line}"))?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let object = &event["objectRef"];
-    let part = text(&object["subresource"]);
-    let resource = text(&object["resource"]);
+    let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (resource, part) = (text("/objectRef/resource"), text("/objectRef/subresource"));
     Ok(Entry {
-        pod: text(&event["user"]["extra"]["authentication.kubernetes.io/pod-name"][0]),
-        verb: text(&event["verb"]),
+        pod: text("/user/extra/authentication.kubernetes.io~1pod-name/0"),
+        verb: text("/verb"),
         resource: if part.is_empty() { resource } else { format!("{resource}/{part}") },
-        at: text(&event["requestReceivedTimestamp"]).parse().context("a time")?,
-        code: event["responseStatus"]["code"].as_u64().unwrap_or(0),
+        at: text("/requestReceivedTimestamp").parse().context("a time")?,
+        code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
     })
 }
