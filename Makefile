@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test test-long differential lint wasm bench bench-peers crds bundle cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test test-long availability load scale differential lint wasm bench bench-peers crds bundle cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell cat Cargo.lock rust-toolchain.toml | sha256sum | cut -c1-16)
@@ -30,6 +30,15 @@ differential: ## The engine against the naive evaluator, over a million environm
 
 test-long: ## The property tests with many more cases, optimised (minutes)
 	WITHHOLD_CASES=$${WITHHOLD_CASES:-100000} cargo test --release --test it -- withholding
+
+availability: ## 2,000 admissions through each of restarts, rotations and losses, on a real control plane
+	ADMISSIONS=$${ADMISSIONS:-2000} PAUSE=$${PAUSE:-60} cargo test --test cluster -- availability:: certificates::
+
+load: ## One replica: 200,000 reviews, three times what it holds, 1,000 slow clients (REVIEWS)
+	cargo test --profile measure --test cluster -- --long load::
+
+scale: ## A cluster of 5,000 pods: start, memory, requests, time from an edit to the verdict
+	cargo test --profile measure --test cluster -- --long scale::
 
 lint: $(CARGO_DENY) wasm ## Formatting, clippy, dependency rules, documentation, generated files
 	cargo fmt --all --check

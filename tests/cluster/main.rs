@@ -1,6 +1,6 @@
 //! Scenarios on a real API server, from a real Helm install. See `harness` for how it gets there.
 //!
-//! `cargo test --test cluster [-- FILTER] [--list]`. With `KUBECONFIG` set, that cluster is used, and the image that
+//! `cargo test --test cluster [-- FILTER] [--list] [--long]`; `--long` runs what takes minutes, and only that. With `KUBECONFIG` set, that cluster is used, and the image that
 //! `ECR_ACCESS_IMAGE` (`repository:tag`) names; what needs a control plane of our own is then skipped, and said to be.
 
 // A test may stop at what it did not expect.
@@ -9,6 +9,7 @@
 mod admissions;
 #[allow(dead_code, reason = "the program `testcluster` uses the rest")]
 mod harness;
+mod reviews;
 #[allow(dead_code, reason = "the tests of `check` use the rest")]
 #[path = "../scenario/mod.rs"]
 mod scenario;
@@ -40,8 +41,10 @@ fn main() -> ExitCode {
 fn run() -> Result<bool> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let long = arguments.iter().any(|argument| argument == "--long");
     let chosen: Vec<_> = scenarios::all()
         .into_iter()
+        .filter(|scenario| matches!(scenario.needs, Needs::OurOwnAndTime) == long)
         .filter(|scenario| filters.is_empty() || filters.iter().any(|filter| scenario.name.contains(filter.as_str())))
         .collect();
     if arguments.iter().any(|argument| argument == "--list") {

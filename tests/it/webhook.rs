@@ -67,8 +67,8 @@ pub enum Mood {
     Waits(Arc<Notify>),
     /// Panics when memory is looked at.
     Panics,
-    /// Keeps the processor for as long as the test holds this, when memory is looked at.
-    Works(Arc<Mutex<()>>),
+    /// Keeps the processor until the test drops the other end, when memory is looked at.
+    Works(Arc<Mutex<std::sync::mpsc::Receiver<()>>>),
     /// Knows nothing yet.
     NotSynced,
 }
@@ -117,7 +117,7 @@ impl Cluster for FakeCluster {
             Mood::Panics => panic!("a bug for the test"),
             Mood::NotSynced => None,
             Mood::Works(held) => {
-                drop(held.lock().unwrap());
+                held.lock().unwrap().recv().unwrap_err();
                 Some(Arc::new(self.memory.inventory()))
             }
             _ => Some(Arc::new(self.memory.inventory())),
@@ -606,10 +606,9 @@ async fn bodies_together_stay_within_their_budget() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_would_have_to_wait_for_its_turn_is_turned_away_at_once() {
-    let held = Arc::new(Mutex::new(()));
-    let cluster = FakeCluster { mood: Mood::Works(held.clone()), ..FakeCluster::synced(payments()) };
+    let (works, held) = std::sync::mpsc::channel();
+    let cluster = FakeCluster { mood: Mood::Works(Arc::new(Mutex::new(held))), ..FakeCluster::synced(payments()) };
     let (app, metrics) = app(&cluster, Limits { turns: 1, ..Limits::default() });
-    let works = held.lock().unwrap();
     let first = tokio::spawn({
         let app = app.clone();
         async move { send(&app, PODS, review("allow")).await }

@@ -6,11 +6,13 @@ pub mod certificates;
 pub mod exemptions;
 pub mod gitops;
 pub mod limits;
+pub mod load;
 pub mod policies;
 pub mod races;
 pub mod rbac;
 pub mod release;
 pub mod runbook;
+pub mod scale;
 pub mod verdicts;
 pub mod workloads;
 
@@ -34,6 +36,8 @@ pub enum Needs {
     OurOwn,
     /// A cluster of our own from which the operator was uninstalled: runs last.
     Uninstalled,
+    /// The same, and minutes: runs only when `--long` asks for it.
+    OurOwnAndTime,
 }
 
 /// All of them, in the order in which they run.
@@ -88,6 +92,9 @@ pub fn all() -> Vec<Scenario> {
         OurOwn: availability::a_paused_leader_writes_nothing;
         OurOwn: certificates::three_rotations;
         OurOwn: certificates::an_unusable_pair_stays_out_of_service;
+        OurOwn: load::small;
+        OurOwnAndTime: load::big;
+        OurOwnAndTime: scale::five_thousand_pods;
         OurOwn: limits::nobody_is_locked_out_without_the_operator;
         AnyCluster: release::upgrade_with_changed_values;
         OurOwn: runbook::every_command_does_what_it_says;
