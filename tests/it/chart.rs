@@ -158,7 +158,11 @@ fn every_render_is_the_same_twice() {
         let render = render_variant(&arguments);
         assert!(render == render_variant(&arguments), "{variant} differs from itself");
         for word in ["caBundle", "helm.sh/hook", "BEGIN CERTIFICATE", "PRIVATE KEY"] {
-            assert!(!render.contains(word), "{variant} has `{word}`");
+            // But for the authority of somebody else's certificate, where the user gives it.
+            assert!(
+                !render.contains(word) || (word, variant.as_str()) == ("caBundle", "secret-values.yaml"),
+                "{variant} has `{word}`"
+            );
         }
     }
     for file in files(chart().join("templates"), "") {
@@ -386,6 +390,9 @@ fn rights_are_the_reviewed_ones() {
             continue;
         }
         let name = one(&objects, "Deployment")["metadata"]["name"].as_str().unwrap();
+        let secret = flag(container(one(&objects, "Deployment")), "certificate-secret");
+        // A certificate that somebody else makes is only read.
+        let keeps = if secret == format!("{name}-certificate") { json!(["get", "patch"]) } else { json!(["get"]) };
         assert_eq!(
             named(&objects, "ClusterRole", name)["rules"],
             json!([
@@ -393,14 +400,14 @@ fn rights_are_the_reviewed_ones() {
                 {"apiGroups": [""], "resources": ["namespaces", "serviceaccounts"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": ["ecraccess.dev"], "resources": ["clusterecraccesspolicies", "ecraccesspolicies"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": ["ecraccess.dev"], "resources": ["clusterecraccesspolicies/status", "ecraccesspolicies/status"], "verbs": ["patch"]},
-                {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"], "resourceNames": [name], "verbs": ["get", "patch"]},
+                {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"], "resourceNames": [name], "verbs": keeps},
             ]),
             "{variant}"
         );
         assert_eq!(
             one(&objects, "Role")["rules"],
             json!([
-                {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [format!("{name}-certificate")], "verbs": ["get", "patch"]},
+                {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret], "verbs": keeps},
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [format!("{name}-leader")], "verbs": ["get", "patch"]},
                 {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
                 {"apiGroups": [""], "resources": ["services"], "resourceNames": [name], "verbs": ["get"]},
@@ -488,9 +495,15 @@ fn every_variant_fits_together() {
 
         let deployment = one(&objects, "Deployment");
         let container = container(deployment);
-        let secret = named(&objects, "Secret", flag(container, "certificate-secret"));
-        assert_eq!((&secret["data"], &secret["stringData"]), (&Value::Null, &Value::Null), "{variant}");
-        assert_eq!(secret["type"], "Opaque", "{variant}");
+        let secret = flag(container, "certificate-secret");
+        let given = container["args"].as_array().unwrap().contains(&json!("--certificate-mode=given"));
+        if given {
+            assert!(objects.iter().all(|object| object["kind"] != "Secret"), "{variant}");
+        } else {
+            let secret = named(&objects, "Secret", secret);
+            assert_eq!((&secret["data"], &secret["stringData"]), (&Value::Null, &Value::Null), "{variant}");
+            assert_eq!(secret["type"], "Opaque", "{variant}");
+        }
         assert_eq!(named(&objects, "Lease", flag(container, "lease"))["spec"], json!({}), "{variant}");
         named(&objects, "ValidatingWebhookConfiguration", flag(container, "webhook-configuration"));
         let service = named(&objects, "Service", flag(container, "service-name"));
@@ -672,7 +685,7 @@ fn every_value_is_documented() {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let fixed = property["additionalProperties"] == json!(false) && property["type"] == "object";
             let is_api_type =
-                property["properties"].get("matchLabels").is_some() || property["properties"].get("limits").is_some();
+                ["matchLabels", "limits", "kind"].iter().any(|name| property["properties"].get(name).is_some());
             if fixed && !is_api_type {
                 names(property, &path, found);
             } else {
@@ -844,4 +857,33 @@ fn dockerfile_agrees_with_the_rest() {
     for path in ["Cargo.toml", "Cargo.lock", "src", "iam-verdict", "benches", "tests"] {
         assert!(kept.lines().any(|line| line == format!("!{path}")), "{path}");
     }
+}
+
+/// Whoever makes the certificate, it is for the name that the API server calls, and it is trusted.
+#[test]
+fn a_certificate_of_somebody_else_is_asked_for_and_trusted() {
+    let variants = variants();
+    let objects_of = |variant: &str| self::objects(&render_variant(&variants[variant]));
+    let objects = objects_of("certmanager-values.yaml");
+    let name = one(&objects, "Deployment")["metadata"]["name"].as_str().unwrap();
+    let certificate = one(&objects, "Certificate");
+    assert_eq!(certificate["spec"]["dnsNames"], json!([format!("{name}.{NAMESPACE}.svc")]));
+    assert_eq!(certificate["spec"]["issuerRef"], json!({"name": "platform", "kind": "ClusterIssuer"}));
+    let container = container(one(&objects, "Deployment"));
+    assert_eq!(certificate["spec"]["secretName"], flag(container, "certificate-secret"));
+    let configuration = one(&objects, "ValidatingWebhookConfiguration");
+    let from = &configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
+    assert_eq!(*from, json!(format!("{NAMESPACE}/{}", certificate["metadata"]["name"].as_str().unwrap())));
+    // Without an issuer there is one of the release.
+    let objects = self::objects(&template(&["--set=webhook.certificate.mode=certManager"]));
+    let issuer = one(&objects, "Issuer")["metadata"]["name"].as_str().unwrap();
+    assert_eq!(one(&objects, "Certificate")["spec"]["issuerRef"]["name"], issuer);
+
+    let objects = objects_of("secret-values.yaml");
+    let configuration = one(&objects, "ValidatingWebhookConfiguration");
+    for webhook in configuration["webhooks"].as_array().unwrap() {
+        assert!(webhook["clientConfig"]["caBundle"].is_string(), "{webhook}");
+    }
+    let error = template_in(NAMESPACE, &["--set=webhook.certificate.mode=secret"]).unwrap_err();
+    assert!(error.contains("webhook.certificate.secretName must name the Secret"), "{error}");
 }

@@ -25,7 +25,13 @@
 {{- end }}
 {{- end }}
 
-{{- define "ecr-access.certificateSecretName" -}}{{ include "ecr-access.fullname" . }}-certificate{{- end }}
+{{/* The Secret of the certificate. Each mode has its own: the type of a Secret never changes. */}}
+{{- define "ecr-access.certificateSecretName" -}}
+{{- if eq .Values.webhook.certificate.mode "own" }}{{ include "ecr-access.fullname" . }}-certificate
+{{- else if eq .Values.webhook.certificate.mode "certManager" }}{{ include "ecr-access.fullname" . }}-tls
+{{- else }}{{ .Values.webhook.certificate.secretName }}
+{{- end }}
+{{- end }}
 {{- define "ecr-access.leaseName" -}}{{ include "ecr-access.fullname" . }}-leader{{- end }}
 {{- define "ecr-access.metricsServiceName" -}}{{ include "ecr-access.fullname" . }}-metrics{{- end }}
 
@@ -85,6 +91,9 @@ matchExpressions:
 {{/* What all webhooks have in common. Takes the list [root context, path]. The operator applies the certificate authority itself. */}}
 {{- define "ecr-access.clientConfig" -}}
 {{- $root := index . 0 }}
+{{- with $root.Values.webhook.certificate.caBundle }}
+caBundle: {{ . }}
+{{- end }}
 service:
   name: {{ include "ecr-access.fullname" $root }}
   namespace: {{ $root.Release.Namespace }}
@@ -95,7 +104,7 @@ service:
 {{/* Refuses what values.schema.json cannot say, or could say only without a reason. Renders nothing. */}}
 {{- define "ecr-access.validate" -}}
 {{- range .Values.extraArgs }}
-{{- if regexMatch "^--(namespace|pod-name|webhook-address|admin-address|certificate-secret|webhook-configuration|service-name|lease|max-action|shutdown-delay|log-format|log-level)(=|$)" . }}
+{{- if regexMatch "^--(namespace|pod-name|webhook-address|admin-address|certificate-secret|certificate-mode|webhook-configuration|service-name|lease|max-action|shutdown-delay|log-format|log-level)(=|$)" . }}
 {{- fail (printf "extraArgs: `%s` is set by the chart itself; use the value that it has for this" .) }}
 {{- end }}
 {{- end }}
@@ -103,6 +112,13 @@ service:
 {{- if has .name (list "POD_NAME" "POD_NAMESPACE") }}
 {{- fail (printf "extraEnv: `%s` is set by the chart itself, from the pod" .name) }}
 {{- end }}
+{{- end }}
+{{- $certificate := .Values.webhook.certificate }}
+{{- if and (eq $certificate.mode "secret") (not $certificate.secretName) }}
+{{- fail "webhook.certificate.mode is secret: webhook.certificate.secretName must name the Secret" }}
+{{- end }}
+{{- if and (ne $certificate.mode "secret") (or $certificate.secretName $certificate.caBundle) }}
+{{- fail (printf "webhook.certificate.secretName and caBundle are for the mode secret, and the mode is %s" $certificate.mode) }}
 {{- end }}
 {{- if eq (int .Values.webhook.port) (int .Values.adminPort) }}
 {{- fail (printf "webhook.port and adminPort are both %d: they must differ" (int .Values.adminPort)) }}
