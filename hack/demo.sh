@@ -71,6 +71,9 @@ demo() {
   heading "A policy with a typing mistake does not get in; the good one stays in force"
   run_refused kubectl apply -f docs/examples/policy-malformed.yaml
 
+  heading "Both replicas are replaced by new ones in the middle of it, and nothing slips through"
+  restarted
+
   heading "What the operator thinks of the pods that are there: \`legacy\` will not survive its node"
   counted
   run kubectl get eap -n payments
@@ -157,6 +160,25 @@ install() {
 
 # An edit is in force within a second, in every replica.
 in_force() { sleep 1; }
+
+# Tries a pod that must be refused again and again, dry, until the Deployment has rolled out. Without an answer of the
+# webhook it would be admitted.
+restarted() {
+  run kubectl rollout restart deployment/ecr-access -n ecr-access
+  local rollout attempts=0 out
+  kubectl rollout status deployment/ecr-access -n ecr-access --timeout=120s >/dev/null &
+  rollout=$!
+  while kill -0 "$rollout" 2>/dev/null || [ "$attempts" -lt 20 ]; do
+    attempts=$((attempts + 1))
+    if out=$(kubectl apply --dry-run=server -f docs/examples/worker.yaml 2>&1) || [[ $out != *'"pods.ecraccess.dev" denied the request'* ]]; then
+      echo "error: attempt $attempts was not refused: $out" >&2
+      return 1
+    fi
+  done
+  wait "$rollout"
+  run kubectl rollout status deployment/ecr-access -n ecr-access
+  say "(Meanwhile, again and again: kubectl apply --dry-run=server -f docs/examples/worker.yaml. It was refused every time.)"
+}
 
 # Counts of pods are written at most every ten seconds.
 counted() {
