@@ -178,15 +178,19 @@ impl Dimension {
     }
 
     /// Lets go of the facts that make no difference: of all where there is one option, and of those, in order, whose
-    /// filling the others tell all that matters of.
+    /// filling the others tell all that matters of. A fact that the others tell altogether stays, as the account that
+    /// comes with the principal: it may be the one that settles.
     fn without_idle_facts(mut self) -> Self {
         if self.options.len() < 2 {
             return Self::plain(Vec::new(), self.atoms, self.options);
         }
         let mut index = 0;
         while index < self.facts.len() && self.facts.len() > 1 {
-            let labelled = |filling: &Filling| !filling.labels.is_empty();
-            if self.fillings.iter().all(labelled) && self.is_told_without(index) {
+            let labelled = self.fillings.iter().all(|filling| !filling.labels.is_empty());
+            let is_idle = labelled
+                && self.is_told_without(index, |filling| Some(filling.option))
+                && !self.is_told_without(index, |filling| filling.labels.get(index).copied());
+            if is_idle {
                 self.facts = without(&self.facts, index);
                 self.ranges = without(&self.ranges, index);
                 self.fillings.iter_mut().for_each(|filling| filling.labels = without(&filling.labels, index));
@@ -199,12 +203,14 @@ impl Dimension {
         self
     }
 
-    /// Do the labels of the other facts tell the option?
-    fn is_told_without(&self, index: usize) -> bool {
-        let mut options = HashMap::new();
-        self.fillings
-            .iter()
-            .all(|filling| *options.entry(without(&filling.labels, index)).or_insert(filling.option) == filling.option)
+    /// Do the labels of the other facts tell this of every filling?
+    fn is_told_without(&self, index: usize, this: impl Fn(&Filling) -> Option<usize>) -> bool {
+        let mut told = HashMap::new();
+        let agrees = |filling: &Filling| {
+            let this = this(filling);
+            *told.entry(without(&filling.labels, index)).or_insert(this) == this
+        };
+        self.fillings.iter().all(agrees)
     }
 }
 
