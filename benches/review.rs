@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::Request;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ecr_access::forecast::Options;
-use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_access::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts};
 use ecr_access::runtime::metrics::Metrics;
 use ecr_access::webhook::cluster::{Cluster, ReadError};
 use ecr_access::webhook::review::Reviewer;
@@ -68,6 +68,10 @@ impl Cluster for FakeCluster {
 
     async fn namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ReadError> {
         Ok(self.inventory.namespace(name).cloned())
+    }
+
+    async fn config_map(&self, name: &ConfigMapName) -> Result<Option<ConfigMapFacts>, ReadError> {
+        Ok(self.inventory.config_map(name).map(|facts| (**facts).clone()))
     }
 
     async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {

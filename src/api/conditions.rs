@@ -39,6 +39,10 @@ pub const REASON_INVALID_DOCUMENT: &str = "InvalidDocument";
 /// [`POLICIES_RESOLVED`] is `False`: a managed policy is not one of those built into this binary.
 pub const REASON_POLICY_NOT_FOUND: &str = "PolicyNotFound";
 
+/// [`POLICIES_RESOLVED`] is `False`: a ConfigMap with a policy document is not there, or not with its label, or lacks the
+/// key. It comes before [`REASON_POLICY_NOT_FOUND`] where both hold.
+pub const REASON_CONFIG_MAP_NOT_FOUND: &str = "ConfigMapNotFound";
+
 /// [`POLICIES_RESOLVED`] is `True`: every document and managed policy was read.
 pub const REASON_RESOLVED: &str = "Resolved";
 

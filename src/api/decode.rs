@@ -30,7 +30,7 @@ pub struct DecodeError {
 /// server's affair: a CRD that is newer may allow more, and that harms nobody here. `status` is read leniently.
 pub fn decode(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError> {
     let mut found = Vec::new();
-    Walk { limits: false, found: &mut found }.object(kind, object);
+    Walk { kind, limits: false, found: &mut found }.object(object);
     match found.into_iter().next() {
         Some(error) => Err(error),
         None => {
@@ -45,12 +45,26 @@ pub fn decode(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError
 /// For manifests that are judged offline. Unlike [`decode`] it looks at the limits of length too.
 pub fn validate(kind: PolicyKind, object: &Value) -> Vec<DecodeError> {
     let mut found = Vec::new();
-    Walk { limits: true, found: &mut found }.object(kind, object);
+    Walk { kind, limits: true, found: &mut found }.object(object);
     // Only an object of the right shape can be held against the rules, as with the API server.
     if found.is_empty() {
         match build(kind, object) {
             Ok(policy) => found = rules::violations(&policy),
             Err(error) => found.push(error),
+        }
+    }
+    found
+}
+
+/// Everything that is wrong with a `configMapKeyRef` of an object of `kind`, by paths that begin behind it: for the one
+/// place where an API server does not look into it.
+pub fn validate_config_map_key_ref(kind: PolicyKind, reference: &Value) -> Vec<DecodeError> {
+    let mut found = Vec::new();
+    Walk { kind, limits: true, found: &mut found }.value("", of_kind(kind, &INNER_CONFIG_MAPS), reference);
+    if found.is_empty() {
+        match serde_json::from_value(reference.clone()) {
+            Ok(reference) => found = rules::config_map_violations(kind, &reference),
+            Err(error) => found.push(DecodeError { path: String::new(), message: error.to_string() }),
         }
     }
     found
@@ -80,8 +94,21 @@ static SPECS: LazyLock<[JSONSchemaProps; 2]> = LazyLock::new(|| PolicyKind::ALL.
 
 static INNER_DOCUMENT: LazyLock<JSONSchemaProps> = LazyLock::new(schema::inner_document);
 
+/// As [`SPECS`].
+static INNER_CONFIG_MAPS: LazyLock<[JSONSchemaProps; 2]> =
+    LazyLock::new(|| PolicyKind::ALL.map(schema::inner_config_map_key_ref));
+
+/// The one of both that is of this kind.
+fn of_kind<T>(kind: PolicyKind, [namespaced, cluster]: &[T; 2]) -> &T {
+    match kind {
+        PolicyKind::EcrAccessPolicy => namespaced,
+        PolicyKind::ClusterEcrAccessPolicy => cluster,
+    }
+}
+
 /// Holds a value against its schema. Words are those of the API server, so that people find the same explanations.
 struct Walk<'a> {
+    kind: PolicyKind,
     limits: bool,
     found: &'a mut Vec<DecodeError>,
 }
@@ -91,11 +118,11 @@ impl Walk<'_> {
         self.found.push(DecodeError { path: path.to_owned(), message });
     }
 
-    fn object(&mut self, kind: PolicyKind, object: &Value) {
+    fn object(&mut self, object: &Value) {
         let Some(fields) = object.as_object() else {
             return self.add("", format!("must be an object, not {}", type_of(object)));
         };
-        for (name, expected) in [("apiVersion", API_VERSION), ("kind", kind.as_str())] {
+        for (name, expected) in [("apiVersion", API_VERSION), ("kind", self.kind.as_str())] {
             match fields.get(name) {
                 Some(Value::String(given)) if given == expected => {}
                 Some(given) => self.add(name, format!("must be `{expected}`, not `{}`", plain(given))),
@@ -108,13 +135,8 @@ impl Walk<'_> {
                 self.add(name, format!("unknown field `{name}`"));
             }
         }
-        let [namespaced, cluster] = &*SPECS;
-        let schema = match kind {
-            PolicyKind::EcrAccessPolicy => namespaced,
-            PolicyKind::ClusterEcrAccessPolicy => cluster,
-        };
         match fields.get("spec") {
-            Some(spec) => self.value("spec", schema, spec),
+            Some(spec) => self.value("spec", of_kind(self.kind, &SPECS), spec),
             None => self.add("spec", "Required value".to_owned()),
         }
     }
@@ -143,7 +165,7 @@ impl Walk<'_> {
         }
     }
 
-    /// `{document: …}` or the word `Unknown`.
+    /// `{document: …}`, `{configMapKeyRef: …}` or the word `Unknown`.
     fn resource_policy(&mut self, path: &str, value: &Value) {
         match value {
             Value::String(word) if word == schema::UNKNOWN => {}
@@ -152,14 +174,15 @@ impl Walk<'_> {
                     let path = format!("{path}.{name}");
                     match name.as_str() {
                         "document" => self.value(&path, &INNER_DOCUMENT, value),
+                        "configMapKeyRef" => self.value(&path, of_kind(self.kind, &INNER_CONFIG_MAPS), value),
                         _ => self.add(&path, format!("unknown field `{name}`")),
                     }
                 }
-                if !fields.contains_key("document") {
-                    self.add(&format!("{path}.document"), "Required value".to_owned());
+                if fields.contains_key("document") == fields.contains_key("configMapKeyRef") {
+                    self.add(path, ONE_OF_TWO.to_owned());
                 }
             }
-            _ => self.add(path, "must be {document: …} with the policy, or the word Unknown".to_owned()),
+            _ => self.add(path, SHAPE.to_owned()),
         }
     }
 
@@ -215,6 +238,13 @@ impl Walk<'_> {
         }
     }
 }
+
+/// What a resource-based policy looks like.
+pub const SHAPE: &str = "must be {document: …} with the policy, {configMapKeyRef: …} that says where it stands, or the word \
+                         Unknown";
+
+/// A resource-based policy with none or both of its sources.
+const ONE_OF_TWO: &str = "must have exactly one of document and configMapKeyRef";
 
 fn type_of(value: &Value) -> &'static str {
     match value {
@@ -283,12 +313,23 @@ mod tests {
         let policy = |policy: Value| {
             error(json!({"puller": {"serviceAccount": {}}, "repositories": [{"match": "*", "policy": policy}]}))
         };
-        let neither = "`spec.repositories[0].policy`: must be {document: …} with the policy, or the word Unknown";
-        assert_eq!([json!("unknown"), json!(null), json!(["Unknown"])].map(policy), [neither; 3]);
+        let neither = format!("`spec.repositories[0].policy`: {SHAPE}");
+        assert_eq!([json!("unknown"), json!(null), json!(["Unknown"])].map(policy), [&*neither; 3]);
         assert_eq!(
-            [json!({}), json!({"document": {}, "name": "x"}), json!({"document": 5})].map(policy),
             [
-                "`spec.repositories[0].policy.document`: Required value",
+                json!({}),
+                json!({"document": {}, "configMapKeyRef": {"name": "a", "key": "b"}}),
+                json!({"configMapKeyRef": {"name": "a"}}),
+                json!({"configMapKeyRef": {"name": "a", "key": "b", "namespace": "c"}}),
+                json!({"document": {}, "name": "x"}),
+                json!({"document": 5})
+            ]
+            .map(policy),
+            [
+                "`spec.repositories[0].policy`: must have exactly one of document and configMapKeyRef",
+                "`spec.repositories[0].policy`: must have exactly one of document and configMapKeyRef",
+                "`spec.repositories[0].policy.configMapKeyRef.key`: Required value",
+                &format!("`spec.repositories[0].policy.configMapKeyRef.namespace`: {}", rules::OWN_NAMESPACE.message),
                 "`spec.repositories[0].policy.name`: unknown field `name`",
                 "`spec.repositories[0].policy.document`: must be a mapping, or a string with JSON text, not number"
             ]

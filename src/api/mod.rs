@@ -15,14 +15,15 @@ pub mod schema;
 pub mod spec;
 pub mod status;
 
-pub use decode::{DecodeError, decode, validate};
+pub use decode::{DecodeError, SHAPE, decode, validate, validate_config_map_key_ref};
 pub use kinds::{AnyPolicy, PolicyKind};
 pub use schema::crds;
 pub use spec::{
-    Action, ClusterEcrAccessPolicy, ClusterEcrAccessPolicySpec, DEFAULT_ROLE_ANNOTATION, EVERY_REGION, EcrAccessPolicy,
-    EcrAccessPolicySpec, Exemption, Identity, MappedRole, Organization, OrganizationLevel, PermissionsBoundary,
-    PolicyEntry, PolicyScope, Presence, PullThroughRule, Puller, RegistryDeclaration, RepositoryDeclaration,
-    ResourcePolicy, RolePuller, ServiceAccountPuller, ServiceAccountSelection, UnknownWord,
+    Action, ClusterEcrAccessPolicy, ClusterEcrAccessPolicySpec, ConfigMapKeyRef, DEFAULT_ROLE_ANNOTATION, EVERY_REGION,
+    EcrAccessPolicy, EcrAccessPolicySpec, Exemption, Identity, MappedRole, Organization, OrganizationLevel,
+    POLICY_DOCUMENT_LABEL, PermissionsBoundary, PolicyEntry, PolicyScope, Presence, PullThroughRule, Puller,
+    RegistryDeclaration, RepositoryDeclaration, ResourcePolicy, RolePuller, ServiceAccountPuller,
+    ServiceAccountSelection, UnknownWord,
 };
 pub use status::{AdviceEntry, Denial, ExemptionStatus, PolicyStatus, VerdictCounts};
 

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::spec::{
-    EVERY_REGION, EcrAccessPolicySpec, Identity, OrganizationLevel, PolicyEntry, Puller, RegistryDeclaration,
-    RepositoryDeclaration, RolePuller, ServiceAccountSelection,
+    ConfigMapKeyRef, EVERY_REGION, EcrAccessPolicySpec, Identity, OrganizationLevel, PolicyEntry, Puller,
+    RegistryDeclaration, RepositoryDeclaration, ResourcePolicy, RolePuller, ServiceAccountSelection,
 };
 use super::{AnyPolicy, DecodeError, PolicyKind};
 
@@ -174,9 +174,31 @@ pub const CONTEXT_KEYS: Rule = Rule {
     field: "",
 };
 
-/// What a user reads where a policy entry has neither or both of its sources. CEL cannot see a `document` (it has no
+/// The name of a ConfigMap ("Object Names and IDs", DNS Subdomain Names).
+pub const CONFIG_MAP_NAME: Rule = Rule {
+    cel: SERVICE_ACCOUNT_NAME.cel,
+    message: "must be the name of a ConfigMap: lower-case letters, digits, - and ., without its namespace",
+    field: "",
+};
+
+/// A key of a ConfigMap ("ConfigMaps", ConfigMap object).
+pub const CONFIG_MAP_KEY: Rule = Rule {
+    cel: "self.matches('^[-._A-Za-z0-9]+$') && self != '.' && self != '..'",
+    message: "must be a key of the ConfigMap: letters, digits, -, _ and ., such as app.json",
+    field: "",
+};
+
+/// A policy of a namespace reads no other namespace's ConfigMaps: whoever may write one there need not be trusted here.
+pub const OWN_NAMESPACE: Rule = Rule {
+    cel: "!has(self.namespace)",
+    message: "must be left out: the ConfigMap is looked up in the namespace of the policy; only a ClusterEcrAccessPolicy \
+              names one",
+    field: ".namespace",
+};
+
+/// What a user reads where a policy entry has none or several of its sources. CEL cannot see a `document` (it has no
 /// fixed type), so the schema says it with `oneOf` and the API server answers in its own words.
-const ONE_SOURCE: &str = "must have exactly one of document and managedPolicyArn";
+pub const ONE_SOURCE: &str = "must have exactly one of document, managedPolicyArn and configMapKeyRef";
 
 /// What a user reads where a list is there and empty that must not be.
 const NONE_GIVEN: &str = "must have at least one entry";
@@ -185,7 +207,7 @@ const NONE_GIVEN: &str = "must have at least one entry";
 ///
 /// Lengths and types are not looked at here, see [`super::decode`].
 pub fn violations(policy: &AnyPolicy) -> Vec<DecodeError> {
-    let mut found = Violations::default();
+    let mut found = Violations { kind: policy.kind(), found: Vec::new() };
     let spec = policy.spec();
     if let Some(selection) = &spec.service_accounts {
         found.selection("spec.serviceAccounts", selection);
@@ -209,16 +231,25 @@ pub fn violations(policy: &AnyPolicy) -> Vec<DecodeError> {
     if let Some(selector) = policy.namespace_selector() {
         found.selector("spec.namespaceSelector", selector);
     }
-    found.0
+    found.found
 }
 
-/// Collects what is wrong, each with its path.
-#[derive(Default)]
-struct Violations(Vec<DecodeError>);
+/// Every rule that a reference to a ConfigMap breaks in an object of `kind`, by paths that begin behind it.
+pub(super) fn config_map_violations(kind: PolicyKind, reference: &ConfigMapKeyRef) -> Vec<DecodeError> {
+    let mut found = Violations { kind, found: Vec::new() };
+    found.config_map("", reference);
+    found.found
+}
+
+/// Collects what is wrong with an object of a kind, each with its path.
+struct Violations {
+    kind: PolicyKind,
+    found: Vec<DecodeError>,
+}
 
 impl Violations {
     fn add(&mut self, path: &str, message: impl Into<String>) {
-        self.0.push(DecodeError { path: path.to_owned(), message: message.into() });
+        self.found.push(DecodeError { path: path.to_owned(), message: message.into() });
     }
 
     fn unless(&mut self, holds: bool, path: &str, rule: &Rule) {
@@ -318,9 +349,12 @@ impl Violations {
         });
         if let Some(boundary) = &identity.permissions_boundary {
             let path = format!("{path}.permissionsBoundary");
-            if boundary.document.is_some() == boundary.managed_policy_arn.is_some() {
-                self.add(&path, ONE_SOURCE);
-            }
+            self.one_source(
+                &path,
+                boundary.document.is_some(),
+                boundary.managed_policy_arn.as_deref(),
+                boundary.config_map_key_ref.as_ref(),
+            );
             self.managed_policy(&path, boundary.managed_policy_arn.as_deref());
         }
         self.tags(&path, identity.tags.as_ref());
@@ -339,12 +373,43 @@ impl Violations {
         }
         for (index, entry) in entries.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            if entry.document.is_some() == entry.managed_policy_arn.is_some() {
-                self.add(&path, ONE_SOURCE);
-            }
+            self.one_source(
+                &path,
+                entry.document.is_some(),
+                entry.managed_policy_arn.as_deref(),
+                entry.config_map_key_ref.as_ref(),
+            );
             each(self, &path, entry);
         }
         self.unique(path, entries.iter().map(|entry| entry.name.as_str()));
+    }
+
+    /// A policy has one source; where that is a ConfigMap, it can be named like this.
+    fn one_source(&mut self, path: &str, document: bool, arn: Option<&str>, config_map: Option<&ConfigMapKeyRef>) {
+        let given = [document, arn.is_some(), config_map.is_some()];
+        if given.into_iter().filter(|given| *given).count() != 1 {
+            self.add(path, ONE_SOURCE);
+        }
+        if let Some(config_map) = config_map {
+            self.config_map(&format!("{path}.configMapKeyRef"), config_map);
+        }
+    }
+
+    fn config_map(&mut self, path: &str, config_map: &ConfigMapKeyRef) {
+        if self.kind == PolicyKind::EcrAccessPolicy {
+            self.unless(config_map.namespace.is_none(), path, &OWN_NAMESPACE);
+        }
+        if let Some(namespace) = &config_map.namespace {
+            self.unless(is_dns_label(namespace), &format!("{path}.namespace"), &NAMESPACE_NAME);
+        }
+        self.unless(is_dns_subdomain(&config_map.name), &format!("{path}.name"), &CONFIG_MAP_NAME);
+        self.unless(is_config_map_key(&config_map.key), &format!("{path}.key"), &CONFIG_MAP_KEY);
+    }
+
+    fn resource_policy(&mut self, path: &str, policy: Option<&ResourcePolicy>) {
+        if let Some(ResourcePolicy::ConfigMap { config_map_key_ref }) = policy {
+            self.config_map(&format!("{path}.policy.configMapKeyRef"), config_map_key_ref);
+        }
     }
 
     fn managed_policy(&mut self, path: &str, arn: Option<&str>) {
@@ -362,6 +427,7 @@ impl Violations {
         for (index, repository) in repositories.iter().enumerate() {
             let path = format!("{path}[{index}]");
             self.unless(is_repository_pattern(&repository.pattern), &format!("{path}.match"), &REPOSITORY_PATTERN);
+            self.resource_policy(&path, repository.policy.as_ref());
             self.tags(&path, repository.tags.as_ref());
         }
     }
@@ -371,6 +437,7 @@ impl Violations {
             let path = format!("{path}[{index}]");
             self.unless(is_account(&registry.account_id), &format!("{path}.accountId"), &ACCOUNT_ID);
             self.unless(is_region(registry.region()), &format!("{path}.region"), &REGION);
+            self.resource_policy(&path, registry.policy.as_ref());
             let path = format!("{path}.pullThroughCache");
             let rules = registry.pull_through_cache.as_deref().unwrap_or_default();
             for (index, rule) in rules.iter().enumerate() {
@@ -530,12 +597,19 @@ fn is_iam_name(text: &str) -> bool {
 }
 
 fn is_dns_subdomain(text: &str) -> bool {
-    text.split('.').all(|label| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    })
+    text.split('.').all(is_dns_label)
+}
+
+fn is_dns_label(label: &str) -> bool {
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_config_map_key(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    !text.is_empty() && text != "." && text != ".." && text.bytes().all(good)
 }
 
 fn is_qualified_name(text: &str) -> bool {
@@ -702,6 +776,18 @@ mod tests {
             ("a/b", false),
         ] {
             assert_eq!(is_dns_subdomain(name), holds, "{name}");
+        }
+        assert!(is_dns_label("team-a") && !is_dns_label("team.a"));
+        for (key, holds) in [
+            ("app.json", true),
+            ("A_b-c", true),
+            ("...", true),
+            ("", false),
+            (".", false),
+            ("..", false),
+            ("a/b", false),
+        ] {
+            assert_eq!(is_config_map_key(key), holds, "{key}");
         }
         for (key, holds) in [
             ("eks.amazonaws.com/ecr-role-arn", true),

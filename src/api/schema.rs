@@ -38,8 +38,8 @@ const LABEL_LENGTH: i64 = 63;
 const PATTERN_LENGTH: i64 = 400;
 /// Most tags of a role or repository ("IAM and AWS STS quotas", "Amazon ECR service quotas").
 const MOST_TAGS: i64 = 50;
-/// Longest document as text. IAM takes 10,240 characters without white space, a repository policy may have 20,480.
-const DOCUMENT_LENGTH: i64 = 65_536;
+/// Longest document as text, in characters. IAM takes 10,240 characters without white space, a repository policy may have 20,480.
+pub const DOCUMENT_LENGTH: i64 = 65_536;
 /// Most elements of a document. The grammar knows three.
 const DOCUMENT_ELEMENTS: i64 = 8;
 
@@ -145,10 +145,10 @@ pub fn spec(kind: PolicyKind) -> JSONSchemaProps {
     let spec = object("Who pulls, for which service accounts, and what a verdict does to a pod.")
         .rule(&rules::UNKNOWN_AT_MOST_DENY)
         .optional("serviceAccounts", service_accounts(kind))
-        .required("puller", puller())
+        .required("puller", puller(kind))
         .optional("repositories", repositories())
         .optional("registries", registries())
-        .optional("organization", organization())
+        .optional("organization", organization(kind))
         .optional("context", context_keys())
         .optional("exemptions", exemptions::of_spec(kind))
         .optional("onDeny", on_deny())
@@ -197,7 +197,7 @@ fn service_accounts(kind: PolicyKind) -> Node {
     )
 }
 
-fn puller() -> Node {
+fn puller(kind: PolicyKind) -> Node {
     object(
         "Who pulls: the IAM principal that Amazon ECR sees. Exactly one field. On a stock EKS cluster the kubelet pulls with \
          the role of the node, and `nodes` is right; the roles of IRSA (eks.amazonaws.com/role-arn) and EKS Pod Identity are \
@@ -206,7 +206,7 @@ fn puller() -> Node {
          tokens.",
     )
     .rule(&rules::ONE_PULLER)
-    .optional("serviceAccount", service_account_puller())
+    .optional("serviceAccount", service_account_puller(kind))
     .optional(
         "role",
         object(
@@ -214,11 +214,15 @@ fn puller() -> Node {
              hand.",
         )
         .required("arn", role_arn("The role's ARN. Example: `arn:aws:iam::111122223333:role/fargate-pull`."))
-        .optional("identity", identity("The role's IAM policies. Left out: not known, so that every verdict is Unknown.")),
+        .optional(
+            "identity",
+            identity(kind, "The role's IAM policies. Left out: not known, so that every verdict is Unknown."),
+        ),
     )
     .optional(
         "nodes",
         node_roles(
+            kind,
             "The role of the node pulls. Which node a pod will run on is not known when it is created, so every role listed is \
              a candidate: a pod that can pull by all of them is allowed, by none denied, by some Unknown. List the roles of \
              all node groups that these pods can run on. Example: \
@@ -230,7 +234,7 @@ fn puller() -> Node {
 }
 
 /// Roles of nodes, told apart by their ARN.
-fn node_roles(about: &str) -> Node {
+fn node_roles(kind: PolicyKind, about: &str) -> Node {
     list(
         about,
         50,
@@ -243,13 +247,13 @@ fn node_roles(about: &str) -> Node {
             )
             .optional(
                 "identity",
-                identity("The role's IAM policies. Left out: not known, so that its verdict is Unknown."),
+                identity(kind, "The role's IAM policies. Left out: not known, so that its verdict is Unknown."),
             ),
     )
     .map_by(&["arn"])
 }
 
-fn service_account_puller() -> Node {
+fn service_account_puller(kind: PolicyKind) -> Node {
     object(
         "The role of the service account pulls: the one in its annotation, else `defaultRoleArn`, else those of \
          `fallbackNodes`. For kubelets whose ECR \
@@ -268,6 +272,7 @@ fn service_account_puller() -> Node {
     .optional(
         "identity",
         identity(
+            kind,
             "The IAM policies mapped to these service accounts: those of every role that has none of its own under `roles`. \
              With it a service account needs no role at all: it is then judged as if a role with these policies pulled, of \
              the account that the registry belongs to.",
@@ -280,7 +285,7 @@ fn service_account_puller() -> Node {
             50,
             object("A role and its IAM policies.")
                 .required("arn", role_arn("The role's ARN, as the annotation has it. Example: `arn:aws:iam::111122223333:role/app`."))
-                .optional("identity", identity("The role's IAM policies. Left out: those of `serviceAccount.identity`.")),
+                .optional("identity", identity(kind, "The role's IAM policies. Left out: those of `serviceAccount.identity`.")),
         )
         .map_by(&["arn"]),
     )
@@ -295,6 +300,7 @@ fn service_account_puller() -> Node {
     .optional(
         "fallbackNodes",
         node_roles(
+            kind,
             "The roles of the nodes: who pulls for a service account that has no role by annotation or `defaultRoleArn`, or \
              whose annotation is empty. Every role listed is a candidate, as in `puller.nodes`. Example: \
              `[{arn: \"arn:aws:iam::111122223333:role/node\"}]`.",
@@ -302,7 +308,7 @@ fn service_account_puller() -> Node {
     )
 }
 
-fn identity(about: &str) -> Node {
+fn identity(kind: PolicyKind, about: &str) -> Node {
     object(about)
         .required(
             "policies",
@@ -310,7 +316,7 @@ fn identity(about: &str) -> Node {
                 "Every identity-based policy, inline and attached, since what is not listed is not granted. At least one, no \
                  two of the same name.",
                 30,
-                policy_entry(&rules::POLICY_NAME, &rules::MANAGED_POLICY_ARN, MANAGED_POLICY),
+                policy_entry(kind, &rules::POLICY_NAME, &rules::MANAGED_POLICY_ARN, MANAGED_POLICY),
             )
             .at_least_one()
             .map_by(&["name"]),
@@ -318,13 +324,14 @@ fn identity(about: &str) -> Node {
         .optional(
             "permissionsBoundary",
             object(
-                "The permissions boundary: the role can do at most what it allows. Exactly one of `document` and \
-                 `managedPolicyArn`. Left out: there is none. Example: \
+                "The permissions boundary: the role can do at most what it allows. Exactly one of `document`, \
+                 `managedPolicyArn` and `configMapKeyRef`. Left out: there is none. Example: \
                  `{managedPolicyArn: \"arn:aws:iam::aws:policy/PowerUserAccess\"}`.",
             )
             .optional("document", document(DOCUMENT))
             .optional("managedPolicyArn", managed_policy_arn(&rules::MANAGED_POLICY_ARN, MANAGED_POLICY))
-            .exactly_one_of(&["document", "managedPolicyArn"]),
+            .optional("configMapKeyRef", config_map_key_ref(kind))
+            .exactly_one_of(&SOURCES),
         )
         .optional(
             "tags",
@@ -345,8 +352,11 @@ const MANAGED_POLICY: &str = "ARN of an AWS managed policy whose document is bui
     that is not built in leaves the verdict Unknown: give its `document`. Example: \
     `arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly`.";
 
-fn policy_entry(name: &Rule, arn: &Rule, about_arn: &str) -> Node {
-    object("One policy: a name, and exactly one of `document` and `managedPolicyArn`.")
+/// The fields of which a policy has exactly one.
+const SOURCES: [&str; 3] = ["document", "managedPolicyArn", "configMapKeyRef"];
+
+fn policy_entry(kind: PolicyKind, name: &Rule, arn: &Rule, about_arn: &str) -> Node {
+    object("One policy: a name, and exactly one of `document`, `managedPolicyArn` and `configMapKeyRef`.")
         .required(
             "name",
             string(
@@ -357,7 +367,45 @@ fn policy_entry(name: &Rule, arn: &Rule, about_arn: &str) -> Node {
         )
         .optional("document", document(DOCUMENT))
         .optional("managedPolicyArn", managed_policy_arn(arn, about_arn))
-        .exactly_one_of(&["document", "managedPolicyArn"])
+        .optional("configMapKeyRef", config_map_key_ref(kind))
+        .exactly_one_of(&SOURCES)
+}
+
+/// Where a document stands in a ConfigMap. A policy of a namespace looks into its own, and `namespace` is there to be
+/// refused: pruned silently, it would mean another ConfigMap than its author thinks.
+fn config_map_key_ref(kind: PolicyKind) -> Node {
+    let (place, example) = match kind {
+        PolicyKind::EcrAccessPolicy => ("of this namespace ", "`{name: iam-policies, key: app.json}`"),
+        PolicyKind::ClusterEcrAccessPolicy => ("", "`{namespace: platform, name: iam-policies, key: app.json}`"),
+    };
+    let node = object(&format!(
+        "The policy document is the text of a key of a ConfigMap {place}that has the label ecraccess.dev/policy-document: \
+         \"true\"; without the label it is not read. A change is in force within a second. One that is missing or malformed \
+         leaves the verdict Unknown. Example: {example}."
+    ))
+    .required("name", string("Name of the ConfigMap. Example: `iam-policies`.", NAME_LENGTH).rule(&rules::CONFIG_MAP_NAME))
+    .required(
+        "key",
+        string("Key below `data` whose value is the JSON text of the document. Example: `app.json`.", NAME_LENGTH)
+            .rule(&rules::CONFIG_MAP_KEY),
+    );
+    let namespace = |about: &str| string(about, LABEL_LENGTH).rule(&rules::NAMESPACE_NAME);
+    match kind {
+        PolicyKind::EcrAccessPolicy => node
+            .optional(
+                "namespace",
+                namespace("Refused here: the ConfigMap is looked up in the namespace of the policy."),
+            )
+            .rule(&rules::OWN_NAMESPACE),
+        PolicyKind::ClusterEcrAccessPolicy => {
+            node.required("namespace", namespace("Namespace of the ConfigMap. Example: `platform`."))
+        }
+    }
+}
+
+/// The schema of `configMapKeyRef` inside of a [`resource_policy`], which the API server does not look into.
+pub(super) fn inner_config_map_key_ref(kind: PolicyKind) -> JSONSchemaProps {
+    config_map_key_ref(kind).0
 }
 
 /// A policy document. It has no type: a structural schema cannot say "object or string". The operator's webhook checks
@@ -376,19 +424,20 @@ fn managed_policy_arn(rule: &Rule, about: &str) -> Node {
     string(about, ARN_LENGTH).rule(rule)
 }
 
-/// A resource-based policy: `{document: …}`, or the word `Unknown`.
+/// A resource-based policy: `{document: …}`, `{configMapKeyRef: …}`, or the word `Unknown`.
 ///
-/// A type cannot say it, so keywords do of which each looks at values of one type alone.
+/// A type cannot say it, so keywords do of which each looks at values of one type alone; of what is required one thing has
+/// to be there, which any text has.
 fn resource_policy(about: &str) -> Node {
     Node(JSONSchemaProps {
         description: Some(about.to_owned()),
         x_kubernetes_preserve_unknown_fields: Some(true),
         pattern: Some(format!("^{UNKNOWN}$")),
         max_length: Some(limit(UNKNOWN.len())),
-        required: Some(vec!["document".to_owned()]),
         max_properties: Some(1),
         ..JSONSchemaProps::default()
     })
+    .at_least_one_of(&["document", "configMapKeyRef"])
 }
 
 /// In place of a resource-based policy: nobody says what is in it.
@@ -424,8 +473,8 @@ fn repositories() -> Node {
             .optional(
                 "policy",
                 resource_policy(
-                    "The repository policy: `{document: …}` with a mapping or a string that holds its JSON text, or the word \
-                     `Unknown` where there may be one that nobody here can read. Left out: this entry says nothing of it, so \
+                    "The repository policy: `{document: …}` with a mapping or a string that holds its JSON text, \
+                     `{configMapKeyRef: …}` as for the policies of a role, or the word `Unknown` where there may be one that nobody here can read. Left out: this entry says nothing of it, so \
                      that there is none. Example: `{document: {Version: \"2012-10-17\", Statement: [{Effect: Allow, \
                      Principal: \"*\", Action: \"ecr:BatchGetImage\"}]}}`.",
                 ),
@@ -475,8 +524,8 @@ fn registries() -> Node {
             .optional(
                 "policy",
                 resource_policy(
-                    "The registry policy: `{document: …}` with a mapping or a string that holds its JSON text, or the word \
-                     `Unknown` where there may be one that nobody here can read. Left out: there is none. Example: \
+                    "The registry policy: `{document: …}` with a mapping or a string that holds its JSON text, \
+                     `{configMapKeyRef: …}` as for the policies of a role, or the word `Unknown` where there may be one that nobody here can read. Left out: there is none. Example: \
                      `{document: {Version: \"2012-10-17\", Statement: [{Effect: Deny, Principal: \"*\", Action: \
                      \"ecr:*\", Resource: \"*\"}]}}`.",
                 ),
@@ -514,7 +563,7 @@ fn registries() -> Node {
     .map_by(&["accountId", "region"])
 }
 
-fn organization() -> Node {
+fn organization(kind: PolicyKind) -> Node {
     object(
         "The policies of AWS Organizations that are in force for these pulls, level by level: for the root, for every \
          organizational unit on the way down, and for the account. Left out: none.",
@@ -522,6 +571,7 @@ fn organization() -> Node {
     .optional(
         "serviceControlPolicies",
         levels(
+            kind,
             "Service control policies over the account of the puller, root first. Every level must allow a request, so list \
              FullAWSAccess where it is attached. Left out or `[]`: none apply, as in the management account. Example: `[{level: \
              root, policies: [{name: FullAWSAccess, managedPolicyArn: \
@@ -532,6 +582,7 @@ fn organization() -> Node {
     .optional(
         "resourceControlPolicies",
         levels(
+            kind,
             "Resource control policies over the account of the registry, root first. RCPFullAWSAccess, which is attached \
              everywhere, may be left out. Left out or `[]`: none apply. Example: `[{level: root, policies: [{name: \
              org-only, document: {Version: \"2012-10-17\", Statement: [{Effect: Deny, Principal: \"*\", Action: \"ecr:*\", \
@@ -541,11 +592,12 @@ fn organization() -> Node {
     )
 }
 
-fn levels(about: &str, at_least_one_policy: bool) -> Node {
+fn levels(kind: PolicyKind, about: &str, at_least_one_policy: bool) -> Node {
     let policies = list(
         "The policies attached to this level itself, not those it inherits. No two of the same name.",
         10,
         policy_entry(
+            kind,
             &rules::PLAIN_NAME,
             &rules::ORGANIZATION_POLICY_ARN,
             "ARN of a policy whose document is built in: FullAWSAccess or RCPFullAWSAccess of AWS Organizations, or an AWS \
@@ -752,6 +804,10 @@ fn role_arn(about: &str) -> Node {
     string(about, ARN_LENGTH).rule(&rules::ROLE_ARN)
 }
 
+fn requires(name: &str) -> JSONSchemaProps {
+    JSONSchemaProps { required: Some(vec![name.to_owned()]), ..JSONSchemaProps::default() }
+}
+
 /// A schema while it is put together.
 struct Node(JSONSchemaProps);
 
@@ -832,12 +888,13 @@ impl Node {
 
     /// CEL cannot see a property without a type, so this is said in the schema's own words.
     fn exactly_one_of(mut self, names: &[&str]) -> Node {
-        self.0.one_of = Some(
-            names
-                .iter()
-                .map(|name| JSONSchemaProps { required: Some(vec![(*name).to_owned()]), ..JSONSchemaProps::default() })
-                .collect(),
-        );
+        self.0.one_of = Some(names.iter().copied().map(requires).collect());
+        self
+    }
+
+    /// As [`Node::exactly_one_of`], and what is no object has them all.
+    fn at_least_one_of(mut self, names: &[&str]) -> Node {
+        self.0.any_of = Some(names.iter().copied().map(requires).collect());
         self
     }
 

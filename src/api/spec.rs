@@ -205,9 +205,13 @@ pub struct PermissionsBoundary {
     /// The ARN of an AWS managed policy, one of those built into this binary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_policy_arn: Option<String>,
+    /// Where the document stands in a ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_key_ref: Option<ConfigMapKeyRef>,
 }
 
-/// One IAM policy of an identity or of a level of the organization: exactly one of `document`, `managed_policy_arn` is set.
+/// One IAM policy of an identity or of a level of the organization: exactly one of `document`, `managed_policy_arn` and
+/// `config_map_key_ref` is set.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyEntry {
@@ -219,6 +223,25 @@ pub struct PolicyEntry {
     /// The ARN of an AWS managed policy, one of those built into this binary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_policy_arn: Option<String>,
+    /// Where the document stands in a ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_key_ref: Option<ConfigMapKeyRef>,
+}
+
+/// The label without which a ConfigMap is not read, and its value: one watch by label sees these and no others.
+pub const POLICY_DOCUMENT_LABEL: (&str, &str) = ("ecraccess.dev/policy-document", "true");
+
+/// A key of a ConfigMap that carries [`POLICY_DOCUMENT_LABEL`]; its text is a policy document.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapKeyRef {
+    /// The ConfigMap's namespace: given in the cluster kind, and only there. The namespaced kind looks into its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The ConfigMap's name.
+    pub name: String,
+    /// The key below `data`.
+    pub key: String,
 }
 
 /// What is known of the repositories that a pattern matches.
@@ -239,7 +262,7 @@ pub struct RepositoryDeclaration {
     pub presence: Option<Presence>,
 }
 
-/// A resource-based policy: its document, or the word `Unknown`.
+/// A resource-based policy: its document, where that stands, or the word `Unknown`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ResourcePolicy {
@@ -249,6 +272,12 @@ pub enum ResourcePolicy {
     Document {
         /// The policy document: a mapping, or a string that holds the JSON text.
         document: serde_json::Value,
+    },
+    /// The document in a ConfigMap.
+    ConfigMap {
+        /// Where it stands.
+        #[serde(rename = "configMapKeyRef")]
+        config_map_key_ref: ConfigMapKeyRef,
     },
 }
 

@@ -13,7 +13,7 @@ use super::Outcome;
 use crate::api::Action;
 use crate::controller::{self, ControllerOptions};
 use crate::forecast;
-use crate::index::{Index, IndexOptions};
+use crate::index::{self, Index, IndexOptions};
 use crate::runtime::heartbeat::Heartbeat;
 use crate::runtime::leader::Leader;
 use crate::runtime::metrics::Metrics;
@@ -112,14 +112,16 @@ pub fn run(args: RunArgs) -> Outcome {
 
 async fn operate(args: RunArgs) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = args.namespace, "starting");
-    let client = client().await?;
+    let config = config().await?;
+    let client = Client::try_from(config.clone()).context("cannot make a client of the API server")?;
     let metrics = Metrics::new();
     // `stop` ends everything but the election, which gives the Lease back when nobody writes any more.
     let (stop, resign) = (CancellationToken::new(), CancellationToken::new());
     // However this function ends, nothing goes on without it.
     let _guards = (stop.clone().drop_guard(), resign.clone().drop_guard());
 
-    let index = Index::start(client.clone(), IndexOptions::default(), stop.clone());
+    let watching = index::client(config).context("cannot make a client of the API server")?;
+    let index = Index::start(watching, IndexOptions::default(), stop.clone());
     let serving = Serving::new();
     let (leader, election) =
         Leader::elect(client.clone(), &args.namespace, &args.lease, &args.pod_name, resign.clone());
@@ -194,16 +196,15 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     ended.into_iter().collect()
 }
 
-/// A client of the cluster that this process runs in, or else of the one that KUBECONFIG names.
-async fn client() -> anyhow::Result<Client> {
+/// The cluster that this process runs in, or else the one that KUBECONFIG names.
+async fn config() -> anyhow::Result<Config> {
     // In a pod the service account is meant, whatever lies in the image's home directory.
     let in_cluster = std::env::var_os("KUBECONFIG").is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let config = if in_cluster {
-        Config::incluster().context("cannot use the service account of this pod")?
+    if in_cluster {
+        Config::incluster().context("cannot use the service account of this pod")
     } else {
-        Config::infer().await.context("cannot find a cluster")?
-    };
-    Client::try_from(config).context("cannot make a client of the API server")
+        Config::infer().await.context("cannot find a cluster")
+    }
 }
 
 type Ended = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;

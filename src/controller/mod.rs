@@ -122,7 +122,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
 
     /// Works until this process no longer leads.
     async fn lead(mut self) {
-        let signals = watch_pods(self.client.clone(), &self.options.index).ready_chunks(256);
+        let signals = watch_pods(self.index.client(), &self.options.index).ready_chunks(256);
         tokio::pin!(signals);
         let mut changed = self.index.changed();
         let mut leadership = tokio::time::interval(LEADERSHIP);

@@ -4,8 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::survey::{Tally, Tie};
 use crate::api::conditions::{
-    CONFLICTED, POLICIES_RESOLVED, READY, REASON_INVALID_DOCUMENT, REASON_NO_CONFLICT, REASON_POLICY_NOT_FOUND,
-    REASON_READY, REASON_RESOLVED, REASON_SAME_RANK, REASON_UNSUPPORTED_SPEC, STALLED,
+    CONFLICTED, POLICIES_RESOLVED, READY, REASON_CONFIG_MAP_NOT_FOUND, REASON_INVALID_DOCUMENT, REASON_NO_CONFLICT,
+    REASON_POLICY_NOT_FOUND, REASON_READY, REASON_RESOLVED, REASON_SAME_RANK, REASON_UNSUPPORTED_SPEC, STALLED,
 };
 use crate::api::{Action, PolicyStatus};
 use crate::ecr::declared::{IdentityPolicies, ResourcePolicy};
@@ -170,7 +170,9 @@ fn resolved(policy: &PolicyObject) -> Finding {
             Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&policy.problems) }
         }
         Ok(_) if !policy.unresolved.is_empty() => {
-            Finding { status: "False", reason: REASON_POLICY_NOT_FOUND, message: list(&policy.unresolved) }
+            let of_config_map = policy.unresolved.iter().any(Problem::is_missing_config_map);
+            let reason = if of_config_map { REASON_CONFIG_MAP_NOT_FOUND } else { REASON_POLICY_NOT_FOUND };
+            Finding { status: "False", reason, message: list(&policy.unresolved) }
         }
         Ok(_) => Finding {
             status: "True",
@@ -220,9 +222,10 @@ fn list(problems: &[Problem]) -> String {
     parts.join("; ")
 }
 
-/// Paths without `$.`: the field as `kubectl explain` names it.
+/// Paths without `$.`: the field as `kubectl explain` names it, after the object where that is another one.
 fn said(problem: &Problem) -> String {
-    format!("{}: {}", problem.path.strip_prefix("$.").unwrap_or(&problem.path), problem.message)
+    let object = problem.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
+    format!("{object}{}: {}", problem.path.strip_prefix("$.").unwrap_or(&problem.path), problem.message)
 }
 
 fn plural(count: usize, one: &str, many: &str) -> String {
@@ -397,6 +400,39 @@ mod tests {
         assert_eq!((resolved, reason), ("False", "PolicyNotFound"));
         assert!(message.contains(NO_SUCH) && message.starts_with("spec.puller."), "{message}");
         assert!(is_ready(&status));
+    }
+
+    #[test]
+    fn a_config_map_that_is_not_there_or_malformed_is_told_with_the_way_out() {
+        use crate::inventory::{ConfigMapFacts, Inventory};
+        let reference = |key: &str| json!({"name": key, "configMapKeyRef": {"name": "iam", "key": key}});
+        let subject = with(json!([{"name": "a", "managedPolicyArn": NO_SUCH}, reference("app.json"), reference("b")]));
+        let key = subject.key.clone();
+        let status = desired(&subject, &Tally { service_accounts: 1, ..Tally::default() });
+        let (resolved, reason, message) = found(&status, POLICIES_RESOLVED);
+        assert_eq!((resolved, reason), ("False", "ConfigMapNotFound"));
+        let path =
+            "spec.puller.serviceAccount.identity.policies[1].configMapKeyRef: there is no ConfigMap payments/iam";
+        assert!(message.contains(path), "{message}");
+        assert!(
+            message.contains("kubectl label configmap -n payments iam ecraccess.dev/policy-document=true"),
+            "{message}"
+        );
+        let (ready, _, message) = found(&status, READY);
+        assert_eq!((ready, message), ("True", "0 of 3 IAM policies resolved; 1 service account selected"));
+
+        let mut inventory = Inventory::default();
+        inventory.put_policy(subject);
+        let data = json!({"app.json": "{", "b": document("Allow").to_string()});
+        let object = json!({"metadata": {"name": "iam", "namespace": "payments",
+            "labels": {"ecraccess.dev/policy-document": "true"}}, "data": data});
+        inventory.change_config_maps(vec![ConfigMapFacts::from_json(&object).unwrap().unwrap()], &[]);
+        let status = desired(inventory.policy(&key).unwrap(), &Tally::default());
+        for kind in [READY, POLICIES_RESOLVED] {
+            let (holds, reason, message) = found(&status, kind);
+            assert_eq!((holds, reason), ("False", "InvalidDocument"));
+            assert!(message.starts_with("ConfigMap/payments/iam: data[\"app.json\"]: not JSON"), "{message}");
+        }
     }
 
     fn tie(account: &str, other: &str, won: bool) -> Tie {

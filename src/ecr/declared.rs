@@ -5,12 +5,62 @@
 //! [`judge`](super::judge) resolves by the rules of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use iam_verdict::{NamedPolicy, PolicyState};
 use serde_json::Value;
 
 use super::image::EcrImage;
+
+/// Names a ConfigMap. Displayed as `NAMESPACE/NAME`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConfigMapName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for ConfigMapName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Names a key of a ConfigMap. Displayed as `NAMESPACE/NAME/KEY`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConfigMapKey {
+    /// The ConfigMap.
+    pub config_map: ConfigMapName,
+    /// The key.
+    pub key: String,
+}
+
+impl ConfigMapKey {
+    /// What the missing fact of a document that could not be read here is called.
+    #[must_use]
+    pub fn fact(&self) -> String {
+        format!("configMap:{self}")
+    }
+}
+
+impl fmt::Display for ConfigMapKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.config_map, self.key)
+    }
+}
+
+/// A document in a ConfigMap that could not be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unread {
+    /// It is there and is no policy.
+    pub malformed: bool,
+    /// Why, for a person.
+    pub why: String,
+    /// What can be done.
+    pub way_out: String,
+}
 
 /// Where a policy comes from, which decides how it can be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +70,8 @@ pub enum PolicySource {
         /// What is wrong with it, where it is malformed.
         problem: Option<String>,
     },
+    /// A document of the user's own that stands in a ConfigMap.
+    ConfigMap(ConfigMapKey),
     /// A managed policy, named by ARN.
     Managed {
         /// The ARN as it was written.
@@ -59,7 +111,9 @@ impl SourcedPolicy {
     pub fn document(&self) -> Option<Value> {
         match (&self.source, &self.text) {
             (PolicySource::Managed { arn, .. }, _) => super::managed::document(arn),
-            (PolicySource::Document { .. }, text) => serde_json::from_str(text.as_deref()?).ok(),
+            (PolicySource::Document { .. } | PolicySource::ConfigMap(_), text) => {
+                serde_json::from_str(text.as_deref()?).ok()
+            }
         }
     }
 }
@@ -141,7 +195,11 @@ impl IdentityPolicies {
 
     /// The names of the policies that are readable documents of the user's own.
     pub fn documents(&self) -> impl Iterator<Item = &str> {
-        let own = self.sourced().filter(|(_, source)| matches!(source, PolicySource::Document { problem: None }));
+        let own = self.sourced().filter(|(policy, source)| match source {
+            PolicySource::Document { problem } => problem.is_none(),
+            PolicySource::ConfigMap(_) => matches!(policy.policy, PolicyState::Known(_)),
+            PolicySource::Managed { .. } => false,
+        });
         own.map(|(policy, _)| &*policy.name)
     }
 
@@ -151,8 +209,14 @@ impl IdentityPolicies {
         let (_, source) = self.sourced().find(|(policy, _)| *policy.name == *name)?;
         match source {
             PolicySource::Document { problem } => problem.as_deref(),
-            PolicySource::Managed { .. } => None,
+            PolicySource::ConfigMap(_) | PolicySource::Managed { .. } => None,
         }
+    }
+
+    /// The ConfigMaps that these policies are read from.
+    pub fn config_maps(&self) -> impl Iterator<Item = &ConfigMapName> {
+        let boundary = self.boundary.iter().map(|boundary| &boundary.source);
+        self.sources.iter().chain(boundary).filter_map(config_map)
     }
 
     /// A managed policy was named in another partition than the built-in text comes from.
@@ -163,6 +227,13 @@ impl IdentityPolicies {
             .iter()
             .chain(boundary)
             .any(|source| matches!(source, PolicySource::Managed { other_partition: true, .. }))
+    }
+}
+
+fn config_map(source: &PolicySource) -> Option<&ConfigMapName> {
+    match source {
+        PolicySource::ConfigMap(at) => Some(&at.config_map),
+        PolicySource::Document { .. } | PolicySource::Managed { .. } => None,
     }
 }
 
@@ -186,9 +257,23 @@ pub struct Declared {
     pub organization: Organization,
     /// `spec.context`.
     pub context: ContextValues,
+    /// The documents in ConfigMaps, of the puller too, that could not be read, by the fact that each is missing as.
+    pub unread: BTreeMap<String, Unread>,
 }
 
 impl Declared {
+    /// The ConfigMaps that policies of repositories, registries and the organization are read from.
+    pub fn config_maps(&self) -> impl Iterator<Item = &ConfigMapName> {
+        let repositories = self.repositories.iter().map(|entry| &entry.policy);
+        let registries = self.registries.iter().map(|entry| &entry.policy);
+        let resource = repositories.chain(registries).filter_map(|policy| match policy {
+            Some(ResourcePolicy::Policy(sourced)) => Some(&sourced.source),
+            Some(ResourcePolicy::Unknown) | None => None,
+        });
+        let levels = self.organization.scps.iter().chain(&self.organization.rcps);
+        resource.chain(levels.flat_map(|level| &level.policies).map(|sourced| &sourced.source)).filter_map(config_map)
+    }
+
     /// The first entry whose pattern matches the repository's ARN.
     #[must_use]
     pub fn repository(&self, image: &EcrImage) -> Option<&RepositoryEntry> {

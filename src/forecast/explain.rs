@@ -5,6 +5,7 @@ use iam_verdict::{Decision, Layer};
 use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, fits, head, line, middle};
 use super::{Candidate, ImageReport, ImageUse, Report, Subject, Texts, Verdict};
 use crate::ecr::advice::{CauseCode, Fix, close, first_denied, refusing_layer};
+use crate::ecr::declared::Declared;
 use crate::ecr::judge::{Answer, Judgement, Puller};
 
 /// A detail is worth this many bytes at most.
@@ -117,13 +118,19 @@ pub(super) fn open(
     used: &ImageUse,
     speaker: &Speaker<'_>,
     missing: &[String],
-    fixes: &[Fix],
-    object: &str,
+    declared: &Declared,
+    (fixes, object): (&[Fix], &str),
 ) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("not known whether "), Piece::long(&used.image), Piece::words(" can be pulled by ")]);
     pieces.extend(puller(speaker.puller));
-    let missing: Vec<String> = missing.iter().map(|fact| in_words(fact, speaker.puller)).collect();
+    let missing: Vec<String> = missing
+        .iter()
+        .map(|fact| match declared.unread.get(fact) {
+            Some(unread) => unread.why.clone(),
+            None => in_words(fact, speaker.puller),
+        })
+        .collect();
     pieces.push(Piece::words(": "));
     pieces.push(Piece::long(&missing.join("; ")));
     pieces.extend(code(speaker.cause));
@@ -511,7 +518,7 @@ fn fix(fixes: &[Fix], object: &str, whose: bool) -> Option<String> {
 fn command(namespace: &str) -> String {
     let namespace = head(&clean(namespace), 63);
     format!(
-        "fix: run kubectl get ceap,eap,ns,sa -n {namespace} -o yaml | ecr-access check -f - -f YOUR-MANIFEST.yaml -o json"
+        "fix: run kubectl get ceap,cm,eap,ns,sa -n {namespace} -o yaml | ecr-access check -f - -f YOUR-MANIFEST.yaml -o json"
     )
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::api::Action;
 use crate::ecr::advice::{self, CauseCode, Fix, FixKind, Reason};
-use crate::ecr::declared::{Declared, ResourcePolicy};
+use crate::ecr::declared::{Declared, ResourcePolicy, Unread};
 use crate::ecr::image::{EcrImage, ImageKind, ReferenceError};
 use crate::ecr::judge::{self, Court, Existence, Judgement, Puller, note};
 use crate::ecr::needs::Need;
@@ -19,14 +19,17 @@ use crate::puller::{self, IRSA_ANNOTATION, NotKnown, Pullers, Selection, pullers
 
 mod admission;
 mod advise;
+mod config_maps;
 mod explain;
 mod message;
 mod subject;
 
+pub use self::config_maps::config_maps;
 pub use crate::ecr::judge::Verdict;
 use admission::{Actions, Ruling};
 pub use admission::{Admission, ExemptionUse};
 pub use advise::{Advice, AdviceKind, Uses, advise, lints_of};
+use message::middle;
 pub use message::{MAX_LINE, MAX_MESSAGE};
 pub use subject::{ImageUse, Subject, SubjectError};
 
@@ -418,7 +421,7 @@ impl<'a> Case<'a> {
                         .entry(image.arn().to_string())
                         .or_insert_with(|| self.find(&image, candidates, &courts, bench, known < MAX_FIXED));
                     notes.extend(&finding.notes);
-                    self.found(used, finding, candidates, object)
+                    self.found(used, finding, candidates, bench.declared, object)
                 }
             };
             images.push(report);
@@ -566,6 +569,17 @@ impl<'a> Case<'a> {
         let Some((judgement, puller)) = spoken else { return Diagnosis::default() };
         let mut diagnosis =
             Diagnosis { cause: advice::cause(judgement, puller, image.partition), ..Diagnosis::default() };
+        if judgement.verdict == Verdict::Unknown {
+            // A document in a ConfigMap that could not be read: what to do is known, whatever the rest comes to.
+            let unread: Vec<&Unread> =
+                judgement.missing.iter().filter_map(|fact| bench.declared.unread.get(fact)).collect();
+            let first = judgement.missing.first().and_then(|fact| bench.declared.unread.get(fact));
+            if first.is_some_and(|unread| unread.malformed) {
+                diagnosis.cause = Some(CauseCode::DocumentMalformed);
+            }
+            diagnosis.fix =
+                unread.into_iter().map(|unread| Fix::other(FixKind::None, unread.way_out.clone())).collect();
+        }
         let policy = bench.declared.repository(image).and_then(|entry| entry.policy.as_ref());
         let policy = match policy {
             Some(ResourcePolicy::Policy(sourced)) => Some(sourced),
@@ -630,7 +644,14 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn found(&self, used: &ImageUse, finding: &Finding, candidates: &[Puller], object: &str) -> ImageReport {
+    fn found(
+        &self,
+        used: &ImageUse,
+        finding: &Finding,
+        candidates: &[Puller],
+        declared: &Declared,
+        object: &str,
+    ) -> ImageReport {
         let speaker = finding.spokesman.as_ref().and_then(|(index, judgement)| {
             Some(explain::Speaker {
                 judgement,
@@ -654,7 +675,7 @@ impl<'a> Case<'a> {
                 explain::pull_secret(self.subject, used, speaker, fix, object)
             }
             (Verdict::Unknown, Some(speaker)) => {
-                explain::open(self.subject, used, speaker, &finding.missing, fix, object)
+                explain::open(self.subject, used, speaker, &finding.missing, declared, (fix, object))
             }
             (_, Some(speaker)) => explain::allowed(used, speaker),
             (_, None) => Texts::default(),
@@ -774,12 +795,16 @@ impl Report {
     }
 
     /// The warnings for the author of the object: one line each, without control characters.
+    ///
+    /// Where a document in a ConfigMap could not be read, the way out follows in a line of its own: whoever sees a warning
+    /// sees no other part of the message, and a missing label is nothing that anybody guesses.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         if self.admission != Admission::Warned {
             return Vec::new();
         }
         let mut lines: Vec<String> = Vec::new();
+        let mut way_out = None;
         let mut more = 0usize;
         for image in &self.images {
             let speaks = match image.verdict {
@@ -789,6 +814,9 @@ impl Report {
             };
             if !speaks {
                 continue;
+            }
+            if image.missing.iter().any(|fact| fact.starts_with("configMap:")) {
+                way_out = way_out.or(image.texts.fix.as_deref());
             }
             if lines.len() < MAX_WARNINGS {
                 lines.push(image.texts.line.clone());
@@ -803,8 +831,11 @@ impl Report {
         if self.template && ruling.action == Some(Action::Reject) {
             // Whoever applies a workload sees that it was taken; its pods are refused out of sight.
             lines.push(explain::pods_refused(self, &self.blamed().collect::<Vec<_>>()));
-        } else if ruling.spared {
-            lines.extend(explain::exempted(self));
+        } else {
+            lines.extend(way_out.map(|fix| middle(fix, MAX_LINE)));
+            if ruling.spared {
+                lines.extend(explain::exempted(self));
+            }
         }
         lines
     }

@@ -1,7 +1,7 @@
 //! The whole way from a policy object and a pod to a report and its texts.
 
 use super::*;
-use crate::inventory::ServiceAccountFacts;
+use crate::inventory::{ConfigMapFacts, ServiceAccountFacts};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -686,6 +686,35 @@ fn a_malformed_document_is_told_with_its_path() {
     assert_eq!(image.cause, Some(CauseCode::DocumentMalformed));
     let path = "$.spec.puller.role.identity.policies[0].document.Statement[0].Effect";
     assert!(image.message.contains(path), "{}", image.message);
+}
+
+#[test]
+fn a_config_map_that_is_not_there_is_told_with_the_way_out() {
+    let reference = |name: &str| json!({"name": name, "configMapKeyRef": {"name": name, "key": "app.json"}});
+    let spec =
+        json!({"puller": {"role": {"arn": ROLE, "identity": {"policies": [reference("iam"), reference("more")]}}}});
+    let report = judge(spec.clone(), &[IMAGE, IMAGE]);
+    let image = &report.images[0];
+    assert_eq!(image.missing, ["configMap:payments/iam/app.json", "configMap:payments/more/app.json"]);
+    assert_eq!((report.verdict, image.cause), (Verdict::Unknown, Some(CauseCode::ConfigMapNotFound)));
+    let command = "kubectl label configmap -n payments iam ecraccess.dev/policy-document=true";
+    assert_eq!(image.fix.len(), 2, "{:?}", image.fix);
+    assert!(image.message.contains(command), "{}", image.message);
+    let warnings = report.warnings();
+    assert_eq!(
+        warnings.iter().map(|line| line.matches(command).count()).collect::<Vec<_>>(),
+        [0, 0, 1],
+        "{warnings:?}"
+    );
+    assert!(warnings[2].starts_with("fix: label the ConfigMap"), "{warnings:?}");
+
+    let mut inventory = world(spec);
+    let broken = json!({"metadata": {"name": "iam", "namespace": "payments",
+        "labels": {"ecraccess.dev/policy-document": "true"}}, "data": {"app.json": "{"}});
+    inventory.change_config_maps(vec![ConfigMapFacts::from_json(&broken).unwrap().unwrap()], &[]);
+    let image = &judge_in(&inventory, &pod(&[IMAGE])).images[0];
+    assert_eq!(image.cause, Some(CauseCode::DocumentMalformed));
+    assert!(image.message.contains("ConfigMap/payments/iam `$.data[\"app.json\"]`: not JSON"), "{}", image.message);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! An API server for tests, of the few requests that this program makes: lists in pages, watches, gets, and apply of a
 //! status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::{Request, Response};
@@ -26,6 +26,10 @@ struct Inner {
     watches: Vec<(String, UnboundedSender<String>)>,
     /// Resources that answer with this code.
     codes: BTreeMap<String, u16>,
+    /// Resources whose watches, and those alone, answer with this code.
+    refused_watches: BTreeMap<String, u16>,
+    /// The label selectors that were asked for, by resource.
+    selectors: BTreeMap<String, BTreeSet<String>>,
     applied: Vec<(String, Value)>,
 }
 
@@ -76,6 +80,25 @@ impl FakeApi {
         inner.watches.retain(|(other, _)| other != resource);
     }
 
+    /// From now on, watches of this resource are answered with this code before they begin.
+    pub fn refuse_watches(&self, resource: &str, code: Option<u16>) {
+        let mut inner = self.lock();
+        match code {
+            Some(code) => inner.refused_watches.insert(resource.to_owned(), code),
+            None => inner.refused_watches.remove(resource),
+        };
+    }
+
+    /// Ends the watches of this resource without a word.
+    pub fn hang_up(&self, resource: &str) {
+        self.lock().watches.retain(|(other, _)| other != resource);
+    }
+
+    /// The label selectors that lists and watches of this resource asked for.
+    pub fn selectors(&self, resource: &str) -> Vec<String> {
+        self.lock().selectors.get(resource).into_iter().flatten().cloned().collect()
+    }
+
     /// What was applied to statuses, in order: path and body.
     pub fn applied(&self) -> Vec<(String, Value)> {
         self.lock().applied.clone()
@@ -104,8 +127,14 @@ impl FakeApi {
         if code != 200 {
             return full(code, status(code));
         }
+        if let ([resource], Some(selector)) = (rest, query.get("labelSelector")) {
+            inner.selectors.entry((*resource).to_owned()).or_default().insert((*selector).to_owned());
+        }
         match rest {
             [resource] if query.get("watch") == Some(&"true") => {
+                if let Some(code) = inner.refused_watches.get(*resource) {
+                    return full(*code, status(*code));
+                }
                 let (sender, receiver) = unbounded();
                 // What happened between the list and this watch.
                 let since: u64 = query["resourceVersion"].parse().unwrap();

@@ -1,5 +1,5 @@
-//! What the API server knows and a verdict depends on, in memory: watches of policies, service accounts and namespaces
-//! feed one [`Inventory`], which anybody can read at any time without waiting.
+//! What the API server knows and a verdict depends on, in memory: watches of policies, service accounts, namespaces and
+//! labelled ConfigMaps feed one [`Inventory`], which anybody can read at any time without waiting.
 //!
 //! One task owns the inventory, applies events as they come and publishes each state as a whole, so that a reader sees
 //! all of an event or nothing of it. There is no debounce on this path: an edit is in force as soon as the API server
@@ -23,6 +23,7 @@ use object::Raw;
 use source::{Backoff, Signal, WatchOptions};
 use state::State;
 
+mod guard;
 pub mod object;
 pub mod pods;
 mod relist;
@@ -32,6 +33,7 @@ mod state;
 #[cfg(test)]
 pub(crate) mod fake;
 
+pub use guard::client;
 pub use source::{Failure, Signal as WatchSignal};
 pub use state::{Changes, Observed, Source};
 
@@ -40,13 +42,18 @@ pub use state::{Changes, Observed, Source};
 pub struct IndexOptions {
     /// Objects per page of a list. The API server's own tools use 500.
     pub page_size: u32,
-    /// Seconds after which a watch is renewed: a connection that died silently is noticed that late.
+    /// Seconds after which a watch is renewed: a connection that died silently is noticed a few seconds later.
     pub watch_timeout: u32,
+    /// How long the API server may take to begin an answer, and to go on with one that is no watch.
+    pub answer_timeout: Duration,
 }
+
+/// What a watch that should have ended is given to do so.
+const MARGIN: Duration = Duration::from_secs(5);
 
 impl Default for IndexOptions {
     fn default() -> IndexOptions {
-        IndexOptions { page_size: 500, watch_timeout: 60 }
+        IndexOptions { page_size: 500, watch_timeout: 60, answer_timeout: Duration::from_secs(30) }
     }
 }
 
@@ -77,9 +84,12 @@ pub struct Progress {
 }
 
 impl Index {
-    /// Starts the watches in the background; they end when `token` is cancelled. Needs a running tokio runtime.
+    /// Starts the watches in the background; they end when `token` is cancelled. Needs a running tokio runtime, and a
+    /// client as [`client`] makes it.
     pub fn start(client: Client, options: IndexOptions, token: CancellationToken) -> Arc<Index> {
-        let index = Arc::new(Index::new(client));
+        let watch = Duration::from_secs(options.watch_timeout.into()) + MARGIN;
+        let patience = guard::Patience { answer: options.answer_timeout, watch };
+        let index = Arc::new(Index::new(guard::guarded(client, patience)));
         tokio::spawn(supervise(Arc::clone(&index), options, token));
         index
     }
@@ -91,6 +101,11 @@ impl Index {
             changes: watch::Sender::new(Changes::default()),
             progress: watch::Sender::new(Source::ALL.into_iter().map(|source| (source, Progress::default())).collect()),
         }
+    }
+
+    /// The client of the watches, for whoever watches something else.
+    pub fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// The inventory as of now. Never waits.
@@ -236,7 +251,12 @@ async fn supervise(index: Arc<Index>, options: IndexOptions, token: Cancellation
     let mut backoff = Backoff::default();
     loop {
         let signals = stream::select_all(Source::ALL.map(|source| {
-            let options = WatchOptions { page_size: options.page_size, timeout: options.watch_timeout, fields: None };
+            let options = WatchOptions {
+                page_size: options.page_size,
+                timeout: options.watch_timeout,
+                fields: None,
+                labels: source.labels(),
+            };
             source::watch(index.client.clone(), source.resource(), options).map(move |signal| (source, signal)).boxed()
         }));
         let run = AssertUnwindSafe(follow(&index, signals)).catch_unwind();
@@ -293,6 +313,7 @@ mod tests {
     use super::fake::{FakeApi, policy};
     use super::*;
     use crate::api::PolicyKind;
+    use crate::inventory::ConfigMapName;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -329,8 +350,16 @@ mod tests {
         }
         api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
         api.put("namespaces", json!({"metadata": {"name": "payments", "labels": {"team": "a"}}}));
+        let document = r#"{"Version": "2012-10-17", "Statement": []}"#;
+        let labels = json!({"ecraccess.dev/policy-document": "true"});
+        api.put(
+            "configmaps",
+            json!({"metadata": {"name": "iam", "namespace": "payments", "labels": labels}, "data": {"a": document}}),
+        );
         let (index, _guard) = start(&api);
         assert!(!index.synced());
+        let waiting = index.not_synced_reason().unwrap();
+        assert!(waiting.contains("configmaps are not listed yet"), "{waiting}");
         assert!(index.not_synced_reason().unwrap().contains("serviceaccounts are not listed yet"));
         synced(&index).await;
         assert_eq!(index.not_synced_reason(), None);
@@ -338,6 +367,9 @@ mod tests {
         assert_eq!(names(&snapshot), ["a", "b", "c", "d", "e"]);
         assert!(snapshot.service_account("payments", "api").is_some());
         assert_eq!(snapshot.namespace("payments").unwrap()["team"], "a");
+        let name = ConfigMapName { namespace: "payments".to_owned(), name: "iam".to_owned() };
+        assert_eq!(snapshot.config_map(&name).unwrap().text("a"), Some(document));
+        assert_eq!(api.selectors("configmaps"), ["ecraccess.dev%2Fpolicy-document%3Dtrue"], "no others are asked for");
     }
 
     #[tokio::test]
@@ -420,6 +452,22 @@ mod tests {
             names(inventory) == ["stays"]
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_told_410_at_its_start_lists_again() {
+        let api = FakeApi::new();
+        api.put("ecraccesspolicies", policy("payments", "a"));
+        let (index, _guard) = start(&api);
+        synced(&index).await;
+        // From now on no watch can be taken up where it stood, as after the backup of an etcd was put back.
+        api.refuse_watches("ecraccesspolicies", Some(410));
+        api.hang_up("ecraccesspolicies");
+        api.put("ecraccesspolicies", policy("payments", "b"));
+        until(&index, "what was missed is listed", |inventory| names(inventory) == ["a", "b"]).await;
+        api.refuse_watches("ecraccesspolicies", None);
+        api.put("ecraccesspolicies", policy("payments", "c"));
+        until(&index, "the watch works again", |inventory| names(inventory) == ["a", "b", "c"]).await;
     }
 
     #[tokio::test]

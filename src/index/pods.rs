@@ -26,6 +26,7 @@ pub fn watch_pods(client: Client, options: &IndexOptions) -> impl Stream<Item = 
         page_size: options.page_size.min(PAGE_SIZE),
         timeout: options.watch_timeout,
         fields: Some(NOT_TERMINATED.to_owned()),
+        labels: None,
     };
     watch(client, core_resource("Pod", "pods"), options)
 }

@@ -31,6 +31,10 @@ pub struct Failure {
     pub routine: bool,
     /// The longest pause before the next attempt.
     pause: Duration,
+    /// The API server asked for a pause of at least this, and gets it up to [`LONG`].
+    asked: Duration,
+    /// The watch cannot be taken up where it stood, however often that is tried.
+    lost: bool,
 }
 
 /// An API server that restarts is heard again soon; asking a closed door is cheap for both sides.
@@ -50,6 +54,8 @@ pub struct WatchOptions {
     pub timeout: u32,
     /// Only objects with these fields, such as `status.phase!=Failed`.
     pub fields: Option<String>,
+    /// Only objects with these labels, such as `team=a`.
+    pub labels: Option<String>,
 }
 
 /// Watches all objects of one kind, in every namespace, for ever.
@@ -59,11 +65,14 @@ pub fn watch(client: Client, resource: ApiResource, options: WatchOptions) -> im
     // older than the restart.
     let mut config = watcher::Config::default().page_size(options.page_size).timeout(options.timeout);
     config.field_selector = options.fields;
-    let events = watcher(Api::<Raw>::all_with(client, &resource), config).boxed();
+    config.label_selector = options.labels;
+    let api = Api::<Raw>::all_with(client, &resource);
+    let begin = move || watcher(api.clone(), config.clone()).boxed();
+    let events = begin();
     // Routine failures do not count with the others: a list behind an outage need not wait for as long as the outage.
     let backoffs = (Backoff::default(), Backoff::default());
     stream::unfold((events, backoffs, None), move |(mut events, mut backoffs, pause)| {
-        let resource = resource.clone();
+        let (resource, begin) = (resource.clone(), begin.clone());
         async move {
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
@@ -73,7 +82,11 @@ pub fn watch(client: Client, resource: ApiResource, options: WatchOptions) -> im
                 Err(error) => {
                     let failure = failure(&resource, &error);
                     let backoff = if failure.routine { &mut backoffs.1 } else { &mut backoffs.0 };
-                    let pause = backoff.next(Instant::now(), failure.pause);
+                    let pause = backoff.next(Instant::now(), failure.pause).max(failure.asked);
+                    // kube's watcher would ask for the same version again and again.
+                    if failure.lost {
+                        events = begin();
+                    }
                     Some((Signal::Failed(failure), (events, backoffs, Some(pause))))
                 }
             }
@@ -121,6 +134,8 @@ fn failure(resource: &ApiResource, error: &watcher::Error) -> Failure {
                 message: format!("cannot watch {what}: the API server sends no resource version"),
                 routine: false,
                 pause: LONG,
+                asked: Duration::ZERO,
+                lost: false,
             };
         }
     };
@@ -130,13 +145,22 @@ fn failure(resource: &ApiResource, error: &watcher::Error) -> Failure {
             message: format!("the CustomResourceDefinition {what} is not installed"),
             routine: false,
             pause: SHORT,
+            asked: Duration::ZERO,
+            lost: false,
         },
-        kube::Error::Api(status) => answered(step, &what, status),
+        kube::Error::Api(status) => {
+            // 504 is how the API server says that it has never seen this version, which an etcd that was put back from
+            // a backup may not reach for long.
+            let lost = matches!(error, watcher::Error::WatchStartFailed(_)) && matches!(status.code, 410 | 504);
+            Failure { lost, ..answered(step, &what, status) }
+        }
         error => Failure {
             kind: step.to_owned(),
             message: format!("cannot {step} {what}: {}", causes(error)),
             routine: false,
             pause: SHORT,
+            asked: Duration::ZERO,
+            lost: false,
         },
     }
 }
@@ -150,7 +174,9 @@ fn answered(step: &str, what: &str, status: &Status) -> Failure {
         410 => (format!("the API server no longer knows where the watch of {what} stood: {message}"), LONG),
         _ => (format!("cannot {step} {what}: {message} (code {code})"), LONG),
     };
-    Failure { kind: format!("{step} {code}"), message, routine: code == 410, pause }
+    let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    let asked = Duration::from_secs(asked.into()).min(LONG);
+    Failure { kind: format!("{step} {code}"), message, routine: code == 410, pause, asked, lost: false }
 }
 
 /// An error with what caused it, as far as that says more.
@@ -170,6 +196,8 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::response::StatusDetails;
+
     use super::*;
     use crate::api::PolicyKind;
     use crate::index::object::core_resource;
@@ -220,6 +248,29 @@ mod tests {
             forbidden.message,
             "not allowed to watch pods, see the operator's ClusterRole: pods is forbidden: …"
         );
+    }
+
+    #[test]
+    fn a_pause_that_the_api_server_asks_for_is_kept_within_reason() {
+        let pods = core_resource("Pod", "pods");
+        let asked = |code, seconds| {
+            let details: StatusDetails =
+                serde_json::from_value(serde_json::json!({"retryAfterSeconds": seconds})).unwrap();
+            let status = Status::failure("busy", "TooManyRequests").with_code(code).with_details(details);
+            failure(&pods, &watcher::Error::WatchStartFailed(kube::Error::Api(status.boxed()))).asked
+        };
+        assert_eq!([asked(429, 3), asked(503, 0), asked(429, 3600)], [Duration::from_secs(3), Duration::ZERO, LONG]);
+    }
+
+    #[test]
+    fn a_watch_that_cannot_be_taken_up_is_told_from_one_that_can() {
+        let pods = core_resource("Pod", "pods");
+        let lost = |code| failure(&pods, &watcher::Error::WatchStartFailed(api_error(code, "x"))).lost;
+        assert_eq!([410, 504, 429, 500, 503, 403].map(lost), [true, true, false, false, false, false]);
+        // In the middle of a watch, and of a list, kube's watcher lists again by itself.
+        let gone = *Status::failure("gone", "Expired").with_code(410).boxed();
+        assert!(!failure(&pods, &watcher::Error::WatchError(gone.boxed())).lost);
+        assert!(!failure(&pods, &watcher::Error::InitialListFailed(api_error(410, "x"))).lost);
     }
 
     #[test]

@@ -8,8 +8,10 @@ use kube::runtime::watcher::Event;
 
 use super::object::{Raw, core_resource};
 use super::relist::{Change, Relist};
-use crate::api::{self, PolicyKind, PolicyStatus};
-use crate::inventory::{Inventory, InventoryError, PolicyKey, PolicyObject, ServiceAccountFacts};
+use crate::api::{self, POLICY_DOCUMENT_LABEL, PolicyKind, PolicyStatus};
+use crate::inventory::{
+    ConfigMapFacts, ConfigMapName, Inventory, InventoryError, PolicyKey, PolicyObject, ServiceAccountFacts,
+};
 
 /// Which watch an event came from.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -20,15 +22,18 @@ pub enum Source {
     ServiceAccounts,
     /// Namespaces.
     Namespaces,
+    /// ConfigMaps with the label of policy documents, and no others.
+    ConfigMaps,
 }
 
 impl Source {
     /// Everything that a verdict depends on.
-    pub const ALL: [Source; 4] = [
+    pub const ALL: [Source; 5] = [
         Source::Policies(PolicyKind::EcrAccessPolicy),
         Source::Policies(PolicyKind::ClusterEcrAccessPolicy),
         Source::ServiceAccounts,
         Source::Namespaces,
+        Source::ConfigMaps,
     ];
 
     /// The word for it in logs and messages, plural.
@@ -37,6 +42,7 @@ impl Source {
             Source::Policies(kind) => kind.plural(),
             Source::ServiceAccounts => "serviceaccounts",
             Source::Namespaces => "namespaces",
+            Source::ConfigMaps => "configmaps",
         }
     }
 
@@ -46,7 +52,14 @@ impl Source {
             Source::Policies(kind) => kind.resource(),
             Source::ServiceAccounts => core_resource("ServiceAccount", "serviceaccounts"),
             Source::Namespaces => core_resource("Namespace", "namespaces"),
+            Source::ConfigMaps => core_resource("ConfigMap", "configmaps"),
         }
+    }
+
+    /// The labels of the objects that are watched; `None`: all are.
+    pub fn labels(self) -> Option<String> {
+        let (label, value) = POLICY_DOCUMENT_LABEL;
+        (self == Source::ConfigMaps).then(|| format!("{label}={value}"))
     }
 }
 
@@ -57,7 +70,7 @@ pub struct Changes {
     pub policies: u64,
     /// Policies of which something else changed, which is the status above all.
     pub statuses: u64,
-    /// Service accounts and namespaces that came, went or changed.
+    /// Service accounts, namespaces and ConfigMaps that came, went or changed.
     pub surroundings: u64,
 }
 
@@ -82,6 +95,7 @@ pub struct State {
     cluster_policies: Relist<ObjectName, Raw>,
     service_accounts: Relist<ObjectName, Raw>,
     namespaces: Relist<ObjectName, Raw>,
+    config_maps: Relist<ObjectName, ConfigMapFacts>,
 }
 
 /// Namespace (empty for objects of the cluster) and name.
@@ -112,6 +126,15 @@ impl State {
     pub fn apply(&mut self, source: Source, event: Event<Raw>) -> bool {
         let Some(event) = addressed(event) else { return false };
         match source {
+            Source::ConfigMaps => {
+                // Stripped at once, so that a list in the making holds no more than what is kept of it.
+                let change = self.config_maps.apply(stripped(event));
+                let removed: Vec<ConfigMapName> =
+                    change.removed.into_iter().map(|(namespace, name)| ConfigMapName { namespace, name }).collect();
+                let put = change.put.into_iter().map(|(_, facts)| facts).collect();
+                self.changes.surroundings += u64::from(self.inventory.change_config_maps(put, &removed));
+                change.listed
+            }
             Source::Policies(kind) => {
                 let change = match kind {
                     PolicyKind::EcrAccessPolicy => self.namespaced_policies.apply(event),
@@ -191,6 +214,20 @@ fn addressed(event: Event<Raw>) -> Option<Event<(ObjectName, Option<Raw>)>> {
         Event::Apply(raw) => Event::Apply(named(raw)?),
         Event::Delete(raw) => Event::Delete(named(raw)?),
     })
+}
+
+/// A ConfigMap without the label is none, should a server's idea of the selector be another one.
+fn stripped(event: Event<(ObjectName, Option<Raw>)>) -> Event<(ObjectName, Option<ConfigMapFacts>)> {
+    let facts = |(name, raw): (ObjectName, Option<Raw>)| {
+        (name, raw.and_then(|raw| ConfigMapFacts::from_json(raw.value()).ok().flatten()))
+    };
+    match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(object) => Event::InitApply(facts(object)),
+        Event::Apply(object) => Event::Apply(facts(object)),
+        Event::Delete(object) => Event::Delete(facts(object)),
+    }
 }
 
 fn policy_key(kind: PolicyKind, (namespace, name): ObjectName) -> PolicyKey {
@@ -322,6 +359,39 @@ mod tests {
         state.apply(Source::ServiceAccounts, Event::Delete(account("api")));
         assert!(state.inventory().service_account("payments", "api").is_none());
         assert!(state.inventory().service_account("payments", "worker").is_some());
+    }
+
+    #[test]
+    fn config_maps_with_the_label_are_stripped_to_their_texts_and_reach_the_policies() {
+        let config_map = |name: &str, version: &str, label: &str| {
+            Raw::new(json!({
+                "metadata": {"name": name, "namespace": "payments", "uid": name, "resourceVersion": version,
+                    "labels": {"ecraccess.dev/policy-document": label}},
+                "data": {"app.json": "{\"Version\": \"2012-10-17\", \"Statement\": []}"}
+            }))
+        };
+        let naming = Raw::new(json!({
+            "metadata": {"name": "naming", "namespace": "payments", "resourceVersion": "1", "generation": 1},
+            "spec": {"puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app", "identity": {"policies": [
+                {"name": "app", "configMapKeyRef": {"name": "iam", "key": "app.json"}}]}}}}
+        }));
+        let mut state = State::default();
+        list(&mut state, POLICIES, vec![naming]);
+        let unresolved = |state: &State| state.inventory().policies().next().unwrap().unresolved.len();
+        list(&mut state, Source::ConfigMaps, vec![config_map("other", "1", "true"), config_map("iam", "2", "no")]);
+        let before = state.changes();
+        assert_eq!((before.surroundings, unresolved(&state)), (1, 1));
+        state.apply(Source::ConfigMaps, Event::Apply(config_map("iam", "3", "true")));
+        assert_eq!((state.changes().surroundings, unresolved(&state)), (2, 0));
+        assert_eq!(state.changes().policies, before.policies);
+        // The watch starts over and finds all as it was: nothing is compiled again.
+        let policy = Arc::clone(state.inventory().policies().next().unwrap());
+        list(&mut state, Source::ConfigMaps, vec![config_map("other", "1", "true"), config_map("iam", "3", "true")]);
+        assert_eq!(state.changes().surroundings, 2);
+        assert!(Arc::ptr_eq(&policy, state.inventory().policies().next().unwrap()));
+        // Losing the label, which the watch tells as a delete, and being deleted are the same.
+        state.apply(Source::ConfigMaps, Event::Delete(config_map("iam", "4", "no")));
+        assert_eq!((state.changes().surroundings, unresolved(&state)), (3, 1));
     }
 
     #[test]

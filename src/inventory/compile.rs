@@ -10,15 +10,19 @@ use std::sync::Arc;
 use iam_verdict::{DocumentError, NamedPolicy, Policy};
 use serde_json::Value;
 
+use super::config_map::{ConfigMaps, NotFound};
 use super::exemption::Exemption;
 use super::organization_policies;
 use super::policy::{CompiledPuller, CompiledRole, CompiledSpec, Problem};
-use crate::api::{self, Identity, OrganizationLevel, PermissionsBoundary, RegistryDeclaration, RepositoryDeclaration};
+use crate::api::rules::ONE_SOURCE;
+use crate::api::{
+    self, ConfigMapKeyRef, Identity, OrganizationLevel, PermissionsBoundary, RegistryDeclaration, RepositoryDeclaration,
+};
 use crate::api::{EVERY_REGION, PolicyScope};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::declared::{
-    ArnPattern, ContextValues, Declared, IdentityPolicies, Organization, PolicyLevel, PolicySource, Presence,
-    RegistryEntry, RegistryPolicyScope, RepositoryEntry, ResourcePolicy, SourcedPolicy,
+    ArnPattern, ConfigMapKey, ConfigMapName, ContextValues, Declared, IdentityPolicies, Organization, PolicyLevel,
+    PolicySource, Presence, RegistryEntry, RegistryPolicyScope, RepositoryEntry, ResourcePolicy, SourcedPolicy, Unread,
 };
 use crate::ecr::managed;
 
@@ -26,23 +30,40 @@ use crate::ecr::managed;
 const BOUNDARY: &str = "permissionsBoundary";
 
 /// Compiles a spec and collects what is wrong with parts of it on the way.
-#[derive(Default)]
-pub(super) struct Compiler {
+pub(super) struct Compiler<'a> {
+    /// The object's namespace, where its ConfigMaps are.
+    namespace: Option<&'a str>,
+    config_maps: &'a ConfigMaps,
     /// Malformed documents, and whatever else is passed over.
     pub problems: Vec<Problem>,
-    /// Managed policies that are not built in.
+    /// Managed policies that are not built in, and documents that are not in their ConfigMaps.
     pub unresolved: Vec<Problem>,
+    /// The ConfigMaps that are named, there or not.
+    pub named: BTreeSet<ConfigMapName>,
+    unread: BTreeMap<String, Unread>,
 }
 
-impl Compiler {
+impl<'a> Compiler<'a> {
+    /// For an object in `namespace`, where it has one.
+    pub fn new(namespace: Option<&'a str>, config_maps: &'a ConfigMaps) -> Self {
+        Self {
+            namespace,
+            config_maps,
+            problems: Vec::new(),
+            unresolved: Vec::new(),
+            named: BTreeSet::new(),
+            unread: BTreeMap::new(),
+        }
+    }
+
     /// # Errors
     /// What leaves nothing to judge by; the rules of the schema exclude it.
     pub fn spec(&mut self, spec: &api::EcrAccessPolicySpec) -> Result<CompiledSpec, Problem> {
-        Ok(CompiledSpec {
-            puller: self.puller("spec.puller", &spec.puller)?,
-            declared: Arc::new(self.declared(spec)),
-            exemptions: Exemption::compile(spec.exemptions.as_deref().unwrap_or_default())?,
-        })
+        let puller = self.puller("spec.puller", &spec.puller)?;
+        let mut declared = self.declared(spec);
+        declared.unread = std::mem::take(&mut self.unread);
+        let exemptions = Exemption::compile(spec.exemptions.as_deref().unwrap_or_default())?;
+        Ok(CompiledSpec { puller, declared: Arc::new(declared), exemptions })
     }
 
     fn puller(&mut self, path: &str, puller: &api::Puller) -> Result<CompiledPuller, Problem> {
@@ -103,22 +124,26 @@ impl Compiler {
     }
 
     fn boundary(&mut self, path: &str, boundary: &PermissionsBoundary) -> Result<SourcedPolicy, Problem> {
-        match (&boundary.document, &boundary.managed_policy_arn) {
-            (Some(document), None) => Ok(self.document(&format!("{path}.document"), BOUNDARY, "document:", document)),
-            (None, Some(arn)) => {
+        match (&boundary.document, &boundary.managed_policy_arn, &boundary.config_map_key_ref) {
+            (Some(document), None, None) => {
+                Ok(self.document(&format!("{path}.document"), BOUNDARY, "document:", document))
+            }
+            (None, Some(arn), None) => {
                 let name = arn.rsplit_once('/').map_or(BOUNDARY, |(_, name)| name);
                 Ok(self.managed(&format!("{path}.managedPolicyArn"), name, arn, managed_policy))
             }
+            (None, None, Some(reference)) => Ok(self.config_map(path, BOUNDARY, reference)),
             _ => Err(Problem::at(path, ONE_SOURCE)),
         }
     }
 
     fn entry(&mut self, path: &str, entry: &api::PolicyEntry, find: FindManaged) -> Result<SourcedPolicy, Problem> {
-        match (&entry.document, &entry.managed_policy_arn) {
-            (Some(document), None) => {
+        match (&entry.document, &entry.managed_policy_arn, &entry.config_map_key_ref) {
+            (Some(document), None, None) => {
                 Ok(self.document(&format!("{path}.document"), &entry.name, "document:", document))
             }
-            (None, Some(arn)) => Ok(self.managed(&format!("{path}.managedPolicyArn"), &entry.name, arn, find)),
+            (None, Some(arn), None) => Ok(self.managed(&format!("{path}.managedPolicyArn"), &entry.name, arn, find)),
+            (None, None, Some(reference)) => Ok(self.config_map(path, &entry.name, reference)),
             _ => Err(Problem::at(path, ONE_SOURCE)),
         }
     }
@@ -146,6 +171,41 @@ impl Compiler {
         }
     }
 
+    /// A policy whose document stands in a ConfigMap; the reference is at `path`.
+    fn config_map(&mut self, path: &str, name: &str, reference: &ConfigMapKeyRef) -> SourcedPolicy {
+        // The rules of the schema let the cluster kind alone name a namespace, and there always.
+        let namespace = self.namespace.or(reference.namespace.as_deref()).unwrap_or_default();
+        let config_map = ConfigMapName { namespace: namespace.to_owned(), name: reference.name.clone() };
+        self.named.insert(config_map.clone());
+        let at = ConfigMapKey { config_map, key: reference.key.clone() };
+        let fact = at.fact();
+        let unread = match self.config_maps.document(&at) {
+            Ok(found) => {
+                let policy = NamedPolicy::known(name, found.policy);
+                return SourcedPolicy::new(policy, PolicySource::ConfigMap(at)).with_text(found.text);
+            }
+            Err(NotFound::Missing { why, way_out }) => {
+                let message = format!("{why}; {way_out}");
+                self.unresolved.push(Problem::at(&format!("{path}.configMapKeyRef"), message));
+                Unread { malformed: false, why, way_out }
+            }
+            Err(NotFound::Malformed(problem)) => {
+                let why = format!("policy {name} is malformed: {problem}");
+                // Once, however many policies are read from there.
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
+                Unread {
+                    malformed: true,
+                    why,
+                    way_out: format!("correct key {} of ConfigMap {}", at.key, at.config_map),
+                }
+            }
+        };
+        self.unread.insert(fact.clone(), unread);
+        SourcedPolicy::new(NamedPolicy::unreadable(name, fact), PolicySource::ConfigMap(at))
+    }
+
     fn managed(&mut self, path: &str, name: &str, arn: &str, find: FindManaged) -> SourcedPolicy {
         let source = |other_partition| PolicySource::Managed { arn: arn.to_owned(), other_partition };
         match find(arn) {
@@ -168,6 +228,7 @@ impl Compiler {
             registries: registries.map(|(index, entry)| self.registry(index, entry)).collect(),
             organization: Organization::default(),
             context: self.context(spec.context.as_ref()),
+            unread: BTreeMap::new(),
         };
         // Server-side apply by several authors leaves the order of a keyed list to chance, so it must not decide: an
         // entry for the region itself comes before one for all.
@@ -217,6 +278,9 @@ impl Compiler {
             api::ResourcePolicy::Document { document } => {
                 ResourcePolicy::Policy(self.document(&format!("spec.{name}.document"), name, fact, document))
             }
+            api::ResourcePolicy::ConfigMap { config_map_key_ref } => {
+                ResourcePolicy::Policy(self.config_map(&format!("spec.{name}"), name, config_map_key_ref))
+            }
         }
     }
 
@@ -261,9 +325,6 @@ impl Compiler {
     }
 }
 
-/// What a reader is told where neither or both sources are given; the schema excludes it.
-const ONE_SOURCE: &str = "must have exactly one of document and managedPolicyArn";
-
 /// Finds a built-in policy by its ARN, and whether it was asked for in another partition than it was taken from.
 type FindManaged = fn(&str) -> Option<(Arc<Policy>, bool)>;
 
@@ -272,7 +333,7 @@ fn managed_policy(arn: &str) -> Option<(Arc<Policy>, bool)> {
 }
 
 /// Joins the path of the document with the path inside it.
-fn document_problem(path: &str, error: &DocumentError) -> Problem {
+pub(super) fn document_problem(path: &str, error: &DocumentError) -> Problem {
     let inner = error.path.strip_prefix('$').unwrap_or(&error.path);
     let message = match &error.hint {
         Some(hint) => format!("{} ({hint})", error.message),

@@ -1,22 +1,28 @@
-//! Everything that a verdict depends on, as one value: policies, service accounts and namespaces.
+//! Everything that a verdict depends on, as one value: policies, service accounts, namespaces, and ConfigMaps with policy
+//! documents.
 //!
 //! The index builds it from watches, `check` builds it from files; both hand it to [`crate::forecast`]. An
 //! [`Inventory`] is persistent: a clone shares everything, a change copies only the namespace it touches. Policies are
-//! compiled when they enter, so that a verdict parses nothing.
+//! compiled when they enter, and again when a ConfigMap that they name changes, so that a verdict parses nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 mod compile;
+mod config_map;
 mod exemption;
 pub mod organization_policies;
 mod policy;
 mod selector;
 
 pub use crate::api::PolicyKind;
+pub use crate::ecr::declared::ConfigMapName;
+pub use config_map::{ConfigMapFacts, label_command};
 pub use exemption::Exemption;
 pub use policy::{CompiledPuller, CompiledRole, CompiledSpec, InventoryError, PolicyKey, PolicyObject, Problem, Scope};
 pub use selector::{Label, Selector};
+
+use config_map::ConfigMaps;
 
 /// The label that the API server puts on every namespace, with the namespace's name as value ("Well-Known Labels,
 /// Annotations and Taints").
@@ -27,6 +33,9 @@ const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 pub struct Inventory {
     namespaces: Arc<BTreeMap<String, Arc<NamespaceShelf>>>,
     cluster_policies: Arc<BTreeMap<String, Arc<PolicyObject>>>,
+    config_maps: ConfigMaps,
+    /// Which policies name a ConfigMap, there or not.
+    named_by: Arc<BTreeMap<ConfigMapName, BTreeSet<PolicyKey>>>,
 }
 
 /// What is kept of one namespace. It may hold policies and service accounts before the namespace itself was seen.
@@ -98,8 +107,20 @@ fn string_map(value: Option<&serde_json::Value>) -> BTreeMap<String, String> {
 }
 
 impl Inventory {
-    /// Adds a policy, or replaces the one of the same key.
+    /// Adds a policy, or replaces the one of the same key. What it names of ConfigMaps is looked up here.
     pub fn put_policy(&mut self, policy: PolicyObject) {
+        self.forget_names(&policy.key);
+        if !policy.config_maps.is_empty() {
+            let named_by = Arc::make_mut(&mut self.named_by);
+            for name in &policy.config_maps {
+                named_by.entry(name.clone()).or_default().insert(policy.key.clone());
+            }
+        }
+        let policy = policy.with(&self.config_maps).unwrap_or(policy);
+        self.store_policy(policy);
+    }
+
+    fn store_policy(&mut self, policy: PolicyObject) {
         let policy = Arc::new(policy);
         let name = policy.key.name.clone();
         match policy.key.namespace.clone() {
@@ -108,8 +129,42 @@ impl Inventory {
         };
     }
 
+    fn forget_names(&mut self, key: &PolicyKey) {
+        let Some(before) = self.policy(key).filter(|policy| !policy.config_maps.is_empty()).cloned() else { return };
+        let named_by = Arc::make_mut(&mut self.named_by);
+        for name in &before.config_maps {
+            if let Some(keys) = named_by.get_mut(name) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    named_by.remove(name);
+                }
+            }
+        }
+    }
+
+    /// Adds or replaces some ConfigMaps and removes others, and compiles the policies that name them again. Whether
+    /// anything differs now: one that comes again in the same version changes nothing.
+    pub fn change_config_maps(&mut self, put: Vec<ConfigMapFacts>, removed: &[ConfigMapName]) -> bool {
+        let changed = self.config_maps.change(put, removed);
+        let keys: BTreeSet<PolicyKey> =
+            changed.iter().filter_map(|name| self.named_by.get(name)).flatten().cloned().collect();
+        for key in keys {
+            if let Some(policy) = self.policy(&key).and_then(|policy| policy.with(&self.config_maps)) {
+                self.store_policy(policy);
+            }
+        }
+        !changed.is_empty()
+    }
+
+    /// A ConfigMap with policy documents, where it was seen.
+    #[must_use]
+    pub fn config_map(&self, name: &ConfigMapName) -> Option<&Arc<ConfigMapFacts>> {
+        self.config_maps.get(name)
+    }
+
     /// Removes a policy; nothing happens when it is not there.
     pub fn remove_policy(&mut self, key: &PolicyKey) {
+        self.forget_names(key);
         match &key.namespace {
             Some(namespace) => self.trim(namespace, |shelf| {
                 shelf.policies.remove(&key.name);
@@ -218,7 +273,7 @@ impl Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn account(namespace: &str, name: &str) -> ServiceAccountFacts {
         ServiceAccountFacts { namespace: namespace.into(), name: name.into(), ..ServiceAccountFacts::default() }
@@ -258,6 +313,86 @@ mod tests {
         inventory.put_namespace("a".into(), BTreeMap::from([("team".to_owned(), "x".to_owned())]));
         assert_eq!(inventory.namespace_label("a", "team"), Label::Is("x"));
         assert_eq!(inventory.namespace_label("a", "other"), Label::Absent);
+    }
+
+    fn config_map(version: &str, resource: Option<&str>) -> ConfigMapFacts {
+        let document = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "ecr:*", "Resource": resource.unwrap_or("*")}]});
+        let data = if resource.is_some() { json!({"app.json": document.to_string()}) } else { json!({}) };
+        let object = json!({"metadata": {"name": "iam", "namespace": "a", "resourceVersion": version,
+            "labels": {"ecraccess.dev/policy-document": "true"}}, "data": data});
+        ConfigMapFacts::from_json(&object).unwrap().unwrap()
+    }
+
+    fn policy(namespace: &str, name: &str, reference: Value) -> PolicyObject {
+        PolicyObject::from_json(json!({
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app", "identity": {"policies": [
+                {"name": "app", "configMapKeyRef": reference}]}}}}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_config_map_compiles_the_policies_that_name_it_and_no_others() {
+        let name = ConfigMapName { namespace: "a".into(), name: "iam".into() };
+        let reference = || json!({"name": "iam", "key": "app.json"});
+        let mut inventory = Inventory::default();
+        for (namespace, policy_name) in [("a", "one"), ("a", "two"), ("b", "other")] {
+            inventory.put_policy(policy(namespace, policy_name, reference()));
+        }
+        let key = |namespace: &str, name: &str| PolicyKey {
+            kind: PolicyKind::EcrAccessPolicy,
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+        };
+        let at = |inventory: &Inventory, namespace: &str, name: &str| {
+            Arc::clone(inventory.policy(&key(namespace, name)).unwrap())
+        };
+        let unresolved = |inventory: &Inventory| at(inventory, "a", "one").unresolved.clone();
+        assert_eq!(unresolved(&inventory)[0].path, "$.spec.puller.role.identity.policies[0].configMapKeyRef");
+        assert!(unresolved(&inventory)[0].message.starts_with("there is no ConfigMap a/iam with the label"));
+        let (before, other) = (inventory.clone(), at(&inventory, "b", "other"));
+
+        assert!(inventory.change_config_maps(vec![config_map("1", Some("*"))], &[]));
+        assert_eq!(unresolved(&inventory), []);
+        assert_eq!(at(&inventory, "a", "two").unresolved, []);
+        assert_eq!(unresolved(&before).len(), 1, "a clone does not see later changes");
+        assert!(Arc::ptr_eq(&other, &at(&inventory, "b", "other")), "another namespace has another ConfigMap");
+        let (one, two) = (at(&inventory, "a", "one"), at(&inventory, "a", "two"));
+        let document = |policy: &PolicyObject| match &policy.body.as_ref().unwrap().puller {
+            CompiledPuller::Role(role) => match &role.identity.as_ref().unwrap().policies()[0].policy {
+                iam_verdict::PolicyState::Known(policy) => Arc::clone(policy),
+                iam_verdict::PolicyState::Unreadable(fact) => panic!("{fact}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        assert!(Arc::ptr_eq(&document(&one), &document(&two)), "one document for both");
+
+        assert!(!inventory.change_config_maps(vec![config_map("1", Some("*"))], &[]), "the same version again");
+        assert!(Arc::ptr_eq(&one, &at(&inventory, "a", "one")));
+        assert!(inventory.change_config_maps(vec![config_map("2", None)], &[]));
+        assert!(unresolved(&inventory)[0].message.starts_with("ConfigMap a/iam has no key `app.json`: it is empty"));
+        // A policy that comes later finds it, and one that names another no longer follows it.
+        inventory.change_config_maps(vec![config_map("3", Some("*"))], &[]);
+        inventory.put_policy(policy("a", "late", reference()));
+        assert_eq!(at(&inventory, "a", "late").unresolved, []);
+        inventory.put_policy(policy("a", "two", json!({"name": "elsewhere", "key": "app.json"})));
+        inventory.remove_policy(&key("a", "late"));
+        assert_eq!(inventory.named_by[&name].len(), 1);
+        let two = at(&inventory, "a", "two");
+        assert!(inventory.change_config_maps(vec![], std::slice::from_ref(&name)));
+        assert!(inventory.config_map(&name).is_none());
+        assert!(
+            unresolved(&inventory)[0].message.starts_with("there is no ConfigMap a/iam"),
+            "no memory of a better past"
+        );
+        assert!(Arc::ptr_eq(&two, &at(&inventory, "a", "two")));
+        for name in ["one", "two"] {
+            inventory.remove_policy(&key("a", name));
+        }
+        inventory.remove_policy(&key("b", "other"));
+        assert!(inventory.named_by.is_empty());
     }
 
     #[test]

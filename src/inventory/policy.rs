@@ -1,5 +1,6 @@
 //! A policy object as verdicts need it: read through a guard that never fails on a bad spec, compiled once.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,11 +9,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::compile::Compiler;
+use super::config_map::ConfigMaps;
 use super::exemption::Exemption;
 use super::selector::Selector;
 use crate::api::{self, Action, AnyPolicy, PolicyKind, ServiceAccountSelection};
 use crate::ecr::arn::RoleArn;
-use crate::ecr::declared::{Declared, IdentityPolicies};
+use crate::ecr::declared::{ConfigMapName, Declared, IdentityPolicies};
 
 /// Names one policy object. Displayed as `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,9 +36,11 @@ impl fmt::Display for PolicyKey {
     }
 }
 
-/// A place in a policy object that is wrong.
+/// A place in a policy object, or in a ConfigMap that it names, that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// The object, such as `ConfigMap/payments/iam-policies`; none where it is the policy object itself.
+    pub object: Option<String>,
     /// Where, as a JSON path from the object: `$.spec.puller.role.arn`.
     pub path: String,
     /// What is wrong, for a person.
@@ -47,7 +51,18 @@ impl Problem {
     /// A problem at a path relative to the object.
     pub(super) fn at(path: &str, message: impl Into<String>) -> Self {
         let path = if path.is_empty() { "$".to_owned() } else { format!("$.{path}") };
-        Self { path, message: message.into() }
+        Self { object: None, path, message: message.into() }
+    }
+
+    /// The same of another object.
+    pub(super) fn of(self, object: String) -> Self {
+        Self { object: Some(object), ..self }
+    }
+
+    /// Whether it says that a document is not in the ConfigMap that should have it.
+    #[must_use]
+    pub fn is_missing_config_map(&self) -> bool {
+        self.object.is_none() && self.path.ends_with(".configMapKeyRef")
     }
 }
 
@@ -59,6 +74,9 @@ impl From<api::DecodeError> for Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(object) = &self.object {
+            write!(f, "{object} ")?;
+        }
         write!(f, "`{}`: {}", self.path, self.message)
     }
 }
@@ -124,8 +142,13 @@ pub struct PolicyObject {
     pub body: Result<CompiledSpec, String>,
     /// What is wrong with the object: why the body could not be read, and every malformed document.
     pub problems: Vec<Problem>,
-    /// Managed policies that are not built in, so what they allow is not known.
+    /// Managed policies that are not built in and documents that are not in their ConfigMaps, so what they allow is not
+    /// known.
     pub unresolved: Vec<Problem>,
+    /// The ConfigMaps that the object names, there or not.
+    pub config_maps: BTreeSet<ConfigMapName>,
+    /// What to compile again when one of them changes; none where none is named.
+    source: Option<Arc<AnyPolicy>>,
 }
 
 /// The part of a spec that verdicts are made of.
@@ -171,9 +194,12 @@ pub struct CompiledRole {
 }
 
 impl PolicyObject {
-    /// Reads a policy object as the API server or a file has it.
+    /// Reads a policy object as the API server or a file has it, with no ConfigMap there: an [`Inventory`] puts in what it
+    /// has.
     ///
     /// Items of a list may lack `kind`; then the one with a namespace is an EcrAccessPolicy.
+    ///
+    /// [`Inventory`]: super::Inventory
     ///
     /// # Errors
     /// When the value is not a policy object with a name. Whatever is wrong inside `spec` is no error: it is in
@@ -198,11 +224,15 @@ impl PolicyObject {
             name: text("name").ok_or(InventoryError::NoName)?,
         };
 
-        let mut compiler = Compiler::default();
+        let none = ConfigMaps::default();
+        let mut compiler = Compiler::new(key.namespace.as_deref(), &none);
+        let mut source = None;
         let compiled = api::decode(kind, &value).map_err(Problem::from).and_then(|policy| {
             let scope = Scope::of(&policy).ok_or_else(|| Problem::at("spec", "a selector is not valid"))?;
             let spec = policy.spec();
-            Ok((scope, spec.on_deny(), spec.on_unknown(), compiler.spec(spec)?))
+            let read = (scope, spec.on_deny(), spec.on_unknown(), compiler.spec(spec)?);
+            source = Some(policy);
+            Ok(read)
         });
         let (scope, on_deny, on_unknown, body) = match compiled {
             Ok((scope, on_deny, on_unknown, spec)) => (scope, on_deny, on_unknown, Ok(spec)),
@@ -214,6 +244,7 @@ impl PolicyObject {
                 (scope, on_deny, on_unknown, Err(message))
             }
         };
+        let Compiler { problems, unresolved, named: config_maps, .. } = compiler;
         Ok(Self {
             resource_version: text("resourceVersion"),
             generation: metadata.and_then(|m| m.get("generation")).and_then(Value::as_i64),
@@ -224,9 +255,21 @@ impl PolicyObject {
             on_deny,
             on_unknown,
             body,
-            problems: compiler.problems,
-            unresolved: compiler.unresolved,
+            problems,
+            unresolved,
+            source: source.filter(|_| !config_maps.is_empty()).map(Arc::new),
+            config_maps,
         })
+    }
+
+    /// The object as it is with these ConfigMaps; none where it names none.
+    pub(super) fn with(&self, config_maps: &ConfigMaps) -> Option<Self> {
+        let source = self.source.as_ref()?;
+        let mut compiler = Compiler::new(self.key.namespace.as_deref(), config_maps);
+        // It was compiled before, and what a ConfigMap says is never a reason not to.
+        let spec = compiler.spec(source.spec()).ok()?;
+        let Compiler { problems, unresolved, .. } = compiler;
+        Some(Self { body: Ok(spec), problems, unresolved, ..self.clone() })
     }
 }
 

@@ -12,7 +12,7 @@ use super::shared::SharedReads;
 use crate::api::{self, PolicyKind};
 use crate::index::Index;
 use crate::index::object::Raw;
-use crate::inventory::{Inventory, ServiceAccountFacts};
+use crate::inventory::{ConfigMapFacts, ConfigMapName, Inventory, ServiceAccountFacts};
 
 /// Pages of policies that are read before a rejection, 500 objects each. A namespace with more of them gets `Unknown`
 /// rather than a rejection that rests on half of them.
@@ -22,6 +22,10 @@ const PAGE_SIZE: usize = 500;
 /// How long the fresh reads of one review may take, together. Shorter than the deadline of the review, so that there is
 /// time left to say what happened.
 pub const READ_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// ConfigMaps that are read for one review. One whose policies are spread over more gets `Unknown` rather than a rejection
+/// that rests on half of them.
+pub const MAX_CONFIG_MAPS: usize = 32;
 
 /// A read of the API server that gave no answer.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -43,6 +47,9 @@ pub enum ReadError {
         /// The resource.
         what: String,
     },
+    /// More ConfigMaps than are read for one review.
+    #[error("its policies are in {0} ConfigMaps, and {MAX_CONFIG_MAPS} are read; put their documents into fewer")]
+    TooManyConfigMaps(usize),
     /// A name that no object can have, so it is not put into a URL.
     #[error("`{0}` is no name of an object")]
     Name(String),
@@ -69,6 +76,12 @@ pub trait Cluster: Send + Sync + 'static {
     /// The labels of the Namespace now, `None` where there is none.
     fn namespace(&self, name: &str)
     -> impl Future<Output = Result<Option<BTreeMap<String, String>>, ReadError>> + Send;
+
+    /// The ConfigMap now, `None` where there is none, or none with the label of policy documents.
+    fn config_map(
+        &self,
+        name: &ConfigMapName,
+    ) -> impl Future<Output = Result<Option<ConfigMapFacts>, ReadError>> + Send;
 
     /// All policies now, as JSON: the `EcrAccessPolicy` objects of a namespace, or without one every
     /// `ClusterEcrAccessPolicy`.
@@ -151,6 +164,13 @@ impl Cluster for LiveCluster {
         let object =
             self.object(&format!("namespace {name}"), format!("/api/v1/namespaces/{}", segment(name)?)).await?;
         Ok(object.map(|object| Raw::new(object).labels()))
+    }
+
+    async fn config_map(&self, name: &ConfigMapName) -> Result<Option<ConfigMapFacts>, ReadError> {
+        let path = format!("/api/v1/namespaces/{}/configmaps/{}", segment(&name.namespace)?, segment(&name.name)?);
+        let what = format!("ConfigMap {name}");
+        let Some(object) = self.object(&what, path).await? else { return Ok(None) };
+        ConfigMapFacts::from_json(&object).map_err(|error| ReadError::failed(&what, &error))
     }
 
     async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {

@@ -33,10 +33,10 @@ pub fn review(request: &Request, at: Timestamp) -> Answer {
         return nothing("NotApplicable");
     }
     let stored = match request.operation.as_str() {
-        "UPDATE" => Claims::of(&request.old_object).0,
+        "UPDATE" => Claims::of(&request.old_object).found,
         _ => Vec::new(),
     };
-    let mut given = Claims::of(&request.object).0;
+    let mut given = Claims::of(&request.object).found;
     given.retain(|(_, claim)| !stored.iter().any(|(_, known)| known == claim));
 
     let (mut causes, mut warnings) = (Vec::new(), Vec::new());
@@ -62,9 +62,31 @@ pub fn review(request: &Request, at: Timestamp) -> Answer {
 
 /// What [`review`] would say when this object was created at the moment `at`, of what can be judged all the same: for manifests that are
 /// looked at before they are applied. Managed policies that are not built in are left to the verdicts.
-pub fn remarks(object: &Value, at: Timestamp) -> Vec<String> {
-    let claims = Claims::of(object).0.into_iter();
+///
+/// `text` finds what stands in a ConfigMap, given a namespace where the reference has one, a name and a key; it is none
+/// where verdicts say enough. No webhook looks at ConfigMaps, so here is the one place where such a document meets the
+/// grammar of its type.
+pub fn remarks<'t>(
+    object: &Value,
+    at: Timestamp,
+    text: impl Fn(Option<&str>, &str, &str) -> Option<&'t str>,
+) -> Vec<String> {
+    let claims = Claims::of(object).found.into_iter();
+    let in_config_map = |field: &str, kind: PolicyType, reference: &Value| {
+        let part = |name: &str| reference.get(name).and_then(Value::as_str);
+        let (name, key) = (part("name")?, part("key")?);
+        let document = Value::from(text(part("namespace"), name, key)?);
+        let what = format!("{field}: key {key} of ConfigMap {name}");
+        match check_document(kind, &document) {
+            Finding::Refused(message) if parses(&document) => {
+                Some(format!("{what}: {message}; AWS does not store such a policy, and no webhook looks at ConfigMaps"))
+            }
+            Finding::Warning(_, message) => Some(format!("{what}: {message}")),
+            Finding::Good | Finding::Refused(_) => None,
+        }
+    };
     let remark = |(field, claim): (String, Claim<'_>)| match (&claim, claim.check(at)) {
+        (Claim::InConfigMap(kind, reference), _) => in_config_map(&field, *kind, reference),
         (Claim::Managed(_), _) | (_, Finding::Good | Finding::Warning("UnknownManagedPolicy", _)) => None,
         (Claim::Document(_, document), Finding::Refused(message)) if parses(document) => {
             Some(format!("{field}: {message}; the webhook of the cluster refuses it"))
@@ -81,8 +103,12 @@ pub fn remarks(object: &Value, at: Timestamp) -> Vec<String> {
 enum Claim<'a> {
     /// A policy document of this type.
     Document(PolicyType, &'a Value),
-    /// In place of a resource-based policy, and neither `{document: …}` nor the word `Unknown`.
+    /// A reference to a document of this type in a ConfigMap. What stands there may be another thing tomorrow.
+    InConfigMap(PolicyType, &'a Value),
+    /// In place of a resource-based policy, and nothing that one may be.
     Shapeless(&'a Value),
+    /// What is wrong with a reference to a ConfigMap where a resource-based policy stands.
+    BadReference(String),
     /// The ARN of a managed policy of a principal.
     Managed(&'a str),
     /// The ARN of a policy of the organization.
@@ -109,9 +135,8 @@ impl Claim<'_> {
     fn check(&self, at: Timestamp) -> Finding {
         match self {
             Claim::Document(kind, document) => check_document(*kind, document),
-            Claim::Shapeless(_) => {
-                Finding::Refused("must be {document: …} with the policy, or the word Unknown".to_owned())
-            }
+            Claim::Shapeless(_) => Finding::Refused(api::SHAPE.to_owned()),
+            Claim::BadReference(message) => Finding::Refused(message.clone()),
             Claim::Managed(arn) if managed::find(arn).is_none() => unknown_managed(arn),
             Claim::Organization(arn) if organization_policies::find(arn).is_none() => unknown_managed(arn),
             Claim::Organization(arn) if arn.contains(":iam::") => Finding::Warning(
@@ -120,7 +145,7 @@ impl Claim<'_> {
                     "`{arn}` is a managed policy of IAM, which AWS Organizations cannot attach; its text is used as it is"
                 ),
             ),
-            Claim::Managed(_) | Claim::Organization(_) => Finding::Good,
+            Claim::Managed(_) | Claim::Organization(_) | Claim::InConfigMap(..) => Finding::Good,
             Claim::RepeatedKey(key) => {
                 Finding::Refused(format!("`{key}` is given twice: condition keys have no upper and lower case"))
             }
@@ -147,13 +172,16 @@ impl Claim<'_> {
 }
 
 /// The claims of an object, each with its path, in the order of the schema.
-#[derive(Default)]
-struct Claims<'a>(Vec<(String, Claim<'a>)>);
+struct Claims<'a> {
+    kind: api::PolicyKind,
+    found: Vec<(String, Claim<'a>)>,
+}
 
 impl<'a> Claims<'a> {
     /// Reads the plain JSON: an object that this version cannot decode may hold documents that it can read.
     fn of(object: &'a Value) -> Self {
-        let mut claims = Self::default();
+        let kind = object.get("kind").and_then(Value::as_str).and_then(api::PolicyKind::from_name);
+        let mut claims = Self { kind: kind.unwrap_or(api::PolicyKind::EcrAccessPolicy), found: Vec::new() };
         let Some(spec) = object.get("spec") else { return claims };
         if let Some(account) = spec.pointer("/puller/serviceAccount") {
             let path = "spec.puller.serviceAccount";
@@ -184,10 +212,10 @@ impl<'a> Claims<'a> {
         claims.repeated_keys(spec.get("context"));
         for (path, exemption) in items("spec.exemptions", spec.get("exemptions")) {
             for (path, image) in items(&format!("{path}.images"), exemption.get("images")) {
-                claims.0.extend(image.as_str().map(|image| (path, Claim::Exempted(image))));
+                claims.found.extend(image.as_str().map(|image| (path, Claim::Exempted(image))));
             }
             let end = exemption.get("expiresAt").and_then(Value::as_str);
-            claims.0.extend(end.map(|end| (format!("{path}.expiresAt"), Claim::End(end))));
+            claims.found.extend(end.map(|end| (format!("{path}.expiresAt"), Claim::End(end))));
         }
         claims
     }
@@ -212,14 +240,17 @@ impl<'a> Claims<'a> {
     /// What has a `document` or a `managedPolicyArn`.
     fn policy(&mut self, path: &str, kind: PolicyType, entry: &'a Value) {
         if let Some(document) = entry.get("document").filter(|document| !document.is_null()) {
-            self.0.push((format!("{path}.document"), Claim::Document(kind, document)));
+            self.found.push((format!("{path}.document"), Claim::Document(kind, document)));
+        }
+        if let Some(reference) = entry.get("configMapKeyRef") {
+            self.found.push((format!("{path}.configMapKeyRef"), Claim::InConfigMap(kind, reference)));
         }
         if let Some(arn) = entry.get("managedPolicyArn").and_then(Value::as_str) {
             let claim = match kind {
                 PolicyType::Scp | PolicyType::Rcp => Claim::Organization(arn),
                 _ => Claim::Managed(arn),
             };
-            self.0.push((format!("{path}.managedPolicyArn"), claim));
+            self.found.push((format!("{path}.managedPolicyArn"), claim));
         }
     }
 
@@ -229,19 +260,35 @@ impl<'a> Claims<'a> {
             None => {}
             Some(Value::String(word)) if word == "Unknown" => {}
             Some(Value::Object(fields)) if fields.len() == 1 && fields.contains_key("document") => {
-                self.0.extend(
+                self.found.extend(
                     fields.values().map(|document| (format!("{path}.document"), Claim::Document(kind, document))),
                 );
             }
-            Some(other) => self.0.push((path, Claim::Shapeless(other))),
+            Some(Value::Object(fields)) if fields.len() == 1 && fields.contains_key("configMapKeyRef") => {
+                self.config_map(&path, kind, fields.values().next());
+            }
+            Some(other) => self.found.push((path, Claim::Shapeless(other))),
         }
+    }
+
+    /// The API server does not look into a resource-based policy, so its reference is held to its shape here.
+    fn config_map(&mut self, path: &str, kind: PolicyType, reference: Option<&'a Value>) {
+        let Some(reference) = reference else { return };
+        let path = format!("{path}.configMapKeyRef");
+        let errors = api::validate_config_map_key_ref(self.kind, reference);
+        if errors.is_empty() {
+            self.found.push((path.clone(), Claim::InConfigMap(kind, reference)));
+        }
+        self.found.extend(
+            errors.into_iter().map(|error| (format!("{path}{}", error.path), Claim::BadReference(error.message))),
+        );
     }
 
     fn repeated_keys(&mut self, context: Option<&'a Value>) {
         let mut seen = BTreeSet::new();
         for key in context.and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys) {
             if !seen.insert(key.to_ascii_lowercase()) {
-                self.0.push((format!("spec.context[{key}]"), Claim::RepeatedKey(key)));
+                self.found.push((format!("spec.context[{key}]"), Claim::RepeatedKey(key)));
             }
         }
     }
@@ -256,7 +303,7 @@ impl<'a> Claims<'a> {
                 compiled.matches(pattern) && !(text.contains('?') && pattern.contains('*'))
             };
             if let Some(by) = earlier.iter().position(covers) {
-                self.0.push((path, Claim::Shadowed(pattern, by)));
+                self.found.push((path, Claim::Shadowed(pattern, by)));
             }
             earlier.push((pattern, ArnPattern::new(pattern)));
         }
@@ -557,12 +604,63 @@ mod tests {
         let mut object = object(json!([
             {"name": "a", "document": good()}, {"name": "b", "document": bad()}, {"name": "c", "document": strict},
             {"name": "d", "managedPolicyArn": "arn:aws:iam::aws:policy/Invented"}]));
-        assert_eq!(remarks(&object, now()).len(), 1);
+        let nothing = |_: Option<&str>, _: &str, _: &str| None;
+        assert_eq!(remarks(&object, now(), nothing).len(), 1);
         let begin = "spec.puller.serviceAccount.identity.policies[2].document: $.Statement[0].Principal: ";
-        let remark = &remarks(&object, now())[0];
+        let remark = &remarks(&object, now(), nothing)[0];
         assert!(remark.starts_with(begin) && remark.ends_with("; the webhook of the cluster refuses it"), "{remark}");
         object["spec"]["repositories"] = json!([{"match": "*"}, {"match": "a"}, {"match": "b", "policy": 7}]);
-        assert_eq!(remarks(&object, now()).len(), 3);
+        assert_eq!(remarks(&object, now(), nothing).len(), 3);
+    }
+
+    #[test]
+    fn a_document_in_a_config_map_meets_the_grammar_offline_and_no_webhook() {
+        let strict = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]})
+        .to_string();
+        let reference = |key: &str| json!({"name": "iam", "key": key});
+        let mut object = object(json!([
+            {"name": "a", "configMapKeyRef": reference("good")}, {"name": "b", "configMapKeyRef": reference("broken")},
+            {"name": "c", "configMapKeyRef": reference("strict")}, {"name": "d", "configMapKeyRef": reference("none")}]));
+        object["spec"]["repositories"] = json!([{"match": "*", "policy": {"configMapKeyRef": reference("strict")}}]);
+        let good = good().to_string();
+        let text = |namespace: Option<&str>, name: &str, key: &str| {
+            assert_eq!((namespace, name), (None, "iam"));
+            match key {
+                "good" => Some(&*good),
+                "broken" => Some("{"),
+                "strict" => Some(&*strict),
+                _ => None,
+            }
+        };
+        // What cannot be parsed is told with the verdicts; a repository policy has a Principal, and doubtful is its Resource.
+        let found = remarks(&object, now(), text);
+        let [identity, repository] = found.as_slice() else { panic!("{found:?}") };
+        let begin = "spec.puller.serviceAccount.identity.policies[2].configMapKeyRef: key strict of ConfigMap iam: \
+                     $.Statement[0].Principal: ";
+        assert!(identity.starts_with(begin) && identity.ends_with("no webhook looks at ConfigMaps"), "{identity}");
+        assert!(repository.starts_with("spec.repositories[0].policy.configMapKeyRef: key strict"), "{repository}");
+        assert!(ask("CREATE", object.clone(), Value::Null).allowed());
+        assert_eq!(ask("CREATE", object, Value::Null).warnings, [""; 0]);
+    }
+
+    #[test]
+    fn a_reference_in_a_resource_policy_is_held_to_its_shape() {
+        for (reference, field) in [
+            (json!({"name": "iam"}), ".key"),
+            (json!({"name": "iam", "key": "a/b"}), ".key"),
+            (json!({"name": "Iam", "key": "a"}), ".name"),
+            (json!({"name": "iam", "key": "a", "namespace": "other"}), ".namespace"),
+            (json!({"name": "iam", "key": "a", "optional": true}), ".optional"),
+            (json!("iam"), ""),
+        ] {
+            let answer = repository_policy(json!({"configMapKeyRef": reference}));
+            assert_eq!(causes(&answer), [format!("spec.repositories[0].policy.configMapKeyRef{field}")], "{reference}");
+        }
+        assert!(repository_policy(json!({"configMapKeyRef": {"name": "iam", "key": "a"}})).allowed());
+        let spec = json!({"registries": [{"policy": {"configMapKeyRef": {"name": "iam", "key": "a"}}}]});
+        let answer = ask("CREATE", json!({"kind": "ClusterEcrAccessPolicy", "spec": spec}), Value::Null);
+        assert_eq!(causes(&answer), ["spec.registries[0].policy.configMapKeyRef.namespace"]);
     }
 
     #[test]

@@ -9,16 +9,20 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::Webhook;
-use super::cluster::{Cluster, READ_TIMEOUT, ReadError};
+use super::cluster::{Cluster, MAX_CONFIG_MAPS, READ_TIMEOUT, ReadError};
 use super::message::{Answer, FieldCause, Outcome, Refusal, Request};
 use super::question::{Question, describe};
-use crate::forecast::{self, Admission, Report, Subject, Verdict, forecast};
-use crate::inventory::{Inventory, PolicyKey, PolicyKind, PolicyObject, ServiceAccountFacts};
+use crate::forecast::{self, Admission, Report, Subject, Verdict, config_maps, forecast};
+use crate::inventory::{
+    ConfigMapFacts, ConfigMapName, Inventory, PolicyKey, PolicyKind, PolicyObject, ServiceAccountFacts,
+};
 use crate::runtime::metrics::{Metrics, OutcomeLabels};
 
 /// Judges pods and workloads against what a [`Cluster`] knows.
@@ -139,13 +143,15 @@ impl<C: Cluster> Reviewer<C> {
         let mut knowledge = Knowledge { inventory: (*snapshot).clone(), fresh: BTreeSet::new() };
         self.fill_gaps(&mut knowledge, &subject, work).await;
         let mut report = self.forecast(&knowledge, &subject, at, work).await;
-        // At most twice: what decides after the first round of reads may be a cluster policy that was not read then.
+        // Few rounds: what decides after the first may be a cluster policy that was not read then, and what decides now
+        // may name other ConfigMaps. All of them share one time.
+        let until = Instant::now() + READ_TIMEOUT;
         while is_to_be_confirmed(&subject, &report) {
-            let missing = knowledge.missing_before_reject(&report);
+            let missing = knowledge.missing_before_reject(&report, &subject);
             if missing.is_empty() {
                 break;
             }
-            if let Err(error) = self.confirm(&mut knowledge, missing, &subject, work).await {
+            if let Err(error) = self.confirm(&mut knowledge, missing, &subject, until, work).await {
                 self.count_confirmation("failed");
                 return unconfirmed(uid, &subject, &report, &error);
             }
@@ -180,7 +186,7 @@ impl<C: Cluster> Reviewer<C> {
             return;
         }
         work.rest();
-        match self.read(&missing, subject).await {
+        match self.read(&missing, subject, Instant::now() + READ_TIMEOUT).await {
             Ok(news) => knowledge.apply(news, missing, subject),
             Err(error) => tracing::warn!(%error, namespace = subject.namespace, "a gap in memory could not be filled"),
         }
@@ -192,10 +198,15 @@ impl<C: Cluster> Reviewer<C> {
         knowledge: &mut Knowledge,
         missing: BTreeSet<Fresh>,
         subject: &Arc<Subject>,
+        until: Instant,
         work: &Work,
     ) -> Result<(), ReadError> {
+        let asked = missing.iter().chain(&knowledge.fresh).filter(|what| matches!(what, Fresh::ConfigMap(_))).count();
+        if asked > MAX_CONFIG_MAPS {
+            return Err(ReadError::TooManyConfigMaps(asked));
+        }
         work.rest();
-        let news = self.read(&missing, subject).await?;
+        let news = self.read(&missing, subject, until).await?;
         // Compiling policies takes the processor too.
         let (mut known, subject) = (std::mem::take(knowledge), Arc::clone(subject));
         *knowledge = work
@@ -207,7 +218,7 @@ impl<C: Cluster> Reviewer<C> {
         Ok(())
     }
 
-    async fn read(&self, what: &BTreeSet<Fresh>, subject: &Subject) -> Result<News, ReadError> {
+    async fn read(&self, what: &BTreeSet<Fresh>, subject: &Subject, until: Instant) -> Result<News, ReadError> {
         let cluster = &self.cluster;
         let namespace = subject.namespace.as_str();
         let account = async {
@@ -234,10 +245,15 @@ impl<C: Cluster> Reviewer<C> {
             }
             cluster.policies(None).await.map(Some)
         };
-        let all = async { tokio::try_join!(account, labels, policies, cluster_policies) };
-        let (account, labels, policies, cluster_policies) =
-            tokio::time::timeout(READ_TIMEOUT, all).await.map_err(|_| ReadError::Timeout)??;
-        Ok(News { account, labels, policies, cluster_policies })
+        let mut config_maps = Vec::new();
+        for name in what.iter().filter_map(Fresh::config_map) {
+            config_maps.push(read_config_map(cluster, name.clone()));
+        }
+        let config_maps = try_join_all(config_maps);
+        let all = async { tokio::try_join!(account, labels, policies, cluster_policies, config_maps) };
+        let (account, labels, policies, cluster_policies, config_maps) =
+            tokio::time::timeout_at(until, all).await.map_err(|_| ReadError::Timeout)??;
+        Ok(News { account, labels, policies, cluster_policies, config_maps })
     }
 
     fn count_confirmation(&self, outcome: &'static str) {
@@ -245,8 +261,16 @@ impl<C: Cluster> Reviewer<C> {
     }
 }
 
+async fn read_config_map<C: Cluster>(
+    cluster: &C,
+    name: ConfigMapName,
+) -> Result<(ConfigMapName, Option<ConfigMapFacts>), ReadError> {
+    let facts = cluster.config_map(&name).await?;
+    Ok((name, facts))
+}
+
 /// What can be read fresh.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Fresh {
     /// The pod's service account.
     ServiceAccount,
@@ -256,6 +280,17 @@ enum Fresh {
     Policies,
     /// The policies of the cluster.
     ClusterPolicies,
+    /// A ConfigMap with policy documents.
+    ConfigMap(ConfigMapName),
+}
+
+impl Fresh {
+    fn config_map(&self) -> Option<&ConfigMapName> {
+        match self {
+            Fresh::ConfigMap(name) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// What was read; `None` where it was not asked for.
@@ -264,6 +299,8 @@ struct News {
     labels: Option<Option<BTreeMap<String, String>>>,
     policies: Option<Vec<Value>>,
     cluster_policies: Option<Vec<Value>>,
+    /// `None` for one that is not there, or not with the label.
+    config_maps: Vec<(ConfigMapName, Option<ConfigMapFacts>)>,
 }
 
 /// What a review knows: memory, with what was read fresh put over it.
@@ -298,14 +335,16 @@ impl Knowledge {
     /// `kubectl apply`. A list is also one request where reading each known policy would be many, and the only way to
     /// see one that was deleted or that memory has not seen. Cluster policies and the namespace's labels matter only
     /// where no policy of the namespace decides, since that one always wins: they are read when the one that denies is a
-    /// cluster policy, whether memory says so or the first round of reads.
-    fn missing_before_reject(&self, report: &Report) -> BTreeSet<Fresh> {
+    /// cluster policy, whether memory says so or the first round of reads. Of ConfigMaps those count on which the verdict
+    /// depends by what is known now; another round follows where the fresh policies name others.
+    fn missing_before_reject(&self, report: &Report, subject: &Subject) -> BTreeSet<Fresh> {
         let mut needed = BTreeSet::from([Fresh::ServiceAccount, Fresh::Policies]);
         let namespaced = report.policy.as_deref().is_some_and(|policy| policy.starts_with("EcrAccessPolicy/"));
         if !namespaced {
             needed.extend([Fresh::Namespace, Fresh::ClusterPolicies]);
         }
-        needed.difference(&self.fresh).copied().collect()
+        needed.extend(config_maps(&self.inventory, subject).into_iter().map(Fresh::ConfigMap));
+        needed.difference(&self.fresh).cloned().collect()
     }
 
     /// Puts what was read over memory. It was read after memory was looked at, so it is at least as new.
@@ -321,6 +360,14 @@ impl Knowledge {
             Some(None) => self.inventory.remove_namespace(&subject.namespace),
             None => {}
         }
+        let (mut put, mut gone) = (Vec::new(), Vec::new());
+        for (name, facts) in news.config_maps {
+            match facts {
+                Some(facts) => put.push(facts),
+                None => gone.push(name),
+            }
+        }
+        self.inventory.change_config_maps(put, &gone);
         if let Some(policies) = news.policies {
             self.replace_policies(PolicyKind::EcrAccessPolicy, policies, subject);
         }

@@ -153,7 +153,7 @@ fn every_cel_rule_has_a_message_of_one_line() {
     });
     let different: BTreeSet<&str> = rules.iter().map(|(_, rule)| rule.as_str()).collect();
     // A rule that gets lost on the way into the schema shows here.
-    assert_eq!((rules.len(), different.len()), (106, 23), "{rules:#?}");
+    assert_eq!((rules.len(), different.len()), (190, 25), "{rules:#?}");
 }
 
 /// A manifest that uses every field of its kind, as far as they can stand together.
@@ -162,7 +162,7 @@ fn everything(kind: PolicyKind) -> Value {
 }
 
 /// Manifests that use every field together: one for each way to say who pulls.
-fn objects() -> [(PolicyKind, Value); 5] {
+fn objects() -> Vec<(PolicyKind, Value)> {
     let selector = json!({
         "matchLabels": {"team": "payments", "a.b/c": ""},
         "matchExpressions": [
@@ -232,14 +232,37 @@ fn objects() -> [(PolicyKind, Value); 5] {
     let nodes =
         [role(document), json!({"arn": "arn:aws:iam::111122223333:role/b", "identity": with_boundary(managed)})];
     let by_node = json!({"puller": {"nodes": nodes}});
-    [
+    // The same with every document in a ConfigMap, of which the cluster kind names the namespace.
+    let own = in_config_maps(&by_account, &json!({"name": "iam", "key": "app.json"}));
+    let elsewhere = json!({"namespace": "platform", "name": "iam", "key": "app.json"});
+    let mut everywhere = by_account.clone();
+    // Exemptions of accounts are another thing in the cluster kind.
+    everywhere.as_object_mut().unwrap().remove("exemptions");
+    let others = [&everywhere, &bounded, &fixed, &by_role, &by_node].map(|spec| in_config_maps(spec, &elsewhere));
+    let others = others.map(|spec| (PolicyKind::ClusterEcrAccessPolicy, spec));
+    let specs = [
         (PolicyKind::EcrAccessPolicy, by_account),
         (PolicyKind::EcrAccessPolicy, bounded),
         (PolicyKind::EcrAccessPolicy, fixed),
         (PolicyKind::ClusterEcrAccessPolicy, by_role),
         (PolicyKind::ClusterEcrAccessPolicy, by_node),
-    ]
-    .map(|(kind, spec)| (kind, object(kind, &spec)))
+        (PolicyKind::EcrAccessPolicy, own),
+    ];
+    specs.into_iter().chain(others).map(|(kind, spec)| (kind, object(kind, &spec))).collect()
+}
+
+fn in_config_maps(value: &Value, reference: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| match name.as_str() {
+                "document" => ("configMapKeyRef".to_owned(), reference.clone()),
+                _ => (name.clone(), in_config_maps(value, reference)),
+            };
+            Value::Object(fields.iter().map(field).collect())
+        }
+        Value::Array(items) => items.iter().map(|item| in_config_maps(item, reference)).collect(),
+        other => other.clone(),
+    }
 }
 
 fn object(kind: PolicyKind, spec: &Value) -> Value {

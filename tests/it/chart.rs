@@ -398,6 +398,7 @@ fn rights_are_the_reviewed_ones() {
             json!([
                 {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
                 {"apiGroups": [""], "resources": ["namespaces", "serviceaccounts"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": ["ecraccess.dev"], "resources": ["clusterecraccesspolicies", "ecraccesspolicies"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": ["ecraccess.dev"], "resources": ["clusterecraccesspolicies/status", "ecraccesspolicies/status"], "verbs": ["patch"]},
                 {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"], "resourceNames": [name], "verbs": keeps},

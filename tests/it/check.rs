@@ -139,6 +139,13 @@ fn the_verdicts_of_the_cases() {
     assert_eq!(verdicts("pull-secret"), (strings(&["app Unknown Warned"]), 0));
     assert_eq!(verdicts("reject-unknown"), (strings(&["app Unknown Rejected"]), 1));
     assert_eq!(verdicts("bad-documents"), (strings(&["app Unknown Warned"]), 2));
+    assert_eq!(
+        verdicts("config-maps"),
+        (strings(&["good Allow Admitted", "not-granted Deny Rejected", "denied-by-the-registry Deny Rejected"]), 1)
+    );
+    let (trouble, code) = verdicts("config-maps-trouble");
+    assert_eq!(trouble.iter().filter(|told| told.ends_with("Unknown Warned")).count(), 9, "{trouble:?}");
+    assert_eq!((trouble.last().map(String::as_str), code), (Some("strict Deny Rejected"), 2));
     assert_eq!(verdicts("twice"), (strings(&["app Allow Admitted"]), 0));
     assert_eq!(verdicts("list"), (strings(&["one Allow Admitted", "two Allow Admitted"]), 2));
     let (exemptions, _) = verdicts("exemptions");

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use ecr_access::api::{self, PolicyKind};
 use serde_json::Value;
 
+use crate::check::program;
+
 const PAGES: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
 
 fn root() -> PathBuf {
@@ -66,6 +68,20 @@ fn manifests_that_pages_show_are_valid() {
         seen += 1;
     }
     assert!(seen > 0);
+}
+
+#[test]
+fn the_config_map_that_its_page_shows_lets_pull() {
+    let (_, shown) = blocks(&read("docs/configmaps.md")).into_iter().find(|(word, _)| word == "yaml").unwrap();
+    let rest = "---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: api, namespace: payments}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: api-0, namespace: payments}, spec: {serviceAccountName: api, containers: [
+  {name: app, image: '111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1'}]}}
+";
+    let run = program(Path::new("."), &["check", "-f", "-", "-o", "json"], format!("{shown}{rest}").as_bytes());
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&report["summary"]["allow"], &report["problems"], run.code), (&1.into(), &Value::Array(vec![]), 0));
 }
 
 #[test]

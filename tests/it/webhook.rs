@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use ecr_access::forecast::Options;
-use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_access::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts};
 use ecr_access::runtime::metrics::Metrics;
 use ecr_access::webhook::certificates::{Loaded, Material};
 use ecr_access::webhook::cluster::{Cluster, ReadError};
@@ -39,6 +39,7 @@ pub struct Objects {
     pub policies: Vec<Value>,
     pub accounts: Vec<Value>,
     namespaces: Vec<(String, BTreeMap<String, String>)>,
+    config_maps: Vec<Value>,
 }
 
 impl Objects {
@@ -53,6 +54,8 @@ impl Objects {
         for (name, labels) in &self.namespaces {
             inventory.put_namespace(name.clone(), labels.clone());
         }
+        let config_maps = self.config_maps.iter().filter_map(|object| ConfigMapFacts::from_json(object).unwrap());
+        inventory.change_config_maps(config_maps.collect(), &[]);
         inventory
     }
 }
@@ -134,6 +137,11 @@ impl Cluster for FakeCluster {
         Ok(self.api_server.inventory().namespace(name).cloned())
     }
 
+    async fn config_map(&self, name: &ConfigMapName) -> Result<Option<ConfigMapFacts>, ReadError> {
+        self.read(format!("ConfigMap {name}")).await?;
+        Ok(self.api_server.inventory().config_map(name).map(|facts| (**facts).clone()))
+    }
+
     async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {
         self.read(format!("policies of {}", namespace.unwrap_or("the cluster"))).await?;
         let of = |policy: &&Value| policy["metadata"].get("namespace").and_then(Value::as_str) == namespace;
@@ -172,6 +180,7 @@ pub fn payments() -> Objects {
         policies: vec![policy(Some("payments"), "pull", "1", "team/*", json!({}))],
         accounts: vec![account("api", "2", Some(ROLE)), account("plain", "3", None)],
         namespaces: vec![("payments".to_owned(), BTreeMap::new())],
+        config_maps: Vec::new(),
     }
 }
 
@@ -387,6 +396,94 @@ async fn whatever_came_with_the_pod_in_one_apply_counts() {
         assert_eq!(annotation(&response, "verdict"), verdict, "{what}: {response:#}");
         assert!(metrics.text().unwrap().contains("ecr_access_confirmations_total{outcome=\"changed\"} 1"), "{what}");
     }
+}
+
+/// In namespace `payments`, the role of `api` may pull what key `app.json` of ConfigMap `iam` says, at `version`.
+fn by_config_map(version: &str, repositories: Option<&str>) -> Objects {
+    let mut objects = payments();
+    let inline = &mut objects.policies[0]["spec"]["puller"]["serviceAccount"]["roles"][0]["identity"]["policies"][0];
+    let document = inline["document"].take().to_string();
+    *inline = json!({"name": "pull", "configMapKeyRef": {"name": "iam", "key": "app.json"}});
+    if let Some(repositories) = repositories {
+        objects.config_maps = vec![json!({
+            "metadata": {"name": "iam", "namespace": "payments", "resourceVersion": version,
+                "labels": {"ecraccess.dev/policy-document": "true"}},
+            "data": {"app.json": document.replace("repository/team/*", &format!("repository/{repositories}"))}})];
+    }
+    objects
+}
+
+#[tokio::test]
+async fn a_config_map_is_read_before_a_refusal_leaves() {
+    let fresh = ["ConfigMap payments/iam", "policies of payments", "service account payments/api"];
+    let behind = by_config_map("1", Some("team/*"));
+    let cluster = FakeCluster::synced(behind.clone());
+    let response = ask(&cluster, "deny").await;
+    assert_eq!((annotation(&response, "verdict"), cluster.reads()), ("Deny", fresh.map(str::to_owned).to_vec()));
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.contains("in ConfigMap payments/iam/app.json: {"), "the fix is where the document is: {message}");
+
+    // Its fix came with the pod; it lost its label or is gone, so that nothing is known; it says another thing now.
+    let unlabelled = {
+        let mut objects = by_config_map("9", Some("team/*"));
+        objects.config_maps[0]["metadata"]["labels"] = json!({});
+        objects
+    };
+    for (what, now, verdict) in [
+        ("fixed", by_config_map("9", Some("*")), "Allow"),
+        ("without its label", unlabelled, "Unknown"),
+        ("deleted", by_config_map("9", None), "Unknown"),
+        ("changed", by_config_map("9", Some("third/*")), "Deny"),
+    ] {
+        let cluster = FakeCluster::new(behind.clone(), now);
+        let response = ask(&cluster, "deny").await;
+        assert_eq!(annotation(&response, "verdict"), verdict, "{what}: {response:#}");
+        assert_eq!(
+            (allowed(&response), cluster.reads()),
+            (verdict != "Deny", fresh.map(str::to_owned).to_vec()),
+            "{what}"
+        );
+    }
+
+    // Memory has an inline document; the policy as it is now names a ConfigMap that memory has not seen.
+    let cluster = FakeCluster::new(payments(), {
+        let mut now = by_config_map("9", Some("*"));
+        now.policies[0]["metadata"]["resourceVersion"] = json!("9");
+        now
+    });
+    let response = ask(&cluster, "deny").await;
+    assert!(allowed(&response), "{response:#}");
+    assert_eq!(annotation(&response, "verdict"), "Unknown", "nothing is read that no refusal needs");
+
+    let mut nowhere = by_config_map("1", None);
+    nowhere.policies[0]["spec"]["onUnknown"] = json!("Reject");
+    let mut now = by_config_map("9", Some("*"));
+    now.policies = nowhere.policies.clone();
+    assert!(!allowed(&ask(&FakeCluster::synced(nowhere.clone()), "deny").await));
+    let response = ask(&FakeCluster::new(nowhere, now), "deny").await;
+    assert_eq!(annotation(&response, "verdict"), "Allow", "the ConfigMap came with the pod: {response:#}");
+}
+
+#[tokio::test]
+async fn reads_of_config_maps_are_bounded() {
+    let with = |count: usize| {
+        let mut objects = by_config_map("1", Some("team/*"));
+        let policies = (0..count)
+            .map(|n| json!({"name": format!("p{n}"), "configMapKeyRef": {"name": format!("m{n}"), "key": "a"}}));
+        let role = &mut objects.policies[0]["spec"]["puller"]["serviceAccount"]["roles"][0];
+        role["identity"]["policies"] = policies.collect();
+        objects.policies[0]["spec"]["onUnknown"] = json!("Reject");
+        objects
+    };
+    let cluster = FakeCluster::synced(with(32));
+    let response = ask(&cluster, "deny").await;
+    assert_eq!((allowed(&response), cluster.reads().len()), (false, 34));
+    let cluster = FakeCluster::synced(with(33));
+    let response = ask(&cluster, "deny").await;
+    assert!(allowed(&response));
+    let warning = warnings(&response).concat();
+    assert!(warning.contains("its policies are in 33 ConfigMaps, and 32 are read"), "{warning}");
+    assert_eq!(cluster.reads(), Vec::<String>::new());
 }
 
 #[tokio::test]

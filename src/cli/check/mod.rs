@@ -57,9 +57,9 @@ enum Format {
 
 const DETAILS: &str = "\
 Judged are pods and the templates of Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs, CronJobs and
-ReplicationControllers, by the EcrAccessPolicies, ClusterEcrAccessPolicies, ServiceAccounts and Namespaces of the same
-input. Other kinds are left aside. What the input does not hold is not known: a pod whose service account is missing
-may be Unknown here and Allow in the cluster.
+ReplicationControllers, by the EcrAccessPolicies, ClusterEcrAccessPolicies, ServiceAccounts, Namespaces and labelled
+ConfigMaps of the same input. Other kinds are left aside. What the input does not hold is not known: a pod whose service
+account is missing may be Unknown here and Allow in the cluster.
 
 With --requires a pod is denied as well where its puller could not Push to its repositories, List their images, or look at
 them in the Console. The webhook never asks for that: pushes use other credentials than the kubelet's.

@@ -1,13 +1,13 @@
 //! From the objects of the input to the inventory and to what is judged on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::api::{self, API_VERSION, GROUP};
+use crate::api::{self, API_VERSION, GROUP, POLICY_DOCUMENT_LABEL};
 use crate::forecast::{Subject, SubjectError};
-use crate::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use crate::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts, label_command};
 use crate::webhook::policies;
 
 use super::CheckProblem;
@@ -24,6 +24,8 @@ pub struct Gathered {
     pub notes: Vec<String>,
     /// How many objects of the kinds that matter here there were.
     pub objects: usize,
+    /// ConfigMaps without the label of policy documents, as `ConfigMap/namespace/name`.
+    unlabelled: BTreeSet<String>,
 }
 
 /// Sorts the input into an inventory and subjects. Objects without a namespace are in `namespace`.
@@ -60,16 +62,55 @@ pub fn gather(loaded: Vec<Loaded>, namespace: &str, at: Timestamp, problems: &mu
             gathered.notes.push(format!("{told} is given twice: the one in {second} replaces the one in {first}"));
         }
     }
-    for (number, object) in known {
+    // What is wrong with a document in a ConfigMap shows when a policy names it.
+    let (config_maps, others): (Vec<_>, Vec<_>) =
+        known.into_iter().partition(|(_, object)| object.kind == Kind::ConfigMap);
+    let mut of_config_maps = BTreeSet::new();
+    for (number, object) in config_maps.into_iter().chain(others) {
         let latest = object.reference().and_then(|reference| last.get(&reference).map(|(latest, _)| *latest));
         if latest.is_none_or(|latest| latest == number) {
-            take(object, at, &mut gathered, &mut at_hand);
+            of_config_maps.extend(take(object, at, &mut gathered, &mut at_hand));
             numbered.extend(at_hand.drain(..).map(|problem| (number, problem)));
         }
     }
+    for InConfigMap { reference, path, message } in of_config_maps {
+        if let Some((number, origin)) = last.get(&reference) {
+            numbered.push((*number, CheckProblem::new(origin, Some(&reference), &path, &message)));
+        }
+    }
+    let notes = unlabelled(&gathered, &last);
+    gathered.notes.extend(notes);
     numbered.sort_by_key(|(number, _)| *number);
     problems.extend(numbered.into_iter().map(|(_, problem)| problem));
     gathered
+}
+
+/// Something that is wrong with a ConfigMap, seen from a policy that names it.
+#[derive(Eq, Ord, PartialEq, PartialOrd)]
+struct InConfigMap {
+    reference: String,
+    path: String,
+    message: String,
+}
+
+/// Notes of ConfigMaps that are in the input, and that policies name in vain.
+fn unlabelled(gathered: &Gathered, given: &HashMap<String, (usize, Origin)>) -> Vec<String> {
+    let (label, value) = POLICY_DOCUMENT_LABEL;
+    let mut notes = Vec::new();
+    for policy in gathered.inventory.policies() {
+        for name in &policy.config_maps {
+            let reference = format!("ConfigMap/{name}");
+            if let Some((_, origin)) = given.get(&reference).filter(|_| gathered.unlabelled.contains(&reference)) {
+                notes.push(format!(
+                    "{origin}: {reference}: {} names it, and it has no label {label}: \"{value}\", so it counts as not \
+                     there, as in a cluster; {}",
+                    policy.key,
+                    label_command(name)
+                ));
+            }
+        }
+    }
+    notes
 }
 
 /// The kinds that have a part in a pull.
@@ -78,6 +119,7 @@ enum Kind {
     Policy(api::PolicyKind),
     ServiceAccount,
     Namespace,
+    ConfigMap,
     Pod,
     Workload,
 }
@@ -89,6 +131,7 @@ impl Kind {
         match (group, kind) {
             ("", "ServiceAccount") => Some(Kind::ServiceAccount),
             ("", "Namespace") => Some(Kind::Namespace),
+            ("", "ConfigMap") => Some(Kind::ConfigMap),
             ("", "Pod") => Some(Kind::Pod),
             ("", "ReplicationController") => Some(Kind::Workload),
             ("apps" | "extensions", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => Some(Kind::Workload),
@@ -235,9 +278,11 @@ fn identify(origin: Origin, mut value: Value, namespace: &str, problems: &mut Ve
     Some(Object { origin, kind, kind_name, namespace, name, value })
 }
 
-fn take(object: Object, at: Timestamp, gathered: &mut Gathered, problems: &mut Vec<CheckProblem>) {
+/// Returns what a policy finds wrong with the ConfigMaps that it names.
+fn take(object: Object, at: Timestamp, gathered: &mut Gathered, problems: &mut Vec<CheckProblem>) -> Vec<InConfigMap> {
     match object.kind {
-        Kind::Policy(kind) => take_policy(kind, object, at, gathered, problems),
+        Kind::Policy(kind) => return take_policy(kind, object, at, gathered, problems),
+        Kind::ConfigMap => take_config_map(&object, gathered, problems),
         Kind::ServiceAccount => {
             let before = problems.len();
             for field in ["labels", "annotations"] {
@@ -276,6 +321,30 @@ fn take(object: Object, at: Timestamp, gathered: &mut Gathered, problems: &mut V
             }
         }
     }
+    Vec::new()
+}
+
+/// Only one with the label is kept, as in the cluster. The usual mistakes are a label that is a boolean and a document that
+/// is a mapping: the API server refuses both.
+fn take_config_map(object: &Object, gathered: &mut Gathered, problems: &mut Vec<CheckProblem>) {
+    let before = problems.len();
+    string_map(object, "labels", problems);
+    match ConfigMapFacts::from_json(&object.value) {
+        Ok(Some(facts)) => {
+            for (key, value) in object.value.get("data").and_then(Value::as_object).into_iter().flatten() {
+                if !value.is_string() {
+                    let path = format!("data[{}]", Value::from(key.as_str()));
+                    let message = format!("must be a string, not {}; write the JSON text behind `|`", type_of(value));
+                    problems.push(object.problem(&path, &message));
+                }
+            }
+            if before == problems.len() {
+                gathered.inventory.change_config_maps(vec![facts], &[]);
+            }
+        }
+        Ok(None) => gathered.unlabelled.extend(object.reference()),
+        Err(error) => problems.push(object.problem("", &error.to_string())),
+    }
 }
 
 /// A pod without containers pulls nothing, so a misspelled `containers` would pass as `Allow`. The API server refuses
@@ -310,7 +379,7 @@ fn take_policy(
     at: Timestamp,
     gathered: &mut Gathered,
     problems: &mut Vec<CheckProblem>,
-) {
+) -> Vec<InConfigMap> {
     let found = api::validate(kind, &object.value);
     let shape_is_bad = !found.is_empty();
     for error in &found {
@@ -318,12 +387,26 @@ fn take_policy(
     }
     let reference = object.reference();
     let origin = object.origin.clone();
-    for remark in policies::remarks(&object.value, at) {
+    let text = |namespace: Option<&str>, name: &str, key: &str| {
+        let namespace = object.namespace.as_deref().or(namespace)?.to_owned();
+        gathered.inventory.config_map(&ConfigMapName { namespace, name: name.to_owned() })?.text(key)
+    };
+    for remark in policies::remarks(&object.value, at, text) {
         gathered.notes.push(CheckProblem::new(&origin, reference.as_deref(), "", &remark).to_string());
     }
+    let mut of_config_maps = Vec::new();
     match PolicyObject::from_json(object.value) {
         Ok(policy) => {
+            let key = policy.key.clone();
+            gathered.inventory.put_policy(policy);
+            let Some(policy) = gathered.inventory.policy(&key) else { return of_config_maps };
             for (index, problem) in policy.problems.iter().enumerate() {
+                if let Some(reference) = &problem.object {
+                    let path = problem.path.strip_prefix("$.").unwrap_or(&problem.path).to_owned();
+                    let (reference, message) = (reference.clone(), problem.message.clone());
+                    of_config_maps.push(InConfigMap { reference, path, message });
+                    continue;
+                }
                 // The first one says why the whole does not decode, which was told above.
                 let told = shape_is_bad && policy.body.is_err() && index == 0;
                 if !told {
@@ -331,10 +414,10 @@ fn take_policy(
                     problems.push(CheckProblem::new(&origin, reference.as_deref(), path, &problem.message));
                 }
             }
-            gathered.inventory.put_policy(policy);
         }
         Err(error) => problems.push(CheckProblem::new(&origin, reference.as_deref(), "", &error.to_string())),
     }
+    of_config_maps
 }
 
 /// A map of strings in the metadata. `team: yes` and `port: 80` are the usual mistakes: the API server refuses them.

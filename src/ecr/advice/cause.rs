@@ -85,6 +85,8 @@ codes! {
     DocumentMalformed,
     /// A managed policy is not built in.
     ManagedPolicyNotFound,
+    /// A ConfigMap that should hold a policy document is not there, or has no such key.
+    ConfigMapNotFound,
     /// The registry is another account's, and its repository policy is not known.
     RepositoryPolicyNotKnown,
     /// The registry policy is not known, or what it does to a login is not documented.
@@ -110,6 +112,8 @@ impl CauseCode {
     pub fn of_fact(fact: &str) -> Self {
         match fact.split_once(':') {
             Some(("document", _)) => Self::DocumentMalformed,
+            // One that is there and malformed is told apart by whoever knows why it was not read.
+            Some(("configMap", _)) => Self::ConfigMapNotFound,
             Some(("policy", _)) => Self::ManagedPolicyNotFound,
             Some(("role", _)) => Self::RoleNotInInventory,
             // A repository is named by its ARN; anything else is the place of a document that could not be read.
@@ -207,6 +211,7 @@ mod tests {
     fn missing_facts_have_causes() {
         for (fact, cause) in [
             ("document:app", CauseCode::DocumentMalformed),
+            ("configMap:payments/iam/app.json", CauseCode::ConfigMapNotFound),
             ("repositoryPolicy:repositories[0].policy", CauseCode::DocumentMalformed),
             ("registryPolicy:registries[12].policy", CauseCode::DocumentMalformed),
             ("policy:arn:aws:iam::aws:policy/X", CauseCode::ManagedPolicyNotFound),

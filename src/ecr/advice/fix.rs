@@ -36,6 +36,9 @@ pub struct Fix {
     pub target: Option<String>,
     /// The policy to change; none where it is a new one.
     pub policy: Option<String>,
+    /// The key of a ConfigMap, as `namespace/name/key`, where that policy's document stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<String>,
     /// The statement that `document` takes the place of; without a document it is to be removed, and without a
     /// statement the policy is to be detached.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +71,16 @@ impl Fix {
     /// A change that is no policy's.
     #[must_use]
     pub const fn other(kind: FixKind, why: String) -> Self {
-        Self { kind, attach_to: None, target: None, policy: None, statement: None, document: None, why }
+        Self {
+            kind,
+            attach_to: None,
+            target: None,
+            policy: None,
+            config_map: None,
+            statement: None,
+            document: None,
+            why,
+        }
     }
 
     /// Sets an annotation of a service account.
@@ -85,15 +97,19 @@ impl Fix {
     pub fn instruction(&self, object: Option<&str>, whose: bool) -> String {
         let target = self.target.as_deref().unwrap_or_default();
         let of = if whose { format!(" of {target}") } else { String::new() };
-        let declared = object.map(|object| format!(" in {object}")).unwrap_or_default();
+        let stands = self.config_map.as_ref().map(|at| format!(" in ConfigMap {at}")).unwrap_or_default();
+        let declared = match object {
+            Some(object) if stands.is_empty() => format!(" in {object}"),
+            _ => stands.clone(),
+        };
         let layer = |layer: Layer| self.attach_to == Some(layer.as_str());
         let policy = match &self.policy {
             Some(policy) if layer(Layer::Identity) => format!("policy {policy}{of}{declared}"),
             Some(policy) if layer(Layer::Boundary) => format!("{}{of}{declared}", boundary_name(policy)),
-            _ if layer(Layer::Resource) => format!("the repository policy of {target}"),
-            _ if layer(Layer::Registry) => format!("the policy of {target}"),
-            Some(policy) if layer(Layer::Scp) => format!("service control policy {policy} at level {target}"),
-            Some(policy) if layer(Layer::Rcp) => format!("resource control policy {policy} at level {target}"),
+            _ if layer(Layer::Resource) => format!("the repository policy of {target}{stands}"),
+            _ if layer(Layer::Registry) => format!("the policy of {target}{stands}"),
+            Some(policy) if layer(Layer::Scp) => format!("service control policy {policy} at level {target}{stands}"),
+            Some(policy) if layer(Layer::Rcp) => format!("resource control policy {policy} at level {target}{stands}"),
             None if layer(Layer::Scp) => format!("a new service control policy at level {target}"),
             None if layer(Layer::Identity) => format!("a new policy of {target}{declared}"),
             Some(policy) => format!("policy {policy}"),
@@ -256,7 +272,12 @@ impl Held {
 
     /// Whether its owner can add a statement.
     fn is_editable(&self) -> bool {
-        matches!(self.sourced.source, PolicySource::Document { problem: None }) && self.sourced.text.is_some()
+        let own = match &self.sourced.source {
+            PolicySource::Document { problem } => problem.is_none(),
+            PolicySource::ConfigMap(_) => true,
+            PolicySource::Managed { .. } => false,
+        };
+        own && self.sourced.text.is_some()
     }
 
     fn document(&self) -> Option<Value> {
@@ -724,6 +745,10 @@ fn add_allows(held: &mut Held, answers: &[&Answer], why: String) -> bool {
 /// The steps that one policy takes. `role` is whom the statements of a resource-based policy are for.
 fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str) -> Vec<Fix> {
     let policy = (!held.is_new()).then(|| held.name().to_owned());
+    let config_map = match &held.sourced.source {
+        PolicySource::ConfigMap(at) => Some(at.to_string()),
+        PolicySource::Document { .. } | PolicySource::Managed { .. } => None,
+    };
     let name = held.name();
     let kind = match layer {
         Layer::Resource => "repository policy",
@@ -739,6 +764,7 @@ fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str)
         attach_to: Some(layer.as_str()),
         target: Some(target.to_owned()),
         policy: policy.clone(),
+        config_map: config_map.clone(),
         statement,
         document,
         why,
