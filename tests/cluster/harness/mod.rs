@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod control_plane;
+pub mod fault_proxy;
 pub mod http;
 pub mod kubelet;
 pub mod logs;

@@ -3,7 +3,9 @@
 pub mod agreement;
 pub mod availability;
 pub mod certificates;
+pub mod configmaps;
 pub mod exemptions;
+pub mod faults;
 pub mod gitops;
 pub mod limits;
 pub mod load;
@@ -78,7 +80,14 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: races::a_fix_and_its_pod_in_one_apply;
         AnyCluster: races::a_namespace_an_account_and_a_pod_in_one_apply;
         AnyCluster: races::two_hundred_pods_at_once;
+        AnyCluster: configmaps::an_edit_is_in_force_within_a_second;
+        AnyCluster: configmaps::what_is_wrong_is_said_with_the_way_out;
+        AnyCluster: configmaps::trouble_stays_where_it_is;
+        AnyCluster: configmaps::a_cluster_policy_reads_another_namespace;
+        AnyCluster: configmaps::a_fix_and_its_pod_in_one_apply;
+        AnyCluster: configmaps::no_refusal_rests_on_what_is_gone;
         AnyCluster: limits::big_pods;
+        OurOwn: faults::after_any_fault_the_state_is_that_of_a_fresh_start;
         OurOwn: limits::every_ecr_image_reaches_the_webhook_and_no_other;
         OurOwn: limits::every_ecr_image_of_a_template_reaches_the_webhook_and_no_other;
         AnyCluster: release::rights;

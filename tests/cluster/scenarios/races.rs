@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, image, pod, policies, pull_document, spec};
 
-const TIMES: usize = 50;
+pub const TIMES: usize = 50;
 
 pub async fn a_fix_and_its_pod_in_one_apply(world: &World) -> Result<()> {
     world.namespace("fix", &["api"]).await?;
@@ -86,7 +86,7 @@ pub async fn two_hundred_pods_at_once(world: &World) -> Result<()> {
 }
 
 /// One `kubectl apply` of all objects, in the order given. A retry would hide what is tested, so there is none.
-fn apply(world: &World, objects: &[Value]) -> Result<()> {
+pub fn apply(world: &World, objects: &[Value]) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
     let output = world.cluster.kubectl_output(&["apply", "-f", "-"], Some(&list))?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
