@@ -162,6 +162,7 @@ pub async fn every_field_is_stored_and_explained(world: &World) -> Result<()> {
     for (field, part) in [
         ("spec.puller.nodes", "Which node a pod will run on is not known"),
         ("spec.puller.serviceAccount.fallbackNodes", "who pulls for a service account that has no role"),
+        ("spec.puller.role.identity.policies.configMapKeyRef", "without the label it is not read"),
         ("spec.repositories.policy", "or the word `Unknown`"),
         ("spec.registries.pullThroughCache.prefix", "`ROOT`"),
         ("spec.organization.serviceControlPolicies", "Every level must allow a request"),
