@@ -1,4 +1,4 @@
-//! Condition types and reasons of `status.conditions`.
+//! Condition types and reasons of `status.conditions`, and reasons of Events. `docs/status.md` tells what each is for.
 //!
 //! Both are part of the API: people wait for them (`kubectl wait --for=condition=Ready eap/NAME`) and alert on them, so
 //! they are named once, here. Kubernetes asks for CamelCase words ("API Conventions", Typical status properties).
@@ -51,3 +51,14 @@ pub const REASON_NO_CONFLICT: &str = "NoConflict";
 
 /// [`CONFLICTED`] is `True`: another policy of the same rank selects the same service account; the older one wins.
 pub const REASON_SAME_RANK: &str = "SameRank";
+
+/// Will verdicts change by themselves within a day, because of a condition on the date?
+///
+/// `True`, or not there. The message tells when, what, and what turns into what; `status.nextTransition` has the instant.
+pub const CHANGE_AHEAD: &str = "ChangeAhead";
+
+/// [`CHANGE_AHEAD`] is `True`; the Event is a warning where something turns to Deny.
+pub const REASON_VERDICT_WILL_CHANGE: &str = "VerdictWillChange";
+
+/// Reason of an Event alone: the first denial of a service account, repository and cause.
+pub const REASON_PULL_WOULD_FAIL: &str = "PullWouldFail";

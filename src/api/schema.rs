@@ -710,14 +710,26 @@ fn status() -> Node {
                 .optional("unknown", integer("Pods for which some fact is missing.")),
         )
         .optional(
+            "workloads",
+            object(
+                "How many workloads have which verdict under this policy, by their pod templates. A ReplicaSet of a \
+                 Deployment, and whatever else another object controls, is not counted, nor is a Job that has ended.",
+            )
+            .optional("allowed", integer("Workloads whose pods can pull all their images."))
+            .optional("denied", integer("Workloads whose pods could not pull one of their images if they had to now."))
+            .optional("unknown", integer("Workloads for which some fact is missing.")),
+        )
+        .optional(
             "denials",
             list(
-                "Pods that could not pull one of their images if they had to now.",
+                "Workloads, and pods that belong to none, that could not pull one of their images if they had to now.",
                 limit(MAX_DENIALS),
-                object("A pod and its image that could not be pulled.")
-                    .required("namespace", string("The pod's namespace.", LABEL_LENGTH))
-                    .required("serviceAccount", string("The service account that the pod runs as.", NAME_LENGTH))
-                    .required("pod", string("The pod's name.", NAME_LENGTH))
+                object("A workload or pod and its image that could not be pulled.")
+                    .required("namespace", string("Its namespace.", LABEL_LENGTH))
+                    .required("serviceAccount", string("The service account that its pods run as.", NAME_LENGTH))
+                    .required("kind", string("Kind of the workload, or `Pod`. Example: `Deployment`.", LABEL_LENGTH))
+                    .required("name", string("Name of the workload or pod.", NAME_LENGTH))
+                    .required("pods", integer("How many such pods of it are there. 0: only its template is like that."))
                     .required("image", string("The image as the pod names it.", limit(IMAGE_LENGTH)))
                     .optional("repository", string("ARN of the image's repository.", limit(REPOSITORY_LENGTH)))
                     .optional(
@@ -727,6 +739,10 @@ fn status() -> Node {
                     .optional(
                         "cause",
                         string("A stable code for why. Example: `RepositoryNotInResource`.", LABEL_LENGTH),
+                    )
+                    .optional(
+                        "exemption",
+                        string("Name of the exemption that lets it in all the same, where there is one.", LABEL_LENGTH),
                     ),
             )
             .atomic(),
@@ -736,7 +752,7 @@ fn status() -> Node {
             "advice",
             list(
                 "What is worth changing in the IAM policies of the spec. It changes no verdict and no condition. Judged by \
-                 the pods that are there now: what runs once a month may need more.",
+                 the pods and workloads that are there now: what comes once a month may need more.",
                 limit(MAX_ADVICE),
                 object("One IAM policy and what is worth changing in it.")
                     .required(
@@ -760,7 +776,7 @@ fn status() -> Node {
                         "document",
                         string(
                             "For `BroaderThanNeeded`: an IAM policy, as JSON, that is enough for every image that these \
-                             pods pull with this target. Left out where it would be too long for one IAM policy.",
+                             pods and workloads pull with this target. Left out where it would be too long for one IAM policy.",
                             limit(ADVISED_LENGTH),
                         ),
                     ),
@@ -769,6 +785,13 @@ fn status() -> Node {
         )
         .optional("adviceOmitted", integer("How many more pieces of advice there are than are listed."))
         .optional("exemptions", exemptions::of_status())
+        .optional(
+            "nextTransition",
+            date_time(
+                "When a verdict that is counted here changes by itself, because an IAM policy has a condition on the date, \
+                 or when an exemption in use ends. The counts follow at that instant. Example: `2026-12-01T00:00:00Z`.",
+            ),
+        )
         // Tools that wait for an object take one without any status for finished, and one whose generation was not observed
         // for unfinished (kstatus; "CRD Status Convention").
         .default(serde_json::json!({"observedGeneration": -1}))
@@ -778,7 +801,7 @@ fn conditions() -> Node {
     list(
         "`Ready`: pods are judged by this policy. `PoliciesResolved`: every IAM policy it names can be read. `Conflicted`: \
          another policy of the same rank selects the same service account. `Stalled`, only while `Ready` is `False`: somebody \
-         has to change the policy.",
+         has to change the policy. `ChangeAhead`, where it is there: verdicts change by themselves within a day.",
         8,
         object("One aspect of this policy's state.")
             .required("type", string("Which aspect. Example: `Ready`.", 316))
@@ -786,11 +809,7 @@ fn conditions() -> Node {
             .required("reason", string("A stable word for why. Example: `UnsupportedSpec`.", 1024))
             .required("message", string("The same for a person.", limit(MESSAGE_LENGTH)))
             .optional("observedGeneration", integer("metadata.generation of the spec that this condition is about."))
-            .required("lastTransitionTime", {
-                let mut time = string("When the condition last changed.", 64);
-                time.0.format = Some("date-time".to_owned());
-                time
-            }),
+            .required("lastTransitionTime", date_time("When the condition last changed.")),
     )
     .map_by(&["type"])
 }
@@ -838,6 +857,12 @@ fn integer(about: &str) -> Node {
 
 fn boolean(about: &str) -> Node {
     of_type("boolean", about)
+}
+
+fn date_time(about: &str) -> Node {
+    let mut node = string(about, 64);
+    node.0.format = Some("date-time".to_owned());
+    node
 }
 
 fn choice(about: &str, words: &[&str]) -> Node {

@@ -41,7 +41,10 @@ pub struct PolicyStatus {
     pub service_accounts: i64,
     /// How many pods that are not terminated have which verdict under this policy.
     pub pods: VerdictCounts,
-    /// The pods that would be denied now, sorted, at most [`MAX_DENIALS`].
+    /// How many workloads have which verdict, by their pod templates. Those that another object controls, and Jobs that
+    /// have ended, are not counted.
+    pub workloads: VerdictCounts,
+    /// What would be denied now, sorted, at most [`MAX_DENIALS`].
     pub denials: Vec<Denial>,
     /// How many denials are not listed.
     pub denials_omitted: i64,
@@ -51,6 +54,10 @@ pub struct PolicyStatus {
     pub advice_omitted: i64,
     /// Every exemption of the spec by name, and what it does now; at most [`MAX_EXEMPTIONS`].
     pub exemptions: Vec<ExemptionStatus>,
+    /// When a verdict that is counted here changes by itself, because of a condition on the date, or what admission does
+    /// about it, because an exemption ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_transition: Option<jiff::Timestamp>,
 }
 
 impl PolicyStatus {
@@ -109,16 +116,20 @@ pub struct VerdictCounts {
     pub unknown: i64,
 }
 
-/// A pod of the cluster that could not pull one of its images now.
+/// A workload, or a pod that belongs to none, that could not pull one of its images now.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Denial {
-    /// The pod's namespace.
+    /// The namespace.
     pub namespace: String,
-    /// The service account that it runs as.
+    /// The service account that pods run as.
     pub service_account: String,
-    /// The pod's name.
-    pub pod: String,
+    /// Kind of the workload, such as `Deployment`, or `Pod`.
+    pub kind: String,
+    /// Name of the workload or pod.
+    pub name: String,
+    /// How many pods of it are there and would be denied. 0: only its template would.
+    pub pods: i64,
     /// The image, as the pod names it.
     pub image: String,
     /// ARN of the image's repository.
@@ -130,6 +141,9 @@ pub struct Denial {
     /// A stable code for why, such as `RepositoryNotInResource`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// Name of the exemption that lets it in all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<String>,
 }
 
 /// What is worth changing in a policy although it denies no pod: a grant beyond the need, or what a document says in vain.

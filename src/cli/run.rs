@@ -131,7 +131,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         secret: args.certificate_secret,
         service: args.service_name,
         configuration: args.webhook_configuration,
-        replica: args.pod_name,
+        replica: args.pod_name.clone(),
     };
     let is_leader = {
         let leader = leader.clone();
@@ -172,7 +172,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let keeper = tokio::spawn(keeper.run(stop.clone()));
 
     let election = tokio::spawn(election);
-    let options = ControllerOptions { forecast: judging, ..ControllerOptions::default() };
+    let options = ControllerOptions { forecast: judging, instance: args.pod_name, ..ControllerOptions::default() };
     metrics.register(|registry| options.metrics.register(registry));
     let controller = controller::run(client, index, move || leader.is_leader_now(), options, stop.clone());
     let controller = tokio::spawn(controller);

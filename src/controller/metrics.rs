@@ -17,6 +17,14 @@ pub struct Metrics {
     pub pods: Family<VerdictLabels, Gauge>,
     /// `ecr_access_exemptions{state}`.
     pub exemptions: Family<ExemptionLabels, Gauge>,
+    /// `ecr_access_workloads{verdict}`.
+    pub workloads: Family<VerdictLabels, Gauge>,
+    /// `ecr_access_next_transition_timestamp_seconds`.
+    pub next_transition: Gauge,
+    /// `ecr_access_events_total{result}`.
+    pub events: Family<EventLabels, Counter>,
+    /// `ecr_access_events_waiting`.
+    pub events_waiting: Gauge,
     /// `ecr_access_leader`.
     pub leader: Gauge,
 }
@@ -37,6 +45,22 @@ pub enum WriteResult {
     failed,
 }
 
+/// How an Event ended.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct EventLabels {
+    /// `written`, `failed`, or `limited` (held back by the rate limit and not tried again).
+    pub result: EventResult,
+}
+
+/// See [`EventLabels`].
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+#[allow(non_camel_case_types, missing_docs, reason = "the names are label values")]
+pub enum EventResult {
+    written,
+    failed,
+    limited,
+}
+
 /// Whether policies are in force.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ReadyLabels {
@@ -52,10 +76,10 @@ pub enum Truth {
     False,
 }
 
-/// What the pods of the cluster would be told now.
+/// What the pods and workloads of the cluster would be told now.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct VerdictLabels {
-    /// The pod's verdict; pods that no policy selects are not counted.
+    /// The verdict; what no policy selects is not counted.
     pub verdict: PodVerdict,
 }
 
@@ -106,6 +130,26 @@ impl Metrics {
             "Exemptions in the policies, by state: active, or expired and still written down; only the leader counts",
             self.exemptions.clone(),
         );
+        registry.register(
+            "workloads",
+            "Workloads that a policy selects, by the verdict that their pods would get now; only the leader counts",
+            self.workloads.clone(),
+        );
+        registry.register(
+            "next_transition_timestamp_seconds",
+            "Unix time at which a condition on the date changes a verdict next, or an exemption in use ends, 0 where none will; only the leader knows",
+            self.next_transition.clone(),
+        );
+        registry.register(
+            "events",
+            "Events told, by how it ended (written, failed, limited: held back by the rate limit)",
+            self.events.clone(),
+        );
+        registry.register(
+            "events_waiting",
+            "Denials that the rate limit holds back from being told by an Event for now; only the leader tells",
+            self.events_waiting.clone(),
+        );
         registry.register("leader", "1 on the replica that writes statuses, else 0", self.leader.clone());
     }
 
@@ -115,6 +159,9 @@ impl Metrics {
         self.policies.clear();
         self.pods.clear();
         self.exemptions.clear();
+        self.workloads.clear();
+        self.next_transition.set(0);
+        self.events_waiting.set(0);
     }
 }
 
@@ -131,6 +178,9 @@ mod tests {
         metrics.policies.get_or_create(&ReadyLabels { ready: Truth::True }).set(2);
         metrics.pods.get_or_create(&VerdictLabels { verdict: PodVerdict::Deny }).set(3);
         metrics.exemptions.get_or_create(&ExemptionLabels { state: ExemptionState::expired }).set(4);
+        metrics.workloads.get_or_create(&VerdictLabels { verdict: PodVerdict::Unknown }).set(4);
+        metrics.events.get_or_create(&EventLabels { result: EventResult::limited }).inc();
+        metrics.next_transition.set(1_800_000_000);
         metrics.leader.set(1);
         let text = || {
             let mut text = String::new();
@@ -142,6 +192,9 @@ mod tests {
             "ecr_access_policies{ready=\"True\"} 2",
             "ecr_access_pods{verdict=\"Deny\"} 3",
             "ecr_access_exemptions{state=\"expired\"} 4",
+            "ecr_access_workloads{verdict=\"Unknown\"} 4",
+            "ecr_access_events_total{result=\"limited\"} 1",
+            "ecr_access_next_transition_timestamp_seconds 1800000000",
             "ecr_access_leader 1",
         ] {
             assert!(text().contains(line), "{line} is not in\n{}", text());

@@ -1,9 +1,10 @@
-//! The controller: tells in the status of each policy whether it is understood, whom it selects and which pods of the
-//! cluster could pull their images now.
+//! The controller: tells in the status of each policy whether it is understood, whom it selects and which pods and
+//! workloads of the cluster could pull their images now, and by Events what changed.
 //!
-//! One task does it all, on the leader alone. It looks at everything whenever something changed, works out what each
-//! status should say with pure functions ([`survey`], [`status`]), and writes where the API server says otherwise
-//! ([`plan`]). Nothing is remembered that matters: whoever leads next comes to the same result.
+//! One task does it all, on the leader alone. It looks at everything whenever something changed, and when a condition on
+//! the date is due to change a verdict, or an exemption to end; it works out what each status should say with pure functions ([`survey`],
+//! [`status`]), writes where the API server says otherwise ([`plan`]), and then tells what is new ([`events`]). Nothing is
+//! remembered that matters: whoever leads next comes to the same result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,19 +16,29 @@ use kube::{Api, Client};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, PolicyStatus};
+use crate::api::{self, Action, PolicyStatus};
 use crate::forecast;
 use crate::index::pods::{Pods, watch_pods};
-use crate::index::{Changes, Index, IndexOptions, Source, WatchSignal};
-use crate::inventory::PolicyKey;
+use crate::index::subjects::Population;
+use crate::index::workloads::{WorkloadKind, Workloads, watch_workloads};
+use crate::index::{Changes, Failure, Index, IndexOptions, Snapshot, Source, WatchSignal};
+use crate::inventory::{PolicyKey, PolicyObject};
+use denials::First;
+use events::News;
 use metrics::{
-    ExemptionLabels, ExemptionState, PodVerdict, ReadyLabels, Truth, VerdictLabels, WriteLabels, WriteResult,
+    EventLabels, EventResult, ExemptionLabels, ExemptionState, PodVerdict, ReadyLabels, Truth, VerdictLabels,
+    WriteLabels, WriteResult,
 };
 use plan::Attempt;
+use recorder::{Recorder, Told};
 use survey::Survey;
 
+pub mod ahead;
+pub mod denials;
+pub mod events;
 pub mod metrics;
 pub mod plan;
+pub mod recorder;
 pub mod status;
 pub mod survey;
 
@@ -45,12 +56,14 @@ pub struct ControllerOptions {
     pub forecast: forecast::Options,
     /// Where to count.
     pub metrics: Metrics,
+    /// The name of this replica, which its Events carry.
+    pub instance: String,
 }
 
 /// Changes of policies, service accounts and namespaces are gathered so long before everything is looked at again.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// Changes of pods, which only change counts, are gathered longer.
+/// Changes of pods and workloads, which only change counts, are gathered longer.
 const GATHER_PODS: Duration = Duration::from_secs(1);
 
 /// How often the leadership is looked at when nothing else happens.
@@ -94,15 +107,23 @@ struct Term<'a, L> {
     leader: &'a L,
     options: &'a ControllerOptions,
     pods: Pods,
+    workloads: Workloads,
     survey: Survey,
-    /// `survey` has counted pods.
+    /// `survey` has counted pods and workloads.
     counted: bool,
     /// The changes that `survey` has seen.
     surveyed: Changes,
+    /// When to look again although nothing happened: a verdict changes by itself.
+    look_again: Option<jiff::Timestamp>,
     attempts: BTreeMap<PolicyKey, Attempt>,
-    /// The last failure that was logged.
+    recorder: Recorder,
+    /// The last failure that was logged, of writes and of watches.
     failure: Option<String>,
+    watch_failures: BTreeMap<Option<WorkloadKind>, String>,
 }
+
+/// A signal of the pods, or of the workloads of a kind.
+type Signal = (Option<WorkloadKind>, WatchSignal);
 
 impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
     fn new(client: &'a Client, index: &'a Index, leader: &'a L, options: &'a ControllerOptions) -> Term<'a, L> {
@@ -112,31 +133,39 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             leader,
             options,
             pods: Pods::default(),
+            workloads: Workloads::default(),
             survey: Survey::default(),
             counted: false,
             surveyed: Changes::default(),
+            look_again: None,
             attempts: BTreeMap::new(),
+            recorder: Recorder::new(client.clone(), &options.instance, options.metrics.clone()),
             failure: None,
+            watch_failures: BTreeMap::new(),
         }
     }
 
     /// Works until this process no longer leads.
     async fn lead(mut self) {
-        let signals = watch_pods(self.index.client(), &self.options.index).ready_chunks(256);
+        let pods = watch_pods(self.index.client(), &self.options.index).map(|signal| (None, signal));
+        let workloads =
+            watch_workloads(&self.index.client(), &self.options.index).map(|(kind, signal)| (Some(kind), signal));
+        let signals = stream::select(pods, workloads).ready_chunks(256);
         tokio::pin!(signals);
         let mut changed = self.index.changed();
         let mut leadership = tokio::time::interval(LEADERSHIP);
         leadership.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pod_failure = None;
-        // When to look at everything again, and when to write what is due. The first look waits for the pods, but not
-        // long: where they cannot be watched, the conditions are written all the same.
+        // When to look at everything again, and when to write what is due. The first look waits for pods and workloads,
+        // but not long: where they cannot be watched, the conditions are written all the same.
         let mut look_at = Some(Instant::now() + GATHER_PODS);
         let mut write_at: Option<Instant> = None;
         // Looking takes a share of the time and no more, however much there is to look at and however often it changes.
         let mut look_not_before = Instant::now();
         loop {
             let look = look_at.map(|at| at.max(look_not_before));
-            let wake = look.into_iter().chain(write_at).min();
+            // Not longer than an hour, since the clock of the wall may be set.
+            let again = self.look_again.map(|at| Instant::now() + until(at).min(Duration::from_secs(3600)));
+            let wake = look.into_iter().chain(write_at).chain(again).min();
             tokio::select! {
                 _ = leadership.tick() => {
                     if !(self.leader)() {
@@ -144,7 +173,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                     }
                 }
                 Some(batch) = signals.next() => {
-                    if self.take_pods(batch, &mut pod_failure) {
+                    if self.take(batch) {
                         let gather = if self.counted { GATHER_PODS } else { Duration::ZERO };
                         look_at = earlier(look_at, Instant::now() + gather);
                     }
@@ -161,7 +190,11 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                 }
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     let begin = Instant::now();
-                    if look.is_some_and(|at| at <= begin) {
+                    if self.look_again.is_some_and(|at| until(at).is_zero()) {
+                        self.look_again = None;
+                        look_at = earlier(look_at, begin);
+                    }
+                    if look_at.is_some_and(|at| at.max(look_not_before) <= begin) {
                         look_at = None;
                         self.look().await;
                         look_not_before = Instant::now() + begin.elapsed() * 4;
@@ -172,39 +205,48 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         }
     }
 
-    /// Applies what the pod watch told. `true` when a verdict may differ now.
-    fn take_pods(&mut self, batch: Vec<WatchSignal>, failure: &mut Option<String>) -> bool {
+    /// Applies what the watches of pods and workloads told. `true` when a verdict may differ now.
+    fn take(&mut self, batch: Vec<Signal>) -> bool {
         let mut changed = false;
-        for signal in batch {
-            match signal {
-                WatchSignal::Event(event) => changed |= self.pods.apply(event),
-                WatchSignal::Failed(failed) => {
-                    if !failed.routine && failure.as_ref() != Some(&failed.kind) {
-                        tracing::warn!(
-                            "{}; pods in the status of policies may be out of date; trying again, further failures of \
-                             this kind are not logged",
-                            failed.message
-                        );
-                        *failure = Some(failed.kind);
-                    }
+        for (kind, signal) in batch {
+            changed |= match (kind, signal) {
+                (None, WatchSignal::Event(event)) => self.pods.apply(event),
+                (Some(kind), WatchSignal::Event(event)) => self.workloads.apply(kind, event),
+                (kind, WatchSignal::Failed(failed)) => {
+                    let refused = failed.refused;
+                    self.note_watch(kind, failed);
+                    refused && kind.is_some_and(|kind| self.workloads.refuse(kind))
                 }
-            }
+            };
         }
         changed
     }
 
-    /// Judges every pod and counts. The work is done beside the tasks that answer requests.
+    fn note_watch(&mut self, kind: Option<WorkloadKind>, failed: Failure) {
+        if !failed.routine && self.watch_failures.get(&kind) != Some(&failed.kind) {
+            let what = if kind.is_some() { "workloads" } else { "pods" };
+            tracing::warn!(
+                "{}; {what} in the status of policies may be out of date; trying again, further failures of this kind are \
+                 not logged",
+                failed.message
+            );
+            self.watch_failures.insert(kind, failed.kind);
+        }
+    }
+
+    /// Judges every pod and workload and counts. The work is done beside the tasks that answer requests.
     async fn look(&mut self) {
         let changes = *self.index.changed().borrow();
         let inventory = self.index.snapshot();
-        let pods = self.pods.subjects();
-        self.counted = pods.is_some();
+        let population = Population { pods: self.pods.held(), workloads: self.workloads.held() };
+        self.counted = population.pods.is_some() && population.workloads.is_some();
         let options = self.options.forecast.clone();
         let at = jiff::Timestamp::now();
-        let work = tokio::task::spawn_blocking(move || survey::survey(&inventory, pods.as_deref(), at, &options));
+        let work = tokio::task::spawn_blocking(move || survey::survey(&inventory, &population, at, &options));
         match work.await {
             Ok(survey) => {
                 self.count(&survey);
+                self.look_again = survey.look_again(at);
                 self.survey = survey;
             }
             Err(error) => {
@@ -215,28 +257,35 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
     }
 
     fn count(&self, survey: &Survey) {
-        let mut sum = api::VerdictCounts::default();
-        for tally in survey.tallies() {
-            sum.allowed += tally.pods.allowed;
-            sum.denied += tally.pods.denied;
-            sum.unknown += tally.pods.unknown;
+        let sum = |of: fn(&survey::Tally) -> api::VerdictCounts| {
+            survey.tallies().map(of).fold(api::VerdictCounts::default(), |sum, one| api::VerdictCounts {
+                allowed: sum.allowed + one.allowed,
+                denied: sum.denied + one.denied,
+                unknown: sum.unknown + one.unknown,
+            })
+        };
+        let metrics = &self.options.metrics;
+        for (family, sum) in
+            [(&metrics.pods, sum(|tally| tally.pods)), (&metrics.workloads, sum(|tally| tally.workloads))]
+        {
+            let counts =
+                [(PodVerdict::Allow, sum.allowed), (PodVerdict::Deny, sum.denied), (PodVerdict::Unknown, sum.unknown)];
+            for (verdict, count) in counts {
+                family.get_or_create(&VerdictLabels { verdict }).set(count);
+            }
         }
-        let pods =
-            [(PodVerdict::Allow, sum.allowed), (PodVerdict::Deny, sum.denied), (PodVerdict::Unknown, sum.unknown)];
-        for (verdict, count) in pods {
-            self.options.metrics.pods.get_or_create(&VerdictLabels { verdict }).set(count);
-        }
+        metrics.next_transition.set(survey.next_transition().map_or(0, jiff::Timestamp::as_second));
         let exemptions = || survey.tallies().flat_map(|tally| &tally.exemptions);
         let active = exemptions().filter(|exemption| exemption.active).count();
         let counts =
             [(ExemptionState::active, active), (ExemptionState::expired, exemptions().count().saturating_sub(active))];
         for (state, count) in counts {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.options.metrics.exemptions.get_or_create(&ExemptionLabels { state }).set(count);
+            metrics.exemptions.get_or_create(&ExemptionLabels { state }).set(count);
         }
     }
 
-    /// Writes every status that is due; returns when the next one will be.
+    /// Writes every status that is due, and tells what is new; returns when there will be more to do.
     async fn write(&mut self) -> Option<Instant> {
         let view = self.index.view();
         let at = jiff::Timestamp::now();
@@ -245,6 +294,8 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         let mut writes = Vec::new();
         let mut ready = [(Truth::True, 0), (Truth::False, 0)];
         self.attempts.retain(|key, _| view.observed.contains_key(key));
+        self.recorder.retain(|key| view.observed.contains_key(key));
+        let mut tidings = Tidings::default();
         for policy in view.inventory.policies() {
             let stored = view.observed.get(&policy.key).and_then(|observed| observed.status.as_ref());
             let last = self.attempts.get(&policy.key);
@@ -254,9 +305,17 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             let desired = status::desired_status(policy, tally, before, at);
             let [(_, yes), (_, no)] = &mut ready;
             *(if status::is_ready(&desired) { yes } else { no }) += 1;
+            // Asked before the first write of this term: what stood in the status then was told.
+            let untold = match tally.is_complete() {
+                true => self.recorder.untold(policy, stored, &tally.firsts, now).into_iter().cloned().collect(),
+                false => Vec::new(),
+            };
             match plan::due(&desired, stored, last, now) {
-                None => {}
-                Some(when) if when <= now => writes.push((policy.key.clone(), desired)),
+                None => tidings.untold.push((Arc::clone(policy), untold)),
+                Some(when) if when <= now => {
+                    let news = events::transitions(policy, before, &desired, tally.turn.as_ref());
+                    writes.push((Arc::clone(policy), desired, news, untold));
+                }
                 Some(when) => next = earlier(next, when),
             }
         }
@@ -264,27 +323,79 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             self.options.metrics.policies.get_or_create(&ReadyLabels { ready }).set(count);
         }
         let (client, leader) = (self.client, self.leader);
-        let mut results = stream::iter(writes.into_iter().map(|(key, desired)| async move {
+        let mut results = stream::iter(writes.into_iter().map(|(policy, desired, news, untold)| async move {
             // Looked at once more before each write: a write takes time, and a leadership may end meanwhile.
-            let outcome = if leader() { Some(write_status(client, &key, &desired).await) } else { None };
-            (key, desired, outcome)
+            let outcome = if leader() { Some(write_status(client, &policy.key, &desired).await) } else { None };
+            (policy, desired, outcome, news, untold)
         }))
         .buffer_unordered(WRITES);
         let mut outcomes = Vec::new();
-        while let Some((key, desired, outcome)) = results.next().await {
+        while let Some((policy, desired, outcome, news, untold)) = results.next().await {
             if let Some(outcome) = outcome {
-                outcomes.push((key, desired, outcome, Instant::now()));
+                outcomes.push((policy, desired, outcome, news, untold, Instant::now()));
             }
         }
         drop(results);
-        for (key, desired, outcome, at) in outcomes {
-            let result = self.note(&key, desired, outcome, at);
+        for (policy, desired, outcome, news, untold, at) in outcomes {
+            let result = self.note(&policy.key, desired, outcome, at);
             self.options.metrics.status_writes.get_or_create(&WriteLabels { result }).inc();
-            if result == WriteResult::failed {
-                next = earlier(next, at + GATHER);
+            match result {
+                // What is told stands in the status already, so that no other leader tells it again.
+                WriteResult::written => {
+                    tidings.news.extend(news.into_iter().map(|news| (policy.key.clone(), news)));
+                    tidings.untold.push((policy, untold));
+                }
+                WriteResult::failed => next = earlier(next, at + GATHER),
+                WriteResult::gone => {}
             }
         }
-        next
+        let again = self.tell(&view, tidings).await;
+        next.into_iter().chain(again).min()
+    }
+
+    /// Tells what is new; returns when to go on with what the rate limit or a failure held back.
+    async fn tell(&mut self, view: &Snapshot, tidings: Tidings) -> Option<Instant> {
+        let metrics = &self.options.metrics;
+        let mut news = tidings.news.into_iter();
+        while let Some((key, one)) = news.next() {
+            match self.recorder.tell(&key, &one, self.leader).await {
+                Told::Done => {}
+                Told::Limited => {
+                    metrics.events.get_or_create(&EventLabels { result: EventResult::limited }).inc();
+                }
+                // The status says it; an API server in trouble is not asked to take more.
+                Told::Failed => {
+                    let rest = u64::try_from(news.len()).unwrap_or(u64::MAX);
+                    metrics.events.get_or_create(&EventLabels { result: EventResult::failed }).inc_by(rest);
+                    return Some(Instant::now() + recorder::REFILL);
+                }
+                Told::Fenced => return None,
+            }
+        }
+        let judging = &self.options.forecast;
+        let at = jiff::Timestamp::now();
+        let (mut waiting, mut failed) = (0, false);
+        for (policy, firsts) in tidings.untold {
+            let audits = policy.on_deny.min(judging.max_action) == Action::Audit;
+            let mut firsts = firsts.iter();
+            while let Some(first) = firsts.next() {
+                let report = forecast::forecast_under(&policy, &view.inventory, &first.held.subject, at, judging);
+                let Some(news) = events::denial(&policy, first, &report, audits) else { continue };
+                let told =
+                    if failed { Told::Failed } else { self.recorder.tell(&policy.key, &news, self.leader).await };
+                match told {
+                    Told::Done => self.recorder.told(&policy.key, first.key, Instant::now()),
+                    Told::Limited | Told::Failed => {
+                        failed |= told == Told::Failed;
+                        waiting += 1 + i64::try_from(firsts.len()).unwrap_or(i64::MAX - 1);
+                        break;
+                    }
+                    Told::Fenced => return None,
+                }
+            }
+        }
+        metrics.events_waiting.set(waiting);
+        (waiting > 0).then(|| Instant::now() + recorder::REFILL)
     }
 
     fn note(
@@ -322,6 +433,15 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             }
         }
     }
+}
+
+/// What is to be told by Events.
+#[derive(Default)]
+struct Tidings {
+    /// What changed in statuses that were written just now.
+    news: Vec<(PolicyKey, News)>,
+    /// Denials that were not told yet, by policies whose status says of them already.
+    untold: Vec<(Arc<PolicyObject>, Vec<First>)>,
 }
 
 /// Why a status was not written.
@@ -374,181 +494,14 @@ fn apply_body(key: &PolicyKey, status: &PolicyStatus) -> serde_json::Value {
     })
 }
 
+/// How long it is until `at`; zero when it has passed.
+fn until(at: jiff::Timestamp) -> Duration {
+    at.duration_since(jiff::Timestamp::now()).try_into().unwrap_or(Duration::ZERO)
+}
+
 fn earlier(one: Option<Instant>, other: Instant) -> Option<Instant> {
     Some(one.map_or(other, |one| one.min(other)))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::index::fake::{FakeApi, policy};
-
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    struct Running {
-        api: Arc<FakeApi>,
-        index: Arc<Index>,
-        leader: Arc<AtomicBool>,
-        options: ControllerOptions,
-        _guard: tokio_util::sync::DropGuard,
-    }
-
-    /// Runs index and controller against an API server that has these policies.
-    fn start(policies: Vec<Value>, leading: bool) -> Running {
-        let api = FakeApi::new();
-        for policy in policies {
-            api.put("ecraccesspolicies", policy);
-        }
-        let token = CancellationToken::new();
-        let leader = Arc::new(AtomicBool::new(leading));
-        let index = Index::start(api.client(), IndexOptions::default(), token.clone());
-        let is_leader = Arc::clone(&leader);
-        let options = ControllerOptions::default();
-        tokio::spawn(run(
-            api.client(),
-            Arc::clone(&index),
-            move || is_leader.load(Ordering::SeqCst),
-            options.clone(),
-            token.clone(),
-        ));
-        Running { api, index, leader, options, _guard: token.drop_guard() }
-    }
-
-    async fn until(what: &str, is: impl Fn() -> bool) {
-        let waiting = async {
-            while !is() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
-    }
-
-    fn ready(applied: &Value) -> (&str, &str) {
-        let conditions = applied["status"]["conditions"].as_array().unwrap();
-        let ready = conditions.iter().find(|condition| condition["type"] == "Ready").unwrap();
-        (ready["status"].as_str().unwrap(), ready["reason"].as_str().unwrap())
-    }
-
-    #[tokio::test]
-    async fn every_policy_gets_its_status_once_and_a_broken_one_harms_no_other() {
-        let mut broken = policy("payments", "broken");
-        broken["spec"]["puller"]["node"] = json!({});
-        let running = start(vec![broken, policy("payments", "fine")], true);
-        until("both statuses", || running.api.applied().len() >= 2).await;
-        // The echo of both writes arrives and must cause no third.
-        tokio::time::sleep(GATHER * 5).await;
-        let mut applied = running.api.applied();
-        assert_eq!(applied.len(), 2, "{applied:#?}");
-        applied.sort_by(|one, other| one.0.cmp(&other.0));
-        let base = "/apis/ecraccess.dev/v1alpha1/namespaces/payments/ecraccesspolicies";
-        assert_eq!(applied[0].0, format!("{base}/broken/status"));
-        assert_eq!(applied[1].0, format!("{base}/fine/status"));
-        assert_eq!(ready(&applied[0].1), ("False", "UnsupportedSpec"));
-        assert_eq!(ready(&applied[1].1), ("True", "Ready"));
-        assert_eq!(applied[1].1["apiVersion"], "ecraccess.dev/v1alpha1");
-        assert_eq!(applied[1].1["kind"], "EcrAccessPolicy");
-        assert_eq!(applied[1].1["metadata"], json!({"name": "fine"}), "nothing of the metadata is owned");
-        assert_eq!(applied[1].1.get("spec"), None);
-    }
-
-    #[tokio::test]
-    async fn pods_are_counted_in_the_first_status_and_later_not_more_often_than_allowed() {
-        let running = start(vec![policy("payments", "a")], false);
-        running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
-        let pod = |name: &str| {
-            let image = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
-            json!({
-                "metadata": {"name": name, "namespace": "payments"},
-                "spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": image}]}
-            })
-        };
-        running.api.put("pods", pod("api-0"));
-        running.leader.store(true, Ordering::SeqCst);
-        let gauge = || running.options.metrics.pods.get_or_create(&VerdictLabels { verdict: PodVerdict::Allow }).get();
-        until("the pod is counted", || gauge() == 1).await;
-        running.api.put("pods", pod("api-1"));
-        until("both pods are counted", || gauge() == 2).await;
-        let counts = |applied: &[(String, Value)]| -> Vec<_> {
-            applied.iter().map(|(_, body)| body["status"]["pods"]["allowed"].as_i64().unwrap()).collect()
-        };
-        // The second pod changes counts alone, and those wait.
-        assert_eq!(counts(&running.api.applied()), [1]);
-    }
-
-    #[tokio::test]
-    async fn an_edit_is_in_the_status_within_a_second() {
-        let running = start(vec![policy("payments", "a")], true);
-        until("the first status", || running.api.applied().len() == 1).await;
-        let begin = Instant::now();
-        let mut edited = policy("payments", "a");
-        edited["metadata"]["generation"] = 2.into();
-        edited["spec"] = json!({"puller": 7});
-        running.api.put("ecraccesspolicies", edited);
-        until("the second status", || running.api.applied().len() == 2).await;
-        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
-        let (_, applied) = &running.api.applied()[1];
-        assert_eq!(ready(applied).0, "False");
-        assert_eq!(applied["status"]["observedGeneration"], 2);
-    }
-
-    #[tokio::test]
-    async fn only_the_leader_writes() {
-        let running = start(vec![policy("payments", "a")], false);
-        tokio::time::sleep(LEADERSHIP * 2).await;
-        assert!(running.api.applied().is_empty());
-        assert_eq!(running.options.metrics.leader.get(), 0);
-        running.leader.store(true, Ordering::SeqCst);
-        until("the status of the new leader", || running.api.applied().len() == 1).await;
-        assert_eq!(running.options.metrics.leader.get(), 1);
-        running.leader.store(false, Ordering::SeqCst);
-        until("the end of the term", || running.options.metrics.leader.get() == 0).await;
-        running.api.put("ecraccesspolicies", policy("payments", "b"));
-        tokio::time::sleep(LEADERSHIP).await;
-        assert_eq!(running.api.applied().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_new_leader_finds_everything_said_and_writes_nothing() {
-        let first = start(vec![policy("payments", "a")], true);
-        until("the status", || first.api.applied().len() == 1).await;
-        let status = first.api.applied()[0].1["status"].clone();
-        let mut stored = policy("payments", "a");
-        stored["status"] = status;
-        let second = start(vec![stored], true);
-        until("the second leader has looked", || {
-            second.options.metrics.policies.get_or_create(&ReadyLabels { ready: Truth::True }).get() == 1
-        })
-        .await;
-        tokio::time::sleep(GATHER * 5).await;
-        assert!(second.api.applied().is_empty(), "{:#?}", second.api.applied());
-    }
-
-    #[tokio::test]
-    async fn a_status_that_somebody_else_changed_is_put_right() {
-        let running = start(vec![policy("payments", "a")], true);
-        until("the status", || running.api.applied().len() == 1).await;
-        let mut tampered = policy("payments", "a");
-        tampered["status"] = json!({"observedGeneration": 1, "serviceAccounts": 99});
-        running.api.put("ecraccesspolicies", tampered);
-        until("the status again", || running.api.applied().len() == 2).await;
-        assert_eq!(running.api.applied()[1].1["status"]["serviceAccounts"], 0);
-    }
-
-    #[tokio::test]
-    async fn writes_that_fail_are_tried_again() {
-        let running = start(vec![policy("payments", "a")], false);
-        let failed =
-            || running.options.metrics.status_writes.get_or_create(&WriteLabels { result: WriteResult::failed }).get();
-        // Synced first, so that only the writes fail.
-        running.index.wait_until_synced().await;
-        running.api.answer("ecraccesspolicies", 500);
-        running.leader.store(true, Ordering::SeqCst);
-        until("a failed write", || failed() >= 1).await;
-        running.api.answer("ecraccesspolicies", 200);
-        until("the status", || running.api.applied().len() == 1).await;
-    }
-}
+mod tests;

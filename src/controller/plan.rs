@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::api::PolicyStatus;
-use crate::api::conditions::READY;
+use crate::api::conditions::{POLICIES_RESOLVED, READY};
 
 /// Counts and advice alone are written at most this often per policy: pods come and go all the time.
 pub const COUNTS_EVERY: Duration = Duration::from_secs(10);
@@ -94,9 +94,11 @@ fn urgent(desired: &PolicyStatus, stored: &PolicyStatus) -> bool {
             .conditions
             .iter()
             .map(|condition| {
-                // The message of a policy that is in force only counts.
-                let counts = condition.type_ == READY && condition.status == "True";
-                let message = if counts { String::new() } else { condition.message.clone() };
+                // What is wrong with the object is in these messages; all others count pods or service accounts, which
+                // come and go.
+                let wrong =
+                    [READY, POLICIES_RESOLVED].contains(&condition.type_.as_str()) && condition.status != "True";
+                let message = if wrong { condition.message.clone() } else { String::new() };
                 (condition.type_.clone(), condition.status.clone(), condition.reason.clone(), message)
             })
             .collect();
@@ -110,6 +112,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
     use super::*;
+    use crate::api::conditions::{CHANGE_AHEAD, CONFLICTED};
     use crate::api::{AdviceEntry, VerdictCounts};
 
     fn status(ready: &str, message: &str, allowed: i64) -> PolicyStatus {
@@ -172,6 +175,25 @@ mod tests {
         let mut reason = written.clone();
         reason.conditions[0].reason = "Other".to_owned();
         assert!(when(reason).unwrap() <= now);
+    }
+
+    #[test]
+    fn messages_that_count_wait_and_a_condition_that_comes_or_goes_does_not() {
+        let at = Instant::now();
+        let now = at + Duration::from_secs(1);
+        let with = |kind: &str, message: &str| {
+            let mut status = status("True", "fine", 1);
+            let ready = status.conditions[0].clone();
+            status.conditions.push(Condition { type_: kind.to_owned(), message: message.to_owned(), ..ready });
+            status
+        };
+        for kind in [CONFLICTED, CHANGE_AHEAD] {
+            let written = with(kind, "and 1 more");
+            let last = Attempt::succeeded(written.clone(), at);
+            let when = |desired| due(&desired, Some(&written), Some(&last), now).unwrap();
+            assert_eq!(when(with(kind, "and 2 more")), at + COUNTS_EVERY, "{kind}");
+            assert!(when(status("True", "fine", 1)) <= now, "{kind}");
+        }
     }
 
     #[test]

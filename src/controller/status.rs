@@ -4,8 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::survey::{Tally, Tie};
 use crate::api::conditions::{
-    CONFLICTED, POLICIES_RESOLVED, READY, REASON_CONFIG_MAP_NOT_FOUND, REASON_INVALID_DOCUMENT, REASON_NO_CONFLICT,
-    REASON_POLICY_NOT_FOUND, REASON_READY, REASON_RESOLVED, REASON_SAME_RANK, REASON_UNSUPPORTED_SPEC, STALLED,
+    CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_CONFIG_MAP_NOT_FOUND, REASON_INVALID_DOCUMENT,
+    REASON_NO_CONFLICT, REASON_POLICY_NOT_FOUND, REASON_READY, REASON_RESOLVED, REASON_SAME_RANK,
+    REASON_UNSUPPORTED_SPEC, REASON_VERDICT_WILL_CHANGE, STALLED,
 };
 use crate::api::{Action, PolicyStatus};
 use crate::ecr::declared::{IdentityPolicies, ResourcePolicy};
@@ -20,7 +21,7 @@ const MAX_MESSAGE: usize = 4096;
 /// The status of `policy`, given what `tally` found in the cluster.
 ///
 /// `before` is the present status: a condition that keeps its status keeps its `lastTransitionTime`, and as long as the
-/// pods are not known (`tally.pods_known`) their counts, and the advice, stay as they are. `at` is now.
+/// pods or the workloads are not known, what is found by them stays as it is. `at` is now.
 pub fn desired_status(
     policy: &PolicyObject,
     tally: &Tally,
@@ -29,7 +30,7 @@ pub fn desired_status(
 ) -> PolicyStatus {
     let condition = |kind: &str, found: Finding| {
         let since = before
-            .and_then(|before| before.conditions.iter().find(|condition| condition.type_ == kind))
+            .and_then(|before| find(before, kind))
             .filter(|condition| condition.status == found.status)
             .map_or_else(|| Time(whole_seconds(at)), |condition| condition.last_transition_time.clone());
         Condition {
@@ -56,22 +57,28 @@ pub fn desired_status(
     if !is_ready(&status) {
         status.conditions.push(condition(STALLED, Finding { status: "True", ..ready(policy, tally) }));
     }
-    if tally.pods_known {
-        status.pods = tally.pods;
-        status.denials = tally.denials.iter().cloned().collect();
+    let nothing = PolicyStatus::default();
+    let kept = before.unwrap_or(&nothing);
+    status.pods = if tally.pods_known { tally.pods } else { kept.pods };
+    status.workloads = if tally.workloads_known { tally.workloads } else { kept.workloads };
+    if tally.is_complete() {
+        status.denials.clone_from(&tally.denials);
         status.denials_omitted = tally.denials_omitted;
         status.advice.clone_from(&tally.advice);
         status.advice_omitted = tally.advice_omitted;
-    } else if let Some(before) = before {
-        status.pods = before.pods;
-        status.denials.clone_from(&before.denials);
-        status.denials_omitted = before.denials_omitted;
-        status.advice.clone_from(&before.advice);
-        status.advice_omitted = before.advice_omitted;
-        for exemption in &mut status.exemptions {
-            let known = before.exemptions.iter().find(|known| known.name == exemption.name);
-            exemption.pods = known.map_or(0, |known| known.pods);
-        }
+        status.next_transition = tally.turn.as_ref().map(|turn| turn.at);
+        status.conditions.extend(ahead(tally).map(|found| condition(CHANGE_AHEAD, found)));
+    } else {
+        status.denials.clone_from(&kept.denials);
+        status.denials_omitted = kept.denials_omitted;
+        status.advice.clone_from(&kept.advice);
+        status.advice_omitted = kept.advice_omitted;
+        status.next_transition = kept.next_transition;
+        status.conditions.extend(find(kept, CHANGE_AHEAD).cloned());
+    }
+    for exemption in status.exemptions.iter_mut().filter(|_| !tally.pods_known) {
+        let known = kept.exemptions.iter().find(|known| known.name == exemption.name);
+        exemption.pods = known.map_or(0, |known| known.pods);
     }
     // A document of an author may have texts of any length, and must not be able to make the status invalid by them.
     status.within_limits()
@@ -79,7 +86,12 @@ pub fn desired_status(
 
 /// Is the condition `Ready` of this status `True`?
 pub fn is_ready(status: &PolicyStatus) -> bool {
-    status.conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True")
+    find(status, READY).is_some_and(|condition| condition.status == "True")
+}
+
+/// The condition of this type.
+pub fn find<'a>(status: &'a PolicyStatus, kind: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == kind)
 }
 
 /// What a condition says.
@@ -212,6 +224,12 @@ fn conflicted(ties: &[Tie]) -> Finding {
     }
 }
 
+/// Not there while nothing changes: most policies have no condition on the date, and need not be told so.
+fn ahead(tally: &Tally) -> Option<Finding> {
+    let message = tally.turn.as_ref()?.tell()?;
+    Some(Finding { status: "True", reason: REASON_VERDICT_WILL_CHANGE, message })
+}
+
 /// Problems as one line, each with its path.
 fn list(problems: &[Problem]) -> String {
     let mut parts: Vec<String> = problems.iter().take(MAX_PROBLEMS).map(said).collect();
@@ -248,12 +266,12 @@ fn whole_seconds(at: jiff::Timestamp) -> jiff::Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use serde_json::{Value, json};
 
     use super::*;
     use crate::api::{AdviceEntry, Denial, PolicyKind, VerdictCounts};
+    use crate::controller::ahead::{Group, Outlook, Turn};
+    use crate::forecast::Verdict;
     use crate::inventory::PolicyKey;
 
     fn policy(spec: Value) -> PolicyObject {
@@ -493,29 +511,72 @@ mod tests {
     #[test]
     fn counts_stay_as_they_are_until_the_pods_are_known() {
         let fine = with(json!([{"name": "a", "document": document("Allow")}]));
-        let denial = Denial { pod: "api-0".to_owned(), ..Denial::default() };
+        let denial = Denial { name: "api-0".to_owned(), ..Denial::default() };
         let before = PolicyStatus {
             pods: VerdictCounts { allowed: 41, denied: 1, unknown: 2 },
+            workloads: VerdictCounts { allowed: 3, ..VerdictCounts::default() },
             denials: vec![denial.clone()],
             denials_omitted: 7,
             ..PolicyStatus::default()
         };
         let unknown = desired_status(&fine, &Tally::default(), Some(&before), at(NOW));
-        assert_eq!((unknown.pods, unknown.denials_omitted), (before.pods, 7));
+        assert_eq!((unknown.pods, unknown.workloads, unknown.denials_omitted), (before.pods, before.workloads, 7));
         assert_eq!(unknown.denials, before.denials);
-        let none = Tally { pods_known: true, ..Tally::default() };
+        // The pods are known, the workloads are not yet: who owns a pod is not known either.
+        let pods = Tally { pods_known: true, ..Tally::default() };
+        let half = desired_status(&fine, &pods, Some(&before), at(NOW));
+        assert_eq!((half.pods, half.workloads), (VerdictCounts::default(), before.workloads));
+        assert_eq!((half.denials, half.denials_omitted), (before.denials.clone(), 7));
+        let none = Tally { pods_known: true, workloads_known: true, ..Tally::default() };
         let known = desired_status(&fine, &none, Some(&before), at(NOW));
         assert_eq!((known.pods, known.denials_omitted), (VerdictCounts::default(), 0));
         assert!(known.denials.is_empty());
         let counted = Tally {
             pods_known: true,
+            workloads_known: true,
             pods: VerdictCounts { denied: 1, ..VerdictCounts::default() },
-            denials: BTreeSet::from([denial.clone()]),
+            denials: vec![denial.clone()],
             denials_omitted: 2,
             ..Tally::default()
         };
         let known = desired_status(&fine, &counted, None, at(NOW));
         assert_eq!((known.pods.denied, known.denials, known.denials_omitted), (1, vec![denial], 2));
+    }
+
+    #[test]
+    fn a_change_ahead_is_told_while_there_is_one_and_is_kept_while_nothing_is_known() {
+        let fine = with(json!([{"name": "a", "document": document("Allow")}]));
+        let group = Group {
+            from: Outlook { verdict: Verdict::Allow, exempted: false },
+            to: Outlook { verdict: Verdict::Deny, exempted: false },
+            workloads: 1,
+            pods: 3,
+            first: ("Deployment".to_owned(), "payments/api".to_owned()),
+        };
+        let turn = Turn { at: at("2026-11-24T00:00:00Z"), groups: vec![group] };
+        let known = Tally { pods_known: true, workloads_known: true, ..Tally::default() };
+        let ahead = desired(&fine, &Tally { turn: Some(turn.clone()), ..known.clone() });
+        assert_eq!(ahead.next_transition, Some(turn.at));
+        assert_eq!(
+            found(&ahead, CHANGE_AHEAD),
+            (
+                "True",
+                "VerdictWillChange",
+                "at 2026-11-24T00:00:00Z, because an IAM policy has a condition on the date: 1 workload and 3 pods turn \
+                 from Allow to Deny (first Deployment payments/api)"
+            )
+        );
+        let unknown = desired_status(&fine, &Tally::default(), Some(&ahead), at(NOW));
+        assert_eq!(
+            (unknown.next_transition, find(&unknown, CHANGE_AHEAD)),
+            (Some(turn.at), find(&ahead, CHANGE_AHEAD))
+        );
+        // Far away: the instant alone.
+        let far = Tally { turn: Some(Turn { groups: vec![], ..turn.clone() }), ..known.clone() };
+        let far = desired_status(&fine, &far, Some(&ahead), at(NOW));
+        assert_eq!((far.next_transition, find(&far, CHANGE_AHEAD)), (Some(turn.at), None));
+        let over = desired_status(&fine, &known, Some(&ahead), at(NOW));
+        assert_eq!((over.next_transition, over.conditions.len()), (None, 3));
     }
 
     #[test]
@@ -525,7 +586,7 @@ mod tests {
         let before = PolicyStatus { advice: advice("old"), advice_omitted: 7, ..PolicyStatus::default() };
         let unknown = desired_status(&fine, &Tally::default(), Some(&before), at(NOW));
         assert_eq!((&unknown.advice, unknown.advice_omitted), (&before.advice, 7));
-        let none = Tally { pods_known: true, ..Tally::default() };
+        let none = Tally { pods_known: true, workloads_known: true, ..Tally::default() };
         let quiet = desired_status(&fine, &none, Some(&before), at(NOW));
         assert_eq!((quiet.advice.len(), quiet.advice_omitted), (0, 0));
         let some = Tally { advice: advice(&"é".repeat(5000)), advice_omitted: 2, ..none };

@@ -1,13 +1,15 @@
-//! One look at the whole cluster: every service account and every pod, each once, counted for the policy that it
-//! belongs to.
+//! One look at the whole cluster: every service account, every workload and every pod, each once, counted for the
+//! policy that it belongs to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::api::status::{MAX_ADVICE, MAX_DENIALS};
+use super::ahead::{Turn, Turning};
+use super::denials::{Denials, First};
+use crate::api::status::MAX_ADVICE;
 use crate::api::{Action, AdviceEntry, Denial, ExemptionStatus, VerdictCounts};
-use crate::forecast::{self, Advice, ImageReport, Report, Subject, Uses, Verdict};
-use crate::index::pods::PodName;
+use crate::forecast::{self, Advice, Report, Uses, Verdict};
+use crate::index::subjects::{Held, Population};
 use crate::inventory::{Exemption, Inventory, PolicyKey, PolicyObject};
 use crate::puller::{self, Selection};
 
@@ -31,14 +33,23 @@ pub struct Tally {
     pub absent_names: Vec<String>,
     /// Service accounts that another policy of the same rank selects too, ordered by account.
     pub ties: Vec<Tie>,
-    /// The pods were counted. Without it the fields below say nothing.
+    /// The pods were counted; without it `pods` says nothing.
     pub pods_known: bool,
     /// Pods by verdict.
     pub pods: VerdictCounts,
-    /// The first denials in their order, at most [`MAX_DENIALS`].
-    pub denials: BTreeSet<Denial>,
+    /// The workloads were counted; without it `workloads` says nothing.
+    pub workloads_known: bool,
+    /// Workloads by verdict.
+    pub workloads: VerdictCounts,
+    /// The first denials in their order, at most [`MAX_DENIALS`](crate::api::status::MAX_DENIALS). These and what follows
+    /// say nothing unless pods and workloads are known.
+    pub denials: Vec<Denial>,
     /// Denials behind those.
     pub denials_omitted: i64,
+    /// The first denial of each service account, repository and cause, listed or not.
+    pub firsts: Vec<First>,
+    /// What changes by itself next.
+    pub turn: Option<Turn>,
     /// What is worth changing in the policy, lints before grants, at most [`MAX_ADVICE`]. It changes nothing else here.
     pub advice: Vec<AdviceEntry>,
     /// Advice behind those.
@@ -58,6 +69,13 @@ pub struct Tie {
     pub won: bool,
 }
 
+impl Tally {
+    /// Pods and workloads were counted.
+    pub fn is_complete(&self) -> bool {
+        self.pods_known && self.workloads_known
+    }
+}
+
 impl Survey {
     /// What was found for this policy; `None` where the look was at another version of its spec, or at none.
     pub fn tally(&self, policy: &PolicyObject) -> Option<&Tally> {
@@ -68,12 +86,29 @@ impl Survey {
     pub fn tallies(&self) -> impl Iterator<Item = &Tally> {
         self.tallies.values()
     }
+
+    /// When the next verdict changes by itself.
+    pub fn next_transition(&self) -> Option<jiff::Timestamp> {
+        self.tallies().filter_map(|tally| tally.turn.as_ref()).map(|turn| turn.at).min()
+    }
+
+    /// When a look finds something else although nothing happened, after a look at `now`.
+    pub fn look_again(&self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        self.tallies().filter_map(|tally| tally.turn.as_ref()).map(|turn| turn.look_again(now)).min()
+    }
 }
 
-/// Looks at everything in `inventory` and at `pods`; `None` while the pods are not known.
+/// What is gathered for one policy until everything was judged.
+struct Gathered {
+    uses: Uses,
+    denials: Denials,
+    turning: Turning,
+}
+
+/// Looks at everything in `inventory` and at the pods and workloads that are known.
 pub fn survey(
     inventory: &Inventory,
-    pods: Option<&BTreeMap<PodName, Arc<Subject>>>,
+    population: &Population,
     at: jiff::Timestamp,
     options: &forecast::Options,
 ) -> Survey {
@@ -84,7 +119,8 @@ pub fn survey(
         let tally = Tally {
             uid: policy.uid.clone(),
             generation: policy.generation,
-            pods_known: pods.is_some(),
+            pods_known: population.pods.is_some(),
+            workloads_known: population.workloads.is_some(),
             exemptions: exemptions(policy, at),
             ..Tally::default()
         };
@@ -92,36 +128,69 @@ pub fn survey(
         survey.tallies.insert(policy.key.clone(), tally);
     }
     count_accounts(&mut survey, inventory, options);
-    let Some(pods) = pods else { return survey };
-    // Pulls are gathered by policy, so that advice is worked out once, and for each repository once.
-    let mut uses: BTreeMap<&PolicyKey, Uses> =
-        inventory.policies().map(|policy| (&policy.key, Uses::of(policy))).collect();
-    for subject in pods.values() {
-        if never_judged(&subject.namespace, options) || subject.mirror {
-            continue;
+    // Gathered by policy, so that advice is worked out once, and for each repository once.
+    let mut gathered: BTreeMap<&PolicyKey, Gathered> = inventory
+        .policies()
+        .map(|policy| {
+            let uses = Uses::of(policy);
+            (&policy.key, Gathered { uses, denials: Denials::default(), turning: Turning::default() })
+        })
+        .collect();
+    let mut note = |key: &PolicyKey, held: &Arc<Held>, report: &Report| {
+        let (Some(tally), Some(gathered)) = (survey.tallies.get_mut(key), gathered.get_mut(key)) else { return };
+        let counts = if held.subject.template { &mut tally.workloads } else { &mut tally.pods };
+        count(counts, report.verdict);
+        if !held.subject.template {
+            tally.count_exemptions(report);
         }
-        let report = forecast::forecast(inventory, subject, at, options);
+        gathered.uses.add(inventory, &held.subject);
+        gathered.turning.add(held, report, at);
+        if report.verdict == Verdict::Deny {
+            gathered.denials.add(held, population.root(held), report);
+        }
+    };
+    // Workloads before their pods: what is told of a denial speaks of the workload, where that is denied too.
+    for held in
+        subjects(population).filter(|held| !held.subject.mirror && !never_judged(&held.subject.namespace, options))
+    {
+        let report = forecast::forecast(inventory, &held.subject, at, options);
         if let Some(key) = report.policy.as_ref().and_then(|name| by_name.get(name)) {
-            if let Some(tally) = survey.tallies.get_mut(key) {
-                tally.count(subject, &report);
-            }
-            uses.get_mut(key).into_iter().for_each(|uses| uses.add(inventory, subject));
+            note(key, held, &report);
         }
-        for policy in audits(inventory, &subject.namespace, &subject.service_account) {
-            let report = forecast::forecast_under(policy, inventory, subject, at, options);
-            if let Some(tally) = survey.tallies.get_mut(&policy.key) {
-                tally.count(subject, &report);
-            }
-            uses.get_mut(&policy.key).into_iter().for_each(|uses| uses.add(inventory, subject));
+        for policy in audits(inventory, &held.subject.namespace, &held.subject.service_account) {
+            let report = forecast::forecast_under(policy, inventory, &held.subject, at, options);
+            note(&policy.key, held, &report);
         }
     }
     for policy in inventory.policies() {
-        if let (Some(uses), Some(tally)) = (uses.get(&policy.key), survey.tallies.get_mut(&policy.key)) {
-            let lints = forecast::lints_of(policy).into_iter();
-            lints.chain(uses.grants(&options.requires)).for_each(|advice| tally.advise(advice));
+        let (Some(gathered), Some(tally)) = (gathered.remove(&policy.key), survey.tallies.get_mut(&policy.key)) else {
+            continue;
+        };
+        if !tally.is_complete() {
+            continue;
         }
+        (tally.denials, tally.denials_omitted, tally.firsts) = gathered.denials.finish();
+        tally.turn = gathered.turning.finish(policy, inventory, population, at, options);
+        let lints = forecast::lints_of(policy).into_iter();
+        lints.chain(gathered.uses.grants(&options.requires)).for_each(|advice| tally.advise(advice));
     }
     survey
+}
+
+/// Everything that is judged: workloads that no other object controls, and pods.
+fn subjects(population: &Population) -> impl Iterator<Item = &Arc<Held>> {
+    let workloads = population.workloads.iter().flatten().flat_map(|(_, map)| map.values());
+    let pods = population.pods.iter().flat_map(|map| map.values());
+    workloads.filter(|held| held.owner.is_none()).chain(pods)
+}
+
+fn count(counts: &mut VerdictCounts, verdict: Verdict) {
+    match verdict {
+        Verdict::Allow => counts.allowed += 1,
+        Verdict::Deny => counts.denied += 1,
+        Verdict::Unknown => counts.unknown += 1,
+        _ => {}
+    }
 }
 
 /// Namespaces whose pods no policy is for, as [`forecast::forecast`] has it.
@@ -173,23 +242,6 @@ fn count_accounts(survey: &mut Survey, inventory: &Inventory, options: &forecast
 }
 
 impl Tally {
-    fn count(&mut self, subject: &Subject, report: &Report) {
-        match report.verdict {
-            Verdict::Allow => self.pods.allowed += 1,
-            Verdict::Deny => self.pods.denied += 1,
-            Verdict::Unknown => self.pods.unknown += 1,
-            _ => return,
-        }
-        self.count_exemptions(report);
-        for image in report.images.iter().filter(|image| image.verdict == Verdict::Deny) {
-            self.denials.insert(denial(subject, image));
-            if self.denials.len() > MAX_DENIALS {
-                self.denials.pop_last();
-                self.denials_omitted += 1;
-            }
-        }
-    }
-
     /// Counts a pod for each exemption that it makes use of, once.
     fn count_exemptions(&mut self, report: &Report) {
         let used = || report.images.iter().filter_map(|image| image.exemption.as_ref());
@@ -232,39 +284,14 @@ fn entry(advice: Advice) -> AdviceEntry {
     }
 }
 
-/// Characters that the CRD allows for these fields. A pod may name an image of any length, and must not be able to make
-/// the status of a policy invalid by it.
-const MAX_IMAGE: usize = 1024;
-const MAX_ARN: usize = 512;
-
-fn clip(text: &str, max: usize) -> String {
-    match text.char_indices().nth(max) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(max.saturating_sub(1)).chain(['…']).collect(),
-    }
-}
-
-fn denial(subject: &Subject, image: &ImageReport) -> Denial {
-    let decisions = || image.candidates.iter().flat_map(|candidate| &candidate.decisions);
-    let denied = decisions().find(|decision| matches!(decision.decision, "ExplicitlyDenied" | "ImplicitlyDenied"));
-    // The token is asked for on `*`, everything else on the repository.
-    let repository = decisions().find(|decision| decision.resource != "*");
-    Denial {
-        namespace: subject.namespace.clone(),
-        service_account: subject.service_account.clone(),
-        pod: subject.name.clone(),
-        image: clip(&image.image, MAX_IMAGE),
-        repository: repository.map(|decision| clip(&decision.resource, MAX_ARN)),
-        action: denied.map(|decision| decision.action.to_owned()),
-        cause: image.cause.map(|cause| cause.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::status::MAX_DENIALS;
+    use crate::forecast::Subject;
+    use crate::index::subjects::{HeldMap, Owner};
     use crate::inventory::ServiceAccountFacts;
 
     const NOW: &str = "2026-11-23T12:00:00Z";
@@ -305,21 +332,43 @@ mod tests {
         inventory
     }
 
-    fn pods(pods: &[(&str, &str, &str)]) -> BTreeMap<PodName, Arc<Subject>> {
-        pods.iter()
-            .map(|(name, account, repository)| {
-                let image = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1");
-                let pod = json!({
-                    "metadata": {"name": name, "namespace": "payments"},
-                    "spec": {"serviceAccountName": account, "containers": [{"name": "app", "image": image}]}
-                });
-                (("payments".to_owned(), (*name).to_owned()), Arc::new(Subject::from_pod(&pod).unwrap()))
-            })
-            .collect()
+    /// An object of this kind, with one image of this repository.
+    fn held(kind: &str, name: &str, account: &str, repository: &str) -> Held {
+        let image = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1");
+        let spec = json!({"serviceAccountName": account, "containers": [{"name": "app", "image": image}]});
+        let metadata = json!({"name": name, "namespace": "payments"});
+        let subject = if kind == "Pod" {
+            Subject::from_pod(&json!({"metadata": metadata, "spec": spec})).unwrap()
+        } else {
+            let template = json!({"kind": kind, "metadata": metadata, "spec": {"template": {"spec": spec}}});
+            Subject::from_workload(&template).unwrap().unwrap()
+        };
+        Held { subject, uid: format!("uid-{name}"), ..Held::default() }
     }
 
-    fn look(inventory: &Inventory, pods: Option<&BTreeMap<PodName, Arc<Subject>>>) -> Survey {
-        survey(inventory, pods, NOW.parse().unwrap(), &forecast::Options::default())
+    fn owned(mut held: Held, kind: &str, name: &str) -> Held {
+        let (kind, uid) = (kind.to_owned(), format!("uid-{name}"));
+        held.owner = Some(Owner { kind, name: name.to_owned(), uid, ..Owner::default() });
+        held
+    }
+
+    fn map(objects: Vec<Held>) -> Arc<HeldMap> {
+        let named = |held: Held| ((held.subject.namespace.clone(), held.subject.name.clone()), Arc::new(held));
+        Arc::new(objects.into_iter().map(named).collect())
+    }
+
+    /// Pods by name, account and repository; no workloads.
+    fn pods(pods: &[(&str, &str, &str)]) -> Population {
+        let pods = pods.iter().map(|(name, account, repository)| held("Pod", name, account, repository)).collect();
+        Population { pods: Some(map(pods)), workloads: Some(vec![]) }
+    }
+
+    fn unknown() -> Population {
+        Population::default()
+    }
+
+    fn look(inventory: &Inventory, population: &Population) -> Survey {
+        survey(inventory, population, NOW.parse().unwrap(), &forecast::Options::default())
     }
 
     fn of<'a>(survey: &'a Survey, name: &str) -> &'a Tally {
@@ -342,7 +391,7 @@ mod tests {
             ("c", "worker", "team/app"),
             ("d", "worker", "team/other"),
         ]);
-        let survey = look(&inventory, Some(&pods));
+        let survey = look(&inventory, &pods);
         let counted = |name| {
             let tally = of(&survey, name);
             (tally.service_accounts, tally.pods.allowed, tally.pods.denied, tally.pods.unknown)
@@ -351,15 +400,18 @@ mod tests {
         assert_eq!(counted("everyone"), (2, 2, 0, 0));
         assert!(of(&survey, "everyone").denials.is_empty());
         assert_eq!(
-            of(&survey, "by-name").denials.iter().collect::<Vec<_>>(),
-            [&Denial {
+            of(&survey, "by-name").denials,
+            [Denial {
                 namespace: "payments".to_owned(),
                 service_account: "api".to_owned(),
-                pod: "b".to_owned(),
+                kind: "Pod".to_owned(),
+                name: "b".to_owned(),
+                pods: 1,
                 image: "111122223333.dkr.ecr.us-east-1.amazonaws.com/secret/app:1".to_owned(),
                 repository: Some("arn:aws:ecr:us-east-1:111122223333:repository/secret/app".to_owned()),
                 action: Some("ecr:BatchGetImage".to_owned()),
                 cause: Some("RepositoryNotInResource".to_owned()),
+                exemption: None,
             }]
         );
     }
@@ -367,9 +419,9 @@ mod tests {
     #[test]
     fn pods_that_nothing_is_known_of_are_not_counted_as_zero() {
         let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
-        assert!(!of(&look(&inventory, None), "everyone").pods_known);
-        assert_eq!(of(&look(&inventory, None), "everyone").service_accounts, 1);
-        assert!(of(&look(&inventory, Some(&BTreeMap::new())), "everyone").pods_known);
+        assert!(!of(&look(&inventory, &unknown()), "everyone").pods_known);
+        assert_eq!(of(&look(&inventory, &unknown()), "everyone").service_accounts, 1);
+        assert!(of(&look(&inventory, &pods(&[])), "everyone").pods_known);
     }
 
     #[test]
@@ -377,10 +429,11 @@ mod tests {
         let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
         let names: Vec<String> = (0..30).map(|index| format!("pod-{index:02}")).collect();
         let many: Vec<_> = names.iter().map(|name| (name.as_str(), "api", "secret/app")).collect();
-        let survey = look(&inventory, Some(&pods(&many)));
+        let survey = look(&inventory, &pods(&many));
         let tally = of(&survey, "everyone");
-        assert_eq!((tally.pods.denied, tally.denials.len(), tally.denials_omitted), (30, 20, 10));
-        let listed: Vec<_> = tally.denials.iter().map(|denial| denial.pod.as_str()).collect();
+        assert_eq!((tally.pods.denied, tally.denials.len(), tally.denials_omitted), (30, MAX_DENIALS, 10));
+        assert_eq!(tally.firsts.len(), 1, "one service account, repository and cause");
+        let listed: Vec<_> = tally.denials.iter().map(|denial| denial.name.as_str()).collect();
         assert_eq!(listed, names[..20]);
     }
 
@@ -388,11 +441,155 @@ mod tests {
     fn a_denial_keeps_within_the_lengths_of_the_crd_whatever_a_pod_names() {
         let long = format!("secret/{}", "é".repeat(3000));
         let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
-        let survey = look(&inventory, Some(&pods(&[("a", "api", long.as_str())])));
+        let survey = look(&inventory, &pods(&[("a", "api", long.as_str())]));
         let denial = of(&survey, "everyone").denials.first().unwrap();
-        assert_eq!(denial.image.chars().count(), MAX_IMAGE);
+        assert_eq!(denial.image.chars().count(), crate::api::status::IMAGE_LENGTH);
         assert!(denial.image.ends_with('…'));
-        assert_eq!(clip(&"x".repeat(MAX_ARN), MAX_ARN).len(), MAX_ARN);
+    }
+
+    fn with_workloads(kinds: Vec<(&'static str, Vec<Held>)>, pods: Vec<Held>) -> Population {
+        let workloads = kinds.into_iter().map(|(kind, objects)| (kind, map(objects))).collect();
+        Population { pods: Some(map(pods)), workloads: Some(workloads) }
+    }
+
+    #[test]
+    fn a_workload_and_its_pods_are_one_denial_and_are_told_once() {
+        let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
+        let pod =
+            |name: &str, set: &str, repository: &str| owned(held("Pod", name, "api", repository), "ReplicaSet", set);
+        let mut two = pod("web-1-b", "web-1", "secret/web");
+        // The same image in two containers of a pod is one pod.
+        two.subject.images.push(two.subject.images[0].clone());
+        let population = with_workloads(
+            vec![
+                (
+                    "Deployment",
+                    vec![held("Deployment", "api", "api", "team/app"), held("Deployment", "web", "api", "secret/web")],
+                ),
+                (
+                    "ReplicaSet",
+                    vec![
+                        owned(held("ReplicaSet", "api-1", "api", "secret/api"), "Deployment", "api"),
+                        owned(held("ReplicaSet", "web-1", "api", "secret/web"), "Deployment", "web"),
+                    ],
+                ),
+            ],
+            vec![
+                pod("web-1-a", "web-1", "secret/web"),
+                two,
+                // Left from before the Deployment was mended.
+                pod("api-1-a", "api-1", "secret/api"),
+                held("Pod", "alone", "api", "secret/web"),
+            ],
+        );
+        let survey = look(&inventory, &population);
+        let tally = of(&survey, "everyone");
+        assert_eq!(tally.workloads, VerdictCounts { allowed: 1, denied: 1, unknown: 0 }, "owned ones are not counted");
+        assert_eq!(tally.pods, VerdictCounts { denied: 4, ..VerdictCounts::default() });
+        let rows: Vec<_> = tally
+            .denials
+            .iter()
+            .map(|row| {
+                (
+                    row.kind.as_str(),
+                    row.name.as_str(),
+                    row.pods,
+                    row.repository.as_deref().unwrap().rsplit_once(':').unwrap().1,
+                )
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("Deployment", "api", 1, "repository/secret/api"),
+                ("Deployment", "web", 2, "repository/secret/web"),
+                ("Pod", "alone", 1, "repository/secret/web"),
+            ]
+        );
+        let mut told: Vec<_> =
+            tally.firsts.iter().map(|first| (first.about.name.as_str(), first.held.subject.name.as_str())).collect();
+        told.sort_unstable();
+        assert_eq!(told, [("api", "api-1-a"), ("web", "web")], "the workload speaks, where it is denied too");
+    }
+
+    #[test]
+    fn before_the_workloads_are_known_pods_are_counted_and_nothing_is_listed() {
+        let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
+        let mut population = pods(&[("a", "api", "secret/app")]);
+        population.workloads = None;
+        let survey = look(&inventory, &population);
+        let tally = of(&survey, "everyone");
+        assert_eq!((tally.pods.denied, tally.workloads_known, tally.is_complete()), (1, false, false));
+        assert!(tally.denials.is_empty() && tally.firsts.is_empty());
+    }
+
+    /// Allowed for these repositories from, or until, these dates.
+    fn dated(entries: &[(&str, &str, &str)]) -> PolicyObject {
+        let mut statements = vec![allow("ecr:GetAuthorizationToken", "*")];
+        for (operator, date, repository) in entries {
+            let mut statement = allow("ecr:*", &format!("arn:aws:ecr:*:*:repository/{repository}"));
+            statement["Condition"] = json!({*operator: {"aws:CurrentTime": date}});
+            statements.push(statement);
+        }
+        with_statements("dated", json!({}), json!(statements))
+    }
+
+    #[test]
+    fn the_next_change_is_the_earliest_and_what_it_turns_is_told_a_day_ahead() {
+        let spec = dated(&[
+            ("DateLessThan", "2026-11-24T06:00:00Z", "team/until"),
+            ("DateGreaterThan", "2026-11-24T06:00:00Z", "team/from"),
+            ("DateLessThan", "2026-12-24T00:00:00Z", "team/later"),
+        ]);
+        let inventory = inventory(vec![spec], &[("payments", "api")]);
+        let population = with_workloads(
+            vec![(
+                "Deployment",
+                vec![
+                    held("Deployment", "until", "api", "team/until"),
+                    held("Deployment", "later", "api", "team/later"),
+                ],
+            )],
+            vec![
+                owned(held("Pod", "until-1", "api", "team/until"), "Deployment", "until"),
+                owned(held("Pod", "until-2", "api", "team/until"), "Deployment", "until"),
+                held("Pod", "from", "api", "team/from"),
+            ],
+        );
+        let look_at = |at: &str| survey(&inventory, &population, at.parse().unwrap(), &forecast::Options::default());
+        let turn = |survey: &Survey| of(survey, "dated").turn.clone();
+        let next = |survey: &Survey, at: &str| survey.look_again(at.parse().unwrap()).map(|at| at.to_string());
+
+        let early = "2026-11-20T00:00:00Z";
+        let far = look_at(early);
+        assert_eq!(turn(&far).unwrap().at.to_string(), "2026-11-24T06:00:00Z");
+        assert_eq!(turn(&far).unwrap().tell(), None, "four days ahead nothing is told");
+        assert_eq!(next(&far, early).as_deref(), Some("2026-11-23T06:00:00Z"), "but it is looked at again in time");
+
+        let near = look_at(NOW);
+        assert_eq!(
+            turn(&near).unwrap().tell().as_deref(),
+            Some(
+                "at 2026-11-24T06:00:00Z, because an IAM policy has a condition on the date: 1 workload and 2 pods turn from \
+                 Allow to Deny (first Deployment payments/until)"
+            ),
+            "`from` turns later: that date itself is not greater than it"
+        );
+        assert!(turn(&near).unwrap().is_bad());
+        assert_eq!(next(&near, NOW).as_deref(), Some("2026-11-24T06:00:00Z"));
+        assert_eq!(near.next_transition(), turn(&near).map(|turn| turn.at));
+
+        // At that very instant: what was foretold is so, and the next change is a later one.
+        let there = look_at("2026-11-24T06:00:00Z");
+        assert_eq!(of(&there, "dated").workloads, VerdictCounts { allowed: 1, denied: 1, unknown: 0 });
+        let after = turn(&there).unwrap();
+        assert!(after.at > "2026-11-24T06:00:00Z".parse().unwrap(), "{after:?}");
+        assert_eq!(after.at.to_string(), "2026-11-24T06:00:01Z", "dates are compared by the second");
+        assert!(after.tell().unwrap().contains("1 pod turns from Deny to Allow (Pod payments/from)"), "{after:?}");
+        assert!(!after.is_bad());
+        // Nothing is looked for again when nothing is left to change.
+        let last = look_at("2026-12-25T00:00:00Z");
+        assert_eq!((turn(&last), last.look_again("2026-12-25T00:00:00Z".parse().unwrap())), (None, None));
     }
 
     #[test]
@@ -400,7 +597,7 @@ mod tests {
         let broken = policy("broken", OLD, json!({"serviceAccounts": {"names": ["api"]}, "puller": {"nobody": {}}}));
         let inventory =
             inventory(vec![broken, policy("fine", OLD, json!({}))], &[("payments", "api"), ("payments", "worker")]);
-        let survey = look(&inventory, Some(&pods(&[("a", "api", "team/app"), ("b", "worker", "team/app")])));
+        let survey = look(&inventory, &pods(&[("a", "api", "team/app"), ("b", "worker", "team/app")]));
         assert_eq!(of(&survey, "broken").pods, VerdictCounts { unknown: 1, ..VerdictCounts::default() });
         assert_eq!(of(&survey, "fine").pods, VerdictCounts { allowed: 1, ..VerdictCounts::default() });
     }
@@ -416,7 +613,7 @@ mod tests {
             ],
             &[("payments", "api"), ("payments", "worker")],
         );
-        let survey = look(&inventory, None);
+        let survey = look(&inventory, &unknown());
         let ties = |name| {
             let ties = of(&survey, name).ties.iter();
             ties.map(|tie| (tie.account.as_str(), tie.other.name.as_str(), tie.won)).collect::<Vec<_>>()
@@ -440,7 +637,7 @@ mod tests {
             }}}}),
         );
         let inventory = inventory(vec![audit, policy("in-force", YOUNG, json!({}))], &[("payments", "api")]);
-        let survey = look(&inventory, Some(&pods(&[("a", "api", "team/app")])));
+        let survey = look(&inventory, &pods(&[("a", "api", "team/app")]));
         assert_eq!(of(&survey, "in-force").pods, VerdictCounts { allowed: 1, ..VerdictCounts::default() });
         assert_eq!(of(&survey, "audit").pods, VerdictCounts { denied: 1, ..VerdictCounts::default() });
         assert_eq!((of(&survey, "audit").service_accounts, of(&survey, "in-force").service_accounts), (1, 1));
@@ -452,12 +649,12 @@ mod tests {
         let names = json!({"serviceAccounts": {"names": ["api", "wroker"]}});
         let inventory = inventory(vec![policy("names", OLD, names)], &[("payments", "api"), ("other", "wroker")]);
         let pods = pods(&[("a", "api", "team/app")]);
-        let survey = look(&inventory, Some(&pods));
+        let survey = look(&inventory, &pods);
         assert_eq!(of(&survey, "names").absent_names, ["wroker"]);
         assert_eq!((of(&survey, "names").service_accounts, of(&survey, "names").pods.allowed), (1, 1));
         let options =
             forecast::Options { operator_namespace: Some("payments".to_owned()), ..forecast::Options::default() };
-        let survey = super::survey(&inventory, Some(&pods), NOW.parse().unwrap(), &options);
+        let survey = super::survey(&inventory, &pods, NOW.parse().unwrap(), &options);
         assert_eq!((of(&survey, "names").service_accounts, of(&survey, "names").pods), (0, VerdictCounts::default()));
     }
 
@@ -493,10 +690,10 @@ mod tests {
             .map(|(name, end, active, pods)| (name.to_owned(), end.to_owned(), active, pods))
         };
         // Of a pod that can pull nothing is let pass.
-        assert_eq!(told(Some(&pods)), expected(2));
-        assert_eq!(told(None), expected(0));
+        assert_eq!(told(&pods), expected(2));
+        assert_eq!(told(&unknown()), expected(0));
         // What a status counts stays what it is.
-        assert_eq!(of(&look(&inventory, Some(&pods)), "exempting").pods.denied, 3);
+        assert_eq!(of(&look(&inventory, &pods), "exempting").pods.denied, 3);
     }
 
     fn with_statements(name: &str, more: Value, statements: Value) -> PolicyObject {
@@ -531,7 +728,7 @@ mod tests {
             &[("payments", "api"), ("payments", "worker")],
         );
         let pods = pods(&[("a", "api", "team/app"), ("b", "api", "team/app"), ("c", "worker", "team/work")]);
-        let survey = look(&inventory, Some(&pods));
+        let survey = look(&inventory, &pods);
         assert_eq!(codes(of(&survey, "in-force")), [("service account payments/api", "BroaderThanNeeded")]);
         assert_eq!(codes(of(&survey, "audit")), [("service account payments/worker", "BroaderThanNeeded")]);
         assert!(codes(of(&survey, "unused")).is_empty() && codes(of(&survey, "everyone")).is_empty());
@@ -540,7 +737,7 @@ mod tests {
         // What is advised is enough, and nothing is left to advise.
         let document: Value = serde_json::from_str(advice.document.as_ref().unwrap()).unwrap();
         let followed = with_statements("followed", json!({}), document["Statement"].clone());
-        let survey = look(&world(vec![followed]), Some(&running(&[("a", "api", "team/app")])));
+        let survey = look(&world(vec![followed]), &running(&[("a", "api", "team/app")]));
         let tally = of(&survey, "followed");
         assert_eq!((tally.pods.allowed, tally.pods.denied, tally.advice.len()), (1, 0, 0));
     }
@@ -550,8 +747,8 @@ mod tests {
         let token =
             json!([allow("ecr:GetAuthorizationToken", "arn:aws:ecr:us-east-1:111122223333:repository/my\nrepo")]);
         let inventory = inventory(vec![with_statements("page", json!({}), token)], &[]);
-        assert!(of(&look(&inventory, None), "page").advice.is_empty());
-        let survey = look(&inventory, Some(&BTreeMap::new()));
+        assert!(of(&look(&inventory, &unknown()), "page").advice.is_empty());
+        let survey = look(&inventory, &pods(&[]));
         let [advice] = of(&survey, "page").advice.as_slice() else { panic!("{survey:?}") };
         assert_eq!((advice.target.as_str(), advice.code.as_str()), ("service accounts", "needs-star-resource"));
         assert!(advice.message.starts_with("`$.Statement[0].") && advice.document.is_none(), "{advice:?}");
@@ -565,7 +762,7 @@ mod tests {
         let accounts: Vec<_> = names.iter().map(|name| ("payments", name.as_str())).collect();
         let many: Vec<_> = names.iter().map(|name| (name.as_str(), name.as_str(), "team/app")).collect();
         let inventory = inventory(vec![with_statements("broad", json!({}), statements)], &accounts);
-        let survey = look(&inventory, Some(&pods(&many)));
+        let survey = look(&inventory, &pods(&many));
         let tally = of(&survey, "broad");
         assert_eq!((tally.advice.len(), tally.advice_omitted, tally.pods.allowed), (MAX_ADVICE, 21, 30));
         assert_eq!(codes(tally)[0], ("service accounts", "needs-star-resource"));
@@ -575,7 +772,7 @@ mod tests {
     #[test]
     fn what_was_found_holds_for_that_version_of_the_policy_alone() {
         let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[]);
-        let survey = look(&inventory, None);
+        let survey = look(&inventory, &unknown());
         let mut edited = policy("everyone", OLD, json!({}));
         assert!(survey.tally(&edited).is_some());
         edited.generation = Some(2);

@@ -1,5 +1,5 @@
-//! An API server for tests, of the few requests that this program makes: lists in pages, watches, gets, and apply of a
-//! status.
+//! An API server for tests, of the few requests that this program makes: lists in pages, watches, gets, apply of a
+//! status, and Events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +31,7 @@ struct Inner {
     /// The label selectors that were asked for, by resource.
     selectors: BTreeMap<String, BTreeSet<String>>,
     applied: Vec<(String, Value)>,
+    told: Vec<Value>,
 }
 
 impl FakeApi {
@@ -104,6 +105,16 @@ impl FakeApi {
         self.lock().applied.clone()
     }
 
+    /// The Events that were created, in order.
+    pub fn told(&self) -> Vec<Value> {
+        self.lock().told.clone()
+    }
+
+    /// The Events as they are now, with their counts.
+    pub fn events(&self) -> Vec<Value> {
+        self.lock().of("events")
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,6 +142,21 @@ impl FakeApi {
             inner.selectors.entry((*resource).to_owned()).or_default().insert((*selector).to_owned());
         }
         match rest {
+            ["events"] if parts.method == "POST" => {
+                let event: Value = serde_json::from_slice(&body).unwrap();
+                let key = key("events", &event);
+                assert_eq!(key.1, namespace, "an Event is in the namespace that it is posted to");
+                assert!(inner.objects.insert(key, event.clone()).is_none(), "two Events of one name");
+                inner.told.push(event.clone());
+                full(201, event)
+            }
+            ["events", name] if parts.method == "PATCH" => {
+                let patch: Value = serde_json::from_slice(&body).unwrap();
+                let key = ("events".to_owned(), namespace.to_owned(), (*name).to_owned());
+                let Some(event) = inner.objects.get_mut(&key) else { return full(404, status(404)) };
+                event["series"] = patch["series"].clone();
+                full(200, event.clone())
+            }
             [resource] if query.get("watch") == Some(&"true") => {
                 if let Some(code) = inner.refused_watches.get(*resource) {
                     return full(*code, status(*code));

@@ -3,7 +3,7 @@
 //!
 //! One task owns the inventory, applies events as they come and publishes each state as a whole, so that a reader sees
 //! all of an event or nothing of it. There is no debounce on this path: an edit is in force as soon as the API server
-//! has told of it. Pods are watched apart, by the leader alone: see [`pods`].
+//! has told of it. Pods and workloads are watched apart, by the leader alone: see [`pods`] and [`workloads`].
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -29,6 +29,8 @@ pub mod pods;
 mod relist;
 mod source;
 mod state;
+pub mod subjects;
+pub mod workloads;
 
 #[cfg(test)]
 pub(crate) mod fake;

@@ -1,7 +1,6 @@
 //! The pods of the cluster, stripped to what a verdict depends on. Only the controller, and there only the leader,
 //! watches them: the webhook gets each pod it judges from the API server.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::Stream;
@@ -10,15 +9,15 @@ use kube::runtime::watcher::Event;
 
 use super::IndexOptions;
 use super::object::{Raw, core_resource};
-use super::relist::Relist;
 use super::source::{Signal, WatchOptions, watch};
+use super::subjects::{Held, HeldMap, Owner, Subjects};
 use crate::forecast::Subject;
 
 /// Terminated pods pull nothing any more: the API server leaves them out, and sends a delete when a pod terminates.
 const NOT_TERMINATED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 /// Objects per page. Pods are big and are decoded whole before they are stripped; this bounds the memory for it.
-const PAGE_SIZE: u32 = 200;
+pub(super) const PAGE_SIZE: u32 = 200;
 
 /// Watches all pods that are not terminated.
 pub fn watch_pods(client: Client, options: &IndexOptions) -> impl Stream<Item = Signal> + Send + use<> {
@@ -33,68 +32,33 @@ pub fn watch_pods(client: Client, options: &IndexOptions) -> impl Stream<Item = 
 
 /// The pods seen so far.
 #[derive(Default)]
-pub struct Pods {
-    subjects: Arc<BTreeMap<PodName, Arc<Subject>>>,
-    relist: Relist<PodName, Arc<Subject>>,
-    listed: bool,
-}
-
-/// Namespace and name of a pod.
-pub type PodName = (String, String);
+pub struct Pods(Subjects);
 
 impl Pods {
     /// Takes one event. `true` when what a verdict depends on changed, which most events of a pod's life do not.
     pub fn apply(&mut self, event: Event<Raw>) -> bool {
-        let Some(event) = subject_event(event) else { return false };
-        let change = self.relist.apply(event);
-        let mut changed = change.listed && !self.listed;
-        self.listed |= change.listed;
-        if change.is_empty() {
-            return changed;
-        }
-        let removed = change.removed.iter().any(|name| self.subjects.contains_key(name));
-        let put: Vec<_> =
-            change.put.into_iter().filter(|(name, subject)| self.subjects.get(name) != Some(subject)).collect();
-        if removed || !put.is_empty() {
-            changed = true;
-            // Copied only while a computation still holds the map, and then it is a map of pointers.
-            let subjects = Arc::make_mut(&mut self.subjects);
-            for name in &change.removed {
-                subjects.remove(name);
-            }
-            subjects.extend(put);
-        }
-        changed
+        self.0.apply(event, |raw| held(&raw))
     }
 
     /// The pods by namespace and name; `None` until they were listed once: some pods are not the pods.
-    pub fn subjects(&self) -> Option<Arc<BTreeMap<PodName, Arc<Subject>>>> {
-        self.listed.then(|| Arc::clone(&self.subjects))
+    pub fn held(&self) -> Option<Arc<HeldMap>> {
+        self.0.held()
     }
 }
 
-fn subject_event(event: Event<Raw>) -> Option<Event<(PodName, Option<Arc<Subject>>)>> {
-    Some(match event {
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-        Event::InitApply(raw) => Event::InitApply((pod_name(&raw)?, subject(&raw))),
-        Event::Apply(raw) => Event::Apply((pod_name(&raw)?, subject(&raw))),
-        Event::Delete(raw) => Event::Delete((pod_name(&raw)?, None)),
-    })
-}
-
-fn pod_name(raw: &Raw) -> Option<PodName> {
-    Some((raw.namespace()?.to_owned(), raw.name()?.to_owned()))
-}
-
 /// `None` for a pod that is not counted: terminated, or nothing that can be read as a pod.
-fn subject(raw: &Raw) -> Option<Arc<Subject>> {
+fn held(raw: &Raw) -> Option<Held> {
     let value = raw.value();
     let phase = value.get("status").and_then(|status| status.get("phase")).and_then(|phase| phase.as_str());
     if matches!(phase, Some("Succeeded" | "Failed")) {
         return None;
     }
-    Subject::from_pod(value).ok().map(Arc::new)
+    Some(Held {
+        subject: Subject::from_pod(value).ok()?,
+        api_version: "v1".to_owned(),
+        uid: raw.uid().unwrap_or_default().to_owned(),
+        owner: Owner::of(value),
+    })
 }
 
 #[cfg(test)]
@@ -113,7 +77,7 @@ mod tests {
     }
 
     fn names(pods: &Pods) -> Vec<String> {
-        pods.subjects().unwrap().keys().map(|(_, name)| name.clone()).collect()
+        pods.held().unwrap().keys().map(|(_, name)| name.clone()).collect()
     }
 
     #[test]
@@ -121,7 +85,7 @@ mod tests {
         let mut pods = Pods::default();
         assert!(!pods.apply(Event::Init));
         assert!(!pods.apply(Event::InitApply(Raw::new(pod("a", "x")))));
-        assert!(pods.subjects().is_none());
+        assert!(pods.held().is_none());
         assert!(pods.apply(Event::InitDone));
         assert_eq!(names(&pods), ["a"]);
         // Listing the same again changes nothing.
@@ -145,6 +109,7 @@ mod tests {
         pods.apply(Event::InitDone);
         assert!(pods.apply(Event::Apply(Raw::new(pod("a", "x")))));
         let mut ready = pod("a", "x");
+        ready["metadata"]["labels"] = json!({"a": "b"});
         ready["metadata"]["resourceVersion"] = "2".into();
         ready["status"]["conditions"] = json!([{"type": "Ready"}]);
         assert!(!pods.apply(Event::Apply(Raw::new(ready))));

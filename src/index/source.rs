@@ -29,6 +29,8 @@ pub struct Failure {
     pub message: String,
     /// An ordinary thing that settles itself: worth no warning.
     pub routine: bool,
+    /// The API server does not give out this kind to us: no right to it, or no such kind.
+    pub refused: bool,
     /// The longest pause before the next attempt.
     pause: Duration,
     /// The API server asked for a pause of at least this, and gets it up to [`LONG`].
@@ -133,6 +135,7 @@ fn failure(resource: &ApiResource, error: &watcher::Error) -> Failure {
                 kind: "version".to_owned(),
                 message: format!("cannot watch {what}: the API server sends no resource version"),
                 routine: false,
+                refused: false,
                 pause: LONG,
                 asked: Duration::ZERO,
                 lost: false,
@@ -144,6 +147,7 @@ fn failure(resource: &ApiResource, error: &watcher::Error) -> Failure {
             kind: format!("{step} 404"),
             message: format!("the CustomResourceDefinition {what} is not installed"),
             routine: false,
+            refused: true,
             pause: SHORT,
             asked: Duration::ZERO,
             lost: false,
@@ -158,6 +162,7 @@ fn failure(resource: &ApiResource, error: &watcher::Error) -> Failure {
             kind: step.to_owned(),
             message: format!("cannot {step} {what}: {}", causes(error)),
             routine: false,
+            refused: false,
             pause: SHORT,
             asked: Duration::ZERO,
             lost: false,
@@ -174,9 +179,10 @@ fn answered(step: &str, what: &str, status: &Status) -> Failure {
         410 => (format!("the API server no longer knows where the watch of {what} stood: {message}"), LONG),
         _ => (format!("cannot {step} {what}: {message} (code {code})"), LONG),
     };
+    let refused = matches!(code, 401 | 403 | 404 | 405);
     let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     let asked = Duration::from_secs(asked.into()).min(LONG);
-    Failure { kind: format!("{step} {code}"), message, routine: code == 410, pause, asked, lost: false }
+    Failure { kind: format!("{step} {code}"), message, routine: code == 410, refused, pause, asked, lost: false }
 }
 
 /// An error with what caused it, as far as that says more.
@@ -244,6 +250,9 @@ mod tests {
             &watcher::Error::WatchStartFailed(api_error(403, "pods is forbidden: …")),
         );
         assert_eq!(forbidden.kind, "watch 403");
+        assert!(forbidden.refused && missing.refused);
+        let busy = failure(&policies, &watcher::Error::InitialListFailed(api_error(429, "later")));
+        assert!(!busy.refused);
         assert_eq!(
             forbidden.message,
             "not allowed to watch pods, see the operator's ClusterRole: pods is forbidden: …"

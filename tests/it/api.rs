@@ -278,12 +278,14 @@ fn object(kind: PolicyKind, spec: &Value) -> Value {
                             "observedGeneration": 3, "lastTransitionTime": "2026-11-24T00:00:00Z"}],
             "serviceAccounts": 2,
             "pods": {"allowed": 41, "denied": 1, "unknown": 0},
-            "denials": [{"namespace": "payments", "serviceAccount": "api", "pod": "api-0", "image": "x",
-                         "repository": "r", "action": "ecr:BatchGetImage", "cause": "c"}],
+            "workloads": {"allowed": 7, "denied": 1, "unknown": 0},
+            "denials": [{"namespace": "payments", "serviceAccount": "api", "kind": "Deployment", "name": "api", "pods": 3,
+                         "image": "x", "repository": "r", "action": "ecr:BatchGetImage", "cause": "c", "exemption": "e"}],
             "denialsOmitted": 0,
             "advice": [{"target": "t", "policy": "p", "code": "BroaderThanNeeded", "message": "m", "document": "{}"}],
             "adviceOmitted": 0,
-            "exemptions": [{"name": "legacy-images", "expiresAt": "2027-03-31T00:00:00Z", "active": true, "pods": 1}]
+            "exemptions": [{"name": "legacy-images", "expiresAt": "2027-03-31T00:00:00Z", "active": true, "pods": 1}],
+            "nextTransition": "2026-12-01T00:00:00Z"
         }
     })
 }

@@ -190,7 +190,10 @@ impl Case {
             ensure!(denials.is_empty() == denied.is_empty(), "denials {denials:?} of {denied:?}");
             for denial in &denials {
                 let image = denied.iter().find(|image| image["image"] == denial["image"]).context("of no image")?;
-                ensure!(denial["pod"] == "app" && denial["cause"] == image["cause"], "{denial} of {image}");
+                ensure!(
+                    denial["kind"] == "Pod" && denial["name"] == "app" && denial["cause"] == image["cause"],
+                    "{denial} of {image}"
+                );
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ecr_access::controller::{status::desired_status, survey::survey};
 use ecr_access::forecast::{Options, forecast};
 use ecr_access::index::pods::{Pods, watch_pods};
+use ecr_access::index::subjects::Population;
 use ecr_access::index::{self, Index, IndexOptions, WatchSignal};
 use ecr_access::inventory::ConfigMapName;
 use futures::StreamExt as _;
@@ -59,16 +60,17 @@ impl View {
     }
 
     fn is_complete(&self) -> bool {
-        self.index.synced() && self.pods.lock().unwrap_or_else(PoisonError::into_inner).subjects().is_some()
+        self.index.synced() && self.pods.lock().unwrap_or_else(PoisonError::into_inner).held().is_some()
     }
 
     /// Everything that is known, and everything that follows from it: verdicts and statuses.
     fn digest(&self) -> BTreeMap<String, String> {
         let inventory = self.index.snapshot();
-        let subjects = self.pods.lock().unwrap_or_else(PoisonError::into_inner).subjects().unwrap_or_default();
+        let subjects = self.pods.lock().unwrap_or_else(PoisonError::into_inner).held().unwrap_or_default();
         let at = jiff::Timestamp::UNIX_EPOCH;
         let options = Options::default();
-        let survey = survey(&inventory, Some(&subjects), at, &options);
+        let population = Population { pods: Some(Arc::clone(&subjects)), workloads: Some(Vec::new()) };
+        let survey = survey(&inventory, &population, at, &options);
         let mut told = BTreeMap::new();
         for policy in inventory.policies() {
             let status = survey.tally(policy).map(|tally| json!(desired_status(policy, tally, None, at)));
@@ -96,7 +98,7 @@ impl View {
             }
         }
         for ((namespace, name), subject) in subjects.iter() {
-            let report = json!(forecast(&inventory, subject, at, &options));
+            let report = json!(forecast(&inventory, &subject.subject, at, &options));
             told.insert(format!("Pod/{namespace}/{name}"), report.to_string());
         }
         told

@@ -313,7 +313,9 @@ pub async fn status_and_columns(world: &World) -> Result<()> {
     ensure!(condition(&status, "Conflicted").is_some_and(|found| found["status"] == "False"), "{status}");
     let denial = &status["denials"][0];
     ensure!(
-        denial["pod"] == "denied" && denial["serviceAccount"] == "api" && denial["action"] == "ecr:BatchGetImage",
+        (&denial["kind"], &denial["name"], &denial["pods"]) == (&json!("Pod"), &json!("denied"), &json!(1))
+            && denial["serviceAccount"] == "api"
+            && denial["action"] == "ecr:BatchGetImage",
         "{status}"
     );
 
@@ -398,6 +400,6 @@ pub async fn a_cluster_policy(world: &World) -> Result<()> {
     world.must("DELETE", &format!("{path}/payments"), None).await.map(drop)
 }
 
-fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
+pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
     status["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }

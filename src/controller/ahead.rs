@@ -1,0 +1,171 @@
+//! What changes by itself: the next instant at which a condition on the date turns a verdict, or an exemption ends, and
+//! what turns then.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::forecast::{self, Report, Verdict};
+use crate::index::subjects::{Held, Owner, Population};
+use crate::inventory::{Inventory, PolicyObject};
+
+/// So long ahead it is told what will change. An instant that is found later than that is told when it is found.
+pub const AHEAD: SignedDuration = SignedDuration::from_hours(24);
+
+/// The next change of a policy's verdicts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// When. Later than the time of the look.
+    pub at: Timestamp,
+    /// What turns into what, the worst first. Empty while it is more than [`AHEAD`] away, and where nothing turns after
+    /// all: of very many changes of decisions only the first are looked at.
+    pub groups: Vec<Group>,
+}
+
+/// Pods and workloads that turn from one outlook to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// What holds until then.
+    pub from: Outlook,
+    /// What holds from then on.
+    pub to: Outlook,
+    /// How many workloads.
+    pub workloads: u64,
+    /// How many pods.
+    pub pods: u64,
+    /// One of them: kind, and `namespace/name`.
+    pub first: (String, String),
+}
+
+/// A verdict, and whether exemptions let it pass.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Outlook {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Every image that the verdict goes back to is exempted.
+    pub exempted: bool,
+}
+
+impl Outlook {
+    fn of(report: &Report) -> Outlook {
+        let verdict = report.verdict;
+        let open = matches!(verdict, Verdict::Deny | Verdict::Unknown);
+        let mut blamed = report.images.iter().filter(|image| image.verdict == verdict);
+        Outlook { verdict, exempted: open && blamed.all(|image| image.exemption.is_some()) }
+    }
+
+    /// 0 is the worst; another one for each outlook that can be told apart.
+    fn badness(self) -> u8 {
+        match (self.verdict, self.exempted) {
+            (Verdict::Deny, false) => 0,
+            (Verdict::Unknown, false) => 1,
+            (Verdict::Deny, true) => 2,
+            (Verdict::Unknown, true) => 3,
+            _ => 4,
+        }
+    }
+}
+
+impl fmt::Display for Outlook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.verdict.as_str(), if self.exempted { " (exempted)" } else { "" })
+    }
+}
+
+/// The subjects of one policy whose verdicts change next, while they are gathered.
+#[derive(Debug, Default)]
+pub struct Turning {
+    at: Option<Timestamp>,
+    subjects: Vec<(Arc<Held>, Outlook)>,
+}
+
+impl Turning {
+    /// Adds what was found of `held` at `now`.
+    pub fn add(&mut self, held: &Arc<Held>, report: &Report, now: Timestamp) {
+        let Some(at) = report.next_transition.filter(|at| *at > now) else { return };
+        if self.at.is_some_and(|earliest| earliest < at) {
+            return;
+        }
+        if self.at != Some(at) {
+            self.at = Some(at);
+            self.subjects.clear();
+        }
+        self.subjects.push((Arc::clone(held), Outlook::of(report)));
+    }
+
+    /// Judges them at that instant, where it is near.
+    pub fn finish(
+        self,
+        policy: &PolicyObject,
+        inventory: &Inventory,
+        population: &Population,
+        now: Timestamp,
+        options: &forecast::Options,
+    ) -> Option<Turn> {
+        let at = self.at?;
+        let mut groups: BTreeMap<(u8, u8), Group> = BTreeMap::new();
+        if at.duration_since(now) <= AHEAD {
+            for (held, from) in &self.subjects {
+                let to = Outlook::of(&forecast::forecast_under(policy, inventory, &held.subject, at, options));
+                if to == *from {
+                    continue;
+                }
+                let group = groups.entry((to.badness(), from.badness())).or_insert_with(|| {
+                    let Owner { kind, name, .. } = population.root(held).unwrap_or_else(|| held.reference());
+                    let first = (kind, format!("{}/{name}", held.subject.namespace));
+                    Group { from: *from, to, workloads: 0, pods: 0, first }
+                });
+                let count = if held.subject.template { &mut group.workloads } else { &mut group.pods };
+                *count += 1;
+            }
+        }
+        Some(Turn { at, groups: groups.into_values().collect() })
+    }
+}
+
+impl Turn {
+    /// When a look finds something else than the look before: the instant itself, and the moment from which on it is
+    /// told.
+    pub fn look_again(&self, now: Timestamp) -> Timestamp {
+        let told_from = self.at.checked_sub(AHEAD).unwrap_or(self.at);
+        if told_from > now { told_from } else { self.at }
+    }
+
+    /// What turns, for a person; `None` where there is nothing to tell yet.
+    pub fn tell(&self) -> Option<String> {
+        let groups: Vec<String> = self.groups.iter().map(Group::tell).collect();
+        (!groups.is_empty()).then(|| {
+            let verdicts = self.groups.iter().any(|group| group.from.verdict != group.to.verdict);
+            let exemptions = self.groups.iter().any(|group| group.from.verdict == group.to.verdict);
+            let why = match (verdicts, exemptions) {
+                (true, true) => "an IAM policy has a condition on the date, and an exemption ends",
+                (false, _) => "an exemption ends",
+                (true, false) => "an IAM policy has a condition on the date",
+            };
+            format!("at {}, because {why}: {}", self.at, groups.join("; "))
+        })
+    }
+
+    /// Does something turn to Deny, with nothing that exempts it?
+    pub fn is_bad(&self) -> bool {
+        self.groups.iter().any(|group| group.to == Outlook { verdict: Verdict::Deny, exempted: false })
+    }
+}
+
+impl Group {
+    fn tell(&self) -> String {
+        let plural = |count: u64, what: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            _ => Some(format!("{count} {what}s")),
+        };
+        let counts: Vec<String> =
+            [plural(self.workloads, "workload"), plural(self.pods, "pod")].into_iter().flatten().collect();
+        let verb = if self.workloads + self.pods == 1 { "turns" } else { "turn" };
+        let (kind, name) = &self.first;
+        let first = if self.workloads + self.pods == 1 { "" } else { "first " };
+        format!("{} {verb} from {} to {} ({first}{kind} {name})", counts.join(" and "), self.from, self.to)
+    }
+}

@@ -1,0 +1,137 @@
+//! The denials of one policy, as somebody wants to read them: by workload, not by pod.
+//!
+//! Twenty pods of one Deployment that cannot be pulled are one thing to mend, so they are one row. A pod that belongs to
+//! nothing has a row of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use crate::api::Denial;
+use crate::api::status::{IMAGE_LENGTH, MAX_DENIALS, REPOSITORY_LENGTH};
+use crate::forecast::{ImageReport, Report, Verdict};
+use crate::index::subjects::{Held, Owner};
+
+/// Denials while they are gathered.
+#[derive(Debug, Default)]
+pub struct Denials {
+    /// Rows, each with `pods: 0`, and how many pods are behind it.
+    rows: BTreeMap<Denial, i64>,
+    firsts: BTreeMap<u64, First>,
+}
+
+/// The first that was found of a service account, repository and cause: who gets to hear of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct First {
+    /// Stands for service account, repository and cause: see [`told_by`].
+    pub key: u64,
+    /// The workload or pod, as an Event refers to it.
+    pub about: Owner,
+    /// The image that cannot be pulled.
+    pub image: String,
+    /// What was judged: the workload, or a pod of it.
+    pub held: Arc<Held>,
+}
+
+impl Denials {
+    /// Adds what is denied of `held`, whose topmost owner is `root`.
+    pub fn add(&mut self, held: &Arc<Held>, root: Option<Owner>, report: &Report) {
+        let about = root.unwrap_or_else(|| held.reference());
+        let mut rows = BTreeSet::new();
+        for image in report.images.iter().filter(|image| image.verdict == Verdict::Deny) {
+            let row = row(held, &about, image);
+            // What is exempted is meant to be so, and need not be told.
+            if row.exemption.is_none() {
+                let key = told_by(&row);
+                self.firsts.entry(key).or_insert_with(|| First {
+                    key,
+                    about: about.clone(),
+                    image: image.image.clone(),
+                    held: Arc::clone(held),
+                });
+            }
+            rows.insert(row);
+        }
+        for row in rows {
+            *self.rows.entry(row).or_default() += i64::from(!held.subject.template);
+        }
+    }
+
+    /// The first rows in their order, at most [`MAX_DENIALS`]; how many are behind them; and the first of each kind.
+    pub fn finish(self) -> (Vec<Denial>, i64, Vec<First>) {
+        let omitted = i64::try_from(self.rows.len().saturating_sub(MAX_DENIALS)).unwrap_or(i64::MAX);
+        let rows = self.rows.into_iter().take(MAX_DENIALS).map(|(row, pods)| Denial { pods, ..row }).collect();
+        (rows, omitted, self.firsts.into_values().collect())
+    }
+}
+
+/// What one Event tells of: service account, repository (or the image, where it has none) and cause.
+///
+/// Rows of a status give the same key, which is how a new leader knows what was told before it.
+pub fn told_by(row: &Denial) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let of = row.repository.as_ref().unwrap_or(&row.image);
+    (&row.namespace, &row.service_account, of, &row.cause).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn row(held: &Held, about: &Owner, image: &ImageReport) -> Denial {
+    let decisions = || image.candidates.iter().flat_map(|candidate| &candidate.decisions);
+    let denied = decisions().find(|decision| matches!(decision.decision, "ExplicitlyDenied" | "ImplicitlyDenied"));
+    // The token is asked for on `*`, everything else on the repository.
+    let repository = decisions().find(|decision| decision.resource != "*");
+    Denial {
+        namespace: held.subject.namespace.clone(),
+        service_account: held.subject.service_account.clone(),
+        kind: about.kind.clone(),
+        name: about.name.clone(),
+        pods: 0,
+        image: clip(&image.image, IMAGE_LENGTH),
+        repository: repository.map(|decision| clip(&decision.resource, REPOSITORY_LENGTH)),
+        action: denied.map(|decision| decision.action.to_owned()),
+        cause: image.cause.map(|cause| cause.to_string()),
+        exemption: image.exemption.as_ref().map(|exemption| exemption.name.clone()),
+    }
+}
+
+/// A pod may name an image of any length, and must not be able to make the status of a policy invalid by it.
+fn clip(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(max.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_to_whole_characters() {
+        assert_eq!(clip(&"x".repeat(REPOSITORY_LENGTH), REPOSITORY_LENGTH).len(), REPOSITORY_LENGTH);
+        let cut = clip(&"é".repeat(3000), IMAGE_LENGTH);
+        assert!(cut.chars().count() == IMAGE_LENGTH && cut.ends_with('…'));
+    }
+
+    #[test]
+    fn an_event_is_told_by_service_account_repository_and_cause_alone() {
+        let row = Denial {
+            namespace: "payments".to_owned(),
+            service_account: "api".to_owned(),
+            repository: Some("r".to_owned()),
+            cause: Some("c".to_owned()),
+            ..Denial::default()
+        };
+        let same = Denial { name: "other".to_owned(), pods: 3, image: "tag".to_owned(), ..row.clone() };
+        assert_eq!(told_by(&row), told_by(&same));
+        for other in [
+            Denial { namespace: "search".to_owned(), ..row.clone() },
+            Denial { service_account: "worker".to_owned(), ..row.clone() },
+            Denial { repository: Some("r2".to_owned()), ..row.clone() },
+            Denial { cause: Some("c2".to_owned()), ..row.clone() },
+            Denial { repository: None, ..row.clone() },
+        ] {
+            assert_ne!(told_by(&row), told_by(&other), "{other:?}");
+        }
+    }
+}

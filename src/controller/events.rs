@@ -1,0 +1,145 @@
+//! What is told by Events. Pure: the status before, the status now, and what is new between them.
+//!
+//! A denial is told at the workload that suffers it, since that is where its team looks, with the policy as the related
+//! object; the policy's own Events are about the policy. A policy that only audits is no business of the teams, so its
+//! denials are told at the policy, where its author looks.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+
+use super::ahead::Turn;
+use super::denials::First;
+use super::status::find;
+use crate::api::conditions::{CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_PULL_WOULD_FAIL};
+use crate::api::{self, PolicyStatus};
+use crate::forecast::{ImageReport, Report, Verdict};
+use crate::inventory::PolicyObject;
+
+/// Bytes of a note at most ("Event", events.k8s.io/v1).
+pub const MAX_NOTE: usize = 1024;
+
+/// One thing to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct News {
+    /// Something is wrong, or will be.
+    pub warning: bool,
+    /// A stable word for what happened.
+    pub reason: String,
+    /// What the controller did when it noticed.
+    pub action: &'static str,
+    /// The same for a person: one line, at most [`MAX_NOTE`] bytes.
+    pub note: String,
+    /// Where it is shown.
+    pub regarding: ObjectReference,
+    /// What else it is about.
+    pub related: Option<ObjectReference>,
+}
+
+/// What changed in the status of `policy` that people wait for or have to know.
+///
+/// `before` is the status that the API server had, `None` for the first status of an object: then only what is wrong is
+/// told. Whoever leads next sees the same `before`, so nothing is told twice. `turn` is what `now` says of the time ahead.
+pub fn transitions(
+    policy: &PolicyObject,
+    before: Option<&PolicyStatus>,
+    now: &PolicyStatus,
+    turn: Option<&Turn>,
+) -> Vec<News> {
+    let was = |kind: &str| before.and_then(|before| find(before, kind));
+    let mut told = Vec::new();
+    let mut tell = |warning, reason: &str, note: String| {
+        let (reason, regarding) = (reason.to_owned(), reference(policy));
+        told.push(News { warning, reason, action: "Reconcile", note: line(&note), regarding, related: None });
+    };
+    for is in &now.conditions {
+        let was = was(&is.type_);
+        let differs = was.is_none_or(|was| (&was.status, &was.reason) != (&is.status, &is.reason));
+        let turned_good = was.is_some_and(|was| was.status != is.status);
+        let good = is.status == "True";
+        match is.type_.as_str() {
+            READY if !good && differs => tell(true, &is.reason, format!("cannot be used as written: {}", is.message)),
+            READY if good && turned_good => tell(false, &is.reason, format!("in force: {}", is.message)),
+            // What is wrong with the whole object is told by the condition Ready.
+            POLICIES_RESOLVED if !super::status::is_ready(now) => {}
+            POLICIES_RESOLVED if !good && differs => {
+                tell(true, &is.reason, format!("verdicts may be Unknown because of this: {}", is.message));
+            }
+            POLICIES_RESOLVED if good && turned_good && before.is_some_and(super::status::is_ready) => {
+                tell(false, &is.reason, is.message.clone());
+            }
+            CONFLICTED if good && differs => tell(true, &is.reason, is.message.clone()),
+            CONFLICTED if !good && turned_good => tell(false, &is.reason, is.message.clone()),
+            // Once per instant.
+            CHANGE_AHEAD if differs || before.is_none_or(|before| before.next_transition != now.next_transition) => {
+                tell(turn.is_some_and(Turn::is_bad), &is.reason, is.message.clone());
+            }
+            _ => {}
+        }
+    }
+    told
+}
+
+/// The first denial of a service account, repository and cause; `report` is what was found of `first.held`. `None` where
+/// it is denied no more. `audits`: the policy takes no action, whatever it finds.
+pub fn denial(policy: &PolicyObject, first: &First, report: &Report, audits: bool) -> Option<News> {
+    let denied = |image: &&ImageReport| {
+        image.verdict == Verdict::Deny && image.exemption.is_none() && image.image == first.image
+    };
+    let image = report.images.iter().find(denied)?;
+    let workload = ObjectReference {
+        api_version: Some(first.about.api_version.clone()),
+        kind: Some(first.about.kind.clone()),
+        namespace: Some(first.held.subject.namespace.clone()),
+        name: Some(first.about.name.clone()),
+        uid: Some(first.about.uid.clone()).filter(|uid| !uid.is_empty()),
+        ..ObjectReference::default()
+    };
+    let policy = reference(policy);
+    let (regarding, related) = if audits { (policy, workload) } else { (workload, policy) };
+    Some(News {
+        warning: true,
+        reason: REASON_PULL_WOULD_FAIL.to_owned(),
+        action: "Forecast",
+        note: line(&image.message),
+        regarding,
+        related: Some(related),
+    })
+}
+
+/// The policy as an Event refers to it.
+fn reference(policy: &PolicyObject) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(api::API_VERSION.to_owned()),
+        kind: Some(policy.key.kind.as_str().to_owned()),
+        namespace: policy.key.namespace.clone(),
+        name: Some(policy.key.name.clone()),
+        uid: policy.uid.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+/// One line within the limit: `kubectl describe` puts notes into a table.
+fn line(text: &str) -> String {
+    let text = text.trim_end().replace('\n', "; ");
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.len() > MAX_NOTE {
+        const CUT: char = '…';
+        let room = MAX_NOTE - CUT.len_utf8();
+        let end = line.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= room).last();
+        line.truncate(end.unwrap_or(0));
+        line.push(CUT);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_one_line_of_whole_characters_within_the_limit() {
+        assert_eq!(line("a\nfix: b\t\u{7}\n"), "a; fix: b  ");
+        let long = line(&format!("x{}", "é".repeat(600)));
+        assert!(long.len() <= MAX_NOTE && long.len() > MAX_NOTE - 4 && long.ends_with("é…"), "{}", long.len());
+        assert_eq!(line(&"x".repeat(MAX_NOTE)).len(), MAX_NOTE);
+    }
+}

@@ -1,0 +1,477 @@
+//! Writes Events, not too many of them, and none twice.
+//!
+//! `events.k8s.io/v1`. The same said again within the hour that an API server keeps Events is a count on the one that is
+//! there. Not kube's own recorder, which counts everything of one reason about one object as the same, whatever it says.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use k8s_openapi::api::events::v1::{Event, EventSeries};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use tokio::time::Instant;
+
+use super::denials::{First, told_by};
+use super::events::News;
+use super::metrics::{EventLabels, EventResult, Metrics};
+use crate::api::PolicyStatus;
+use crate::inventory::{PolicyKey, PolicyObject};
+
+/// `reportingController` of every Event.
+pub const REPORTING_CONTROLLER: &str = "ecraccess.dev/controller";
+
+/// Longest `reportingInstance` ("Event", events.k8s.io/v1).
+const INSTANCE_LENGTH: usize = 128;
+
+/// Longest part of an Event's name before its dot: the name of an object may be as long as the whole may be.
+const PREFIX_LENGTH: usize = 200;
+
+/// How long an API server keeps Events by default (`--event-ttl`): what was told longer ago than that, and was gone for
+/// so long, is news again.
+const KEPT: Duration = Duration::from_secs(3600);
+
+/// At most so many denials of one policy are remembered as told; with more, new ones are not told.
+const MAX_TOLD: usize = 10_000;
+
+/// The longest time for one request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How an attempt to tell ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Told {
+    /// It is told, or the API server does not want to hear of it: no second attempt.
+    Done,
+    /// Too many Events lately.
+    Limited,
+    /// The API server does not take Events at the moment.
+    Failed,
+    /// This process no longer leads.
+    Fenced,
+}
+
+/// One Event that was written.
+struct Series {
+    name: String,
+    /// How often it was told, and when last.
+    count: i32,
+    at: Instant,
+}
+
+/// Writes Events during one time of leading.
+pub struct Recorder {
+    client: Client,
+    instance: String,
+    metrics: Metrics,
+    limits: Limits,
+    memory: Memory,
+    /// What was told, by what it says.
+    series: HashMap<u64, Series>,
+    /// The last failure that was logged.
+    failure: Option<String>,
+}
+
+impl Recorder {
+    /// `instance` is the name of this replica's pod.
+    pub fn new(client: Client, instance: &str, metrics: Metrics) -> Recorder {
+        let mut instance: String = instance.chars().take(INSTANCE_LENGTH).collect();
+        if instance.is_empty() {
+            // The API server wants one.
+            instance = "ecr-access".to_owned();
+        }
+        Recorder {
+            client,
+            instance,
+            metrics,
+            limits: Limits::default(),
+            memory: Memory::default(),
+            series: HashMap::new(),
+            failure: None,
+        }
+    }
+
+    /// Forgets policies that are gone.
+    pub fn retain(&mut self, exists: impl Fn(&PolicyKey) -> bool) {
+        self.limits.policies.retain(|key, _| exists(key));
+        self.memory.policies.retain(|key, _| exists(key));
+    }
+
+    /// Which of the denials are still to be told. See [`Memory`].
+    pub fn untold<'a>(
+        &mut self,
+        policy: &PolicyObject,
+        stored: Option<&PolicyStatus>,
+        firsts: &'a [First],
+        now: Instant,
+    ) -> Vec<&'a First> {
+        self.memory.untold(policy, stored, firsts, now)
+    }
+
+    /// A denial of `policy` is told.
+    pub fn told(&mut self, policy: &PolicyKey, key: u64, now: Instant) {
+        self.memory.told(policy, key, now);
+    }
+
+    /// Tells `news` about `policy`, if `leader` still says so and not too much was told of late.
+    pub async fn tell(&mut self, policy: &PolicyKey, news: &News, leader: impl Fn() -> bool) -> Told {
+        let now = Instant::now();
+        if !leader() {
+            return Told::Fenced;
+        }
+        if !self.limits.take(policy, now) {
+            return Told::Limited;
+        }
+        self.series.retain(|_, series| series.at + KEPT > now);
+        let outcome = match tokio::time::timeout(TIMEOUT, self.write(news)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(kube::Error::Service("no answer in time".into())),
+        };
+        let (result, told) = match outcome {
+            Ok(()) => {
+                if self.failure.take().is_some() {
+                    tracing::info!("Events can be written again");
+                }
+                (EventResult::written, Told::Done)
+            }
+            Err(error) => {
+                let refused = matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429);
+                self.log(policy, &error);
+                (EventResult::failed, if refused { Told::Done } else { Told::Failed })
+            }
+        };
+        self.metrics.events.get_or_create(&EventLabels { result }).inc();
+        told
+    }
+
+    async fn write(&mut self, news: &News) -> Result<(), kube::Error> {
+        // Events about objects of the cluster are in this namespace ("Event", events.k8s.io/v1).
+        let namespace = news.regarding.namespace.as_deref().unwrap_or("default");
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let said = said(news);
+        let now = jiff::Timestamp::now();
+        if let Some(series) = self.series.get_mut(&said) {
+            let count = series.count.saturating_add(1);
+            let patch = serde_json::json!({"series": EventSeries { count, last_observed_time: MicroTime(now) }});
+            match api.patch(&series.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+                Ok(_) => {
+                    (series.count, series.at) = (count, Instant::now());
+                    return Ok(());
+                }
+                // Somebody cleared it away.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let name = name(news, now);
+        api.create(&PostParams::default(), &event(news, &name, namespace, &self.instance, now)).await?;
+        self.series.insert(said, Series { name, count: 1, at: Instant::now() });
+        Ok(())
+    }
+
+    fn log(&mut self, policy: &PolicyKey, error: &kube::Error) {
+        let kind = match error {
+            kube::Error::Api(status) => status.code.to_string(),
+            _ => "transport".to_owned(),
+        };
+        if self.failure.as_ref() != Some(&kind) {
+            tracing::warn!(%policy, "cannot write an Event: {error}; further failures of this kind are not logged");
+            self.failure = Some(kind);
+        }
+    }
+}
+
+/// The whole object.
+fn event(news: &News, name: &str, namespace: &str, instance: &str, now: jiff::Timestamp) -> Event {
+    Event {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        reporting_controller: Some(REPORTING_CONTROLLER.to_owned()),
+        reporting_instance: Some(instance.to_owned()),
+        action: Some(news.action.to_owned()),
+        reason: Some(news.reason.clone()),
+        regarding: Some(news.regarding.clone()),
+        related: news.related.clone(),
+        note: Some(news.note.clone()),
+        type_: Some(if news.warning { "Warning" } else { "Normal" }.to_owned()),
+        ..Event::default()
+    }
+}
+
+/// Events that say the same are one series.
+fn said(news: &News) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let of = &news.regarding;
+    (news.warning, &news.reason, &news.note, &of.kind, &of.namespace, &of.name, &of.uid).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The object's name and the time, as other programs name their Events: `kubectl describe` shows them in this order.
+fn name(news: &News, now: jiff::Timestamp) -> String {
+    let prefix: String = news.regarding.name.iter().flat_map(|name| name.chars()).take(PREFIX_LENGTH).collect();
+    // A name of a subdomain: no part of it begins or ends with a mark.
+    let prefix = prefix.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    format!("{prefix}.{:016x}", now.as_nanosecond())
+}
+
+/// Which denials were told, by policy.
+///
+/// What stands in the status was told before, whoever wrote it. Where a status that is older than this time of leading
+/// does not list all denials, those that are there at the first look count as told too. Either way a change of leader
+/// repeats nothing.
+#[derive(Default)]
+struct Memory {
+    policies: BTreeMap<PolicyKey, Remembered>,
+}
+
+struct Remembered {
+    uid: Option<String>,
+    /// Told denials, and when they were last there.
+    keys: HashMap<u64, Instant>,
+}
+
+impl Memory {
+    fn untold<'a>(
+        &mut self,
+        policy: &PolicyObject,
+        stored: Option<&PolicyStatus>,
+        firsts: &'a [First],
+        now: Instant,
+    ) -> Vec<&'a First> {
+        if self.policies.get(&policy.key).is_none_or(|known| known.uid != policy.uid) {
+            let mut keys: HashMap<u64, Instant> = HashMap::new();
+            if let Some(stored) = stored {
+                // What was exempted was not told.
+                let told = stored.denials.iter().filter(|row| row.exemption.is_none());
+                keys.extend(told.map(|row| (told_by(row), now)));
+                if stored.denials_omitted > 0 {
+                    keys.extend(firsts.iter().map(|first| (first.key, now)));
+                }
+            }
+            self.policies.insert(policy.key.clone(), Remembered { uid: policy.uid.clone(), keys });
+        }
+        let Some(known) = self.policies.get_mut(&policy.key) else { return Vec::new() };
+        let mut untold = Vec::new();
+        for first in firsts {
+            match known.keys.get_mut(&first.key) {
+                Some(seen) => *seen = now,
+                None => untold.push(first),
+            }
+        }
+        known.keys.retain(|_, seen| *seen + KEPT > now);
+        untold.truncate(MAX_TOLD.saturating_sub(known.keys.len()));
+        untold
+    }
+
+    fn told(&mut self, policy: &PolicyKey, key: u64, now: Instant) {
+        if let Some(known) = self.policies.get_mut(policy) {
+            known.keys.insert(key, now);
+        }
+    }
+}
+
+/// How many Events may be written: per policy, and by all together.
+#[derive(Default)]
+struct Limits {
+    all: Option<Bucket>,
+    policies: BTreeMap<PolicyKey, Bucket>,
+}
+
+/// At once, and then one each so often.
+const OF_ALL: (u32, Duration) = (100, Duration::from_secs(1));
+const OF_ONE: (u32, Duration) = (20, REFILL);
+
+/// After this time a policy may tell one more.
+pub const REFILL: Duration = Duration::from_secs(30);
+
+impl Limits {
+    fn take(&mut self, policy: &PolicyKey, now: Instant) -> bool {
+        let all = self.all.get_or_insert_with(|| Bucket::full(OF_ALL, now));
+        let one = self.policies.entry(policy.clone()).or_insert_with(|| Bucket::full(OF_ONE, now));
+        // Both or none.
+        let free = all.refill(OF_ALL, now) && one.refill(OF_ONE, now);
+        if free {
+            all.tokens -= 1;
+            one.tokens -= 1;
+        }
+        free
+    }
+}
+
+struct Bucket {
+    tokens: u32,
+    /// Since when tokens are owed.
+    since: Instant,
+}
+
+impl Bucket {
+    fn full((most, _): (u32, Duration), now: Instant) -> Bucket {
+        Bucket { tokens: most, since: now }
+    }
+
+    /// Adds what is owed. `true` when there is a token.
+    fn refill(&mut self, (most, each): (u32, Duration), now: Instant) -> bool {
+        while self.tokens < most && now.duration_since(self.since) >= each {
+            self.tokens += 1;
+            self.since += each;
+        }
+        if self.tokens == most {
+            self.since = now;
+        }
+        self.tokens > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::api::core::v1::ObjectReference;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{Denial, PolicyKind};
+    use crate::index::subjects::{Held, Owner};
+
+    fn key(name: &str) -> PolicyKey {
+        PolicyKey { kind: PolicyKind::EcrAccessPolicy, namespace: Some("payments".to_owned()), name: name.to_owned() }
+    }
+
+    fn news(name: &str, note: &str) -> News {
+        News {
+            warning: true,
+            reason: "Reason".to_owned(),
+            action: "Test",
+            note: note.to_owned(),
+            regarding: ObjectReference {
+                name: Some(name.to_owned()),
+                namespace: Some("payments".to_owned()),
+                ..ObjectReference::default()
+            },
+            related: None,
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_whatever_it_is_about_and_sorts_by_time() {
+        let now = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(500_000);
+        for object in ["api", &"x".repeat(253), &format!("{}.y", "x".repeat(199)), &format!("{}-.y", "x".repeat(198))] {
+            let name = name(&news(object, "n"), now);
+            assert!(name.len() <= 253, "{name}");
+            assert!(name.split('.').all(|part| !part.is_empty() && !part.ends_with('-')), "{name}");
+        }
+        let later = now + jiff::SignedDuration::from_nanos(1);
+        assert!(name(&news("api", "z"), now) < name(&news("api", "a"), later));
+        assert_eq!(said(&news("api", "n")), said(&news("api", "n")));
+        assert_ne!(said(&news("api", "n")), said(&news("api", "m")));
+        assert_ne!(said(&news("api", "n")), said(&news("web", "n")));
+    }
+
+    #[tokio::test]
+    async fn the_same_said_again_is_a_count_and_what_was_cleared_away_is_said_anew() {
+        let api = crate::index::fake::FakeApi::new();
+        let mut recorder = Recorder::new(api.client(), "", Metrics::default());
+        let mut tell = async |note: &str, leads: bool| recorder.tell(&key("pull"), &news("api", note), || leads).await;
+        assert_eq!(
+            (tell("n", true).await, tell("n", true).await, tell("m", true).await),
+            (Told::Done, Told::Done, Told::Done)
+        );
+        assert_eq!(tell("n", false).await, Told::Fenced);
+        let counts = || {
+            let events = api.events();
+            events.iter().map(|event| event["series"]["count"].as_i64().unwrap_or(1)).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(), [2, 1], "in the order of the telling");
+        let first = api.events()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+        api.delete("events", "payments", &first);
+        assert_eq!(tell("n", true).await, Told::Done);
+        assert_eq!(counts(), [1, 1]);
+    }
+
+    #[test]
+    fn a_policy_that_has_much_to_say_is_heard_by_and_by_and_leaves_room_for_others() {
+        let begin = Instant::now();
+        let mut limits = Limits::default();
+        let mut burst =
+            |policy: &str, at: Duration| (0..1000).take_while(|_| limits.take(&key(policy), begin + at)).count();
+        assert_eq!(burst("loud", Duration::ZERO), 20);
+        assert_eq!(burst("loud", Duration::from_secs(29)), 0);
+        assert_eq!(burst("loud", Duration::from_secs(65)), 2);
+        assert_eq!(burst("other", Duration::from_secs(65)), 20);
+        assert_eq!(burst("loud", Duration::from_secs(90)), 1, "what was left over counts on");
+        assert_eq!(burst("loud", Duration::from_secs(24 * 3600)), 20, "no more than the burst is saved up");
+        let together: usize = (0..100).map(|one| burst(&format!("p{one}"), Duration::from_secs(24 * 3600))).sum();
+        assert_eq!(together, 80);
+    }
+
+    fn policy(uid: &str) -> PolicyObject {
+        let metadata = json!({"name": "pull", "namespace": "payments", "uid": uid});
+        PolicyObject::from_json(json!({"kind": "EcrAccessPolicy", "metadata": metadata, "spec": {}})).unwrap()
+    }
+
+    fn row(account: &str) -> Denial {
+        Denial { service_account: account.to_owned(), cause: Some("c".to_owned()), ..Denial::default() }
+    }
+
+    fn firsts(accounts: &[&str]) -> Vec<First> {
+        let first = |account: &&str| First {
+            key: told_by(&row(account)),
+            about: Owner::default(),
+            image: String::new(),
+            held: Arc::new(Held::default()),
+        };
+        accounts.iter().map(first).collect()
+    }
+
+    fn status(accounts: &[&str], omitted: i64) -> PolicyStatus {
+        let denials = accounts.iter().map(|account| row(account)).collect();
+        PolicyStatus { denials, denials_omitted: omitted, ..PolicyStatus::default() }
+    }
+
+    #[test]
+    fn what_stands_in_the_status_was_told_and_the_rest_is_told_once() {
+        let now = Instant::now();
+        let mut memory = Memory::default();
+        let firsts = firsts(&["a", "b", "c"]);
+        let keys = |untold: Vec<&First>| untold.iter().map(|first| first.key).collect::<Vec<_>>();
+        let mut stored = status(&["b", "c"], 0);
+        stored.denials[1].exemption = Some("for-a-while".to_owned());
+        let all = keys(firsts.iter().collect());
+        assert_eq!(keys(memory.untold(&policy("u"), Some(&stored), &firsts, now)), [all[0], all[2]]);
+        memory.told(&policy("u").key, all[0], now);
+        assert_eq!(keys(memory.untold(&policy("u"), Some(&stored), &firsts, now)), [all[2]]);
+        // An object of the same name, but another one.
+        assert_eq!(keys(memory.untold(&policy("v"), None, &firsts, now)), all);
+    }
+
+    #[test]
+    fn a_new_leader_repeats_nothing_that_a_full_status_left_out() {
+        let now = Instant::now();
+        let mut memory = Memory::default();
+        assert!(memory.untold(&policy("u"), Some(&status(&["a"], 1)), &firsts(&["a", "b"]), now).is_empty());
+        assert_eq!(memory.untold(&policy("u"), Some(&status(&["a"], 1)), &firsts(&["a", "b", "c"]), now).len(), 1);
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_told_again_when_it_was_away_for_an_hour() {
+        let begin = Instant::now();
+        let mut memory = Memory::default();
+        let (some, none) = (firsts(&["a"]), firsts(&[]));
+        let mut look = |firsts: &[First], minutes: u64| {
+            let now = begin + Duration::from_secs(60 * minutes);
+            let untold: Vec<u64> =
+                memory.untold(&policy("u"), None, firsts, now).iter().map(|first| first.key).collect();
+            untold.iter().for_each(|key| memory.told(&policy("u").key, *key, now));
+            untold.len()
+        };
+        assert_eq!(
+            (look(&some, 0), look(&none, 10), look(&some, 50), look(&none, 60), look(&some, 109)),
+            (1, 0, 0, 0, 0)
+        );
+        assert_eq!((look(&none, 120), look(&none, 170), look(&some, 171)), (0, 0, 1));
+    }
+}

@@ -1,0 +1,395 @@
+//! The controller as a whole, against an API server of few words.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::index::fake::{FakeApi, policy};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Running {
+    api: Arc<FakeApi>,
+    index: Arc<Index>,
+    leader: Arc<AtomicBool>,
+    options: ControllerOptions,
+    _guard: tokio_util::sync::DropGuard,
+}
+
+/// Runs index and controller against an API server that has these policies.
+fn start(policies: Vec<Value>, leading: bool) -> Running {
+    start_on(FakeApi::new(), policies, leading)
+}
+
+fn start_on(api: Arc<FakeApi>, policies: Vec<Value>, leading: bool) -> Running {
+    for policy in policies {
+        api.put("ecraccesspolicies", policy);
+    }
+    let token = CancellationToken::new();
+    let leader = Arc::new(AtomicBool::new(leading));
+    let index = Index::start(api.client(), IndexOptions::default(), token.clone());
+    let is_leader = Arc::clone(&leader);
+    let options = ControllerOptions { instance: "replica-0".to_owned(), ..ControllerOptions::default() };
+    tokio::spawn(run(
+        api.client(),
+        Arc::clone(&index),
+        move || is_leader.load(Ordering::SeqCst),
+        options.clone(),
+        token.clone(),
+    ));
+    Running { api, index, leader, options, _guard: token.drop_guard() }
+}
+
+async fn until(what: &str, is: impl Fn() -> bool) {
+    let waiting = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+fn ready(applied: &Value) -> (&str, &str) {
+    let conditions = applied["status"]["conditions"].as_array().unwrap();
+    let ready = conditions.iter().find(|condition| condition["type"] == "Ready").unwrap();
+    (ready["status"].as_str().unwrap(), ready["reason"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn every_policy_gets_its_status_once_and_a_broken_one_harms_no_other() {
+    let mut broken = policy("payments", "broken");
+    broken["spec"]["puller"]["node"] = json!({});
+    let running = start(vec![broken, policy("payments", "fine")], true);
+    until("both statuses", || running.api.applied().len() >= 2).await;
+    // The echo of both writes arrives and must cause no third.
+    tokio::time::sleep(GATHER * 5).await;
+    let mut applied = running.api.applied();
+    assert_eq!(applied.len(), 2, "{applied:#?}");
+    applied.sort_by(|one, other| one.0.cmp(&other.0));
+    let base = "/apis/ecraccess.dev/v1alpha1/namespaces/payments/ecraccesspolicies";
+    assert_eq!(applied[0].0, format!("{base}/broken/status"));
+    assert_eq!(applied[1].0, format!("{base}/fine/status"));
+    assert_eq!(ready(&applied[0].1), ("False", "UnsupportedSpec"));
+    assert_eq!(ready(&applied[1].1), ("True", "Ready"));
+    assert_eq!(applied[1].1["apiVersion"], "ecraccess.dev/v1alpha1");
+    assert_eq!(applied[1].1["kind"], "EcrAccessPolicy");
+    assert_eq!(applied[1].1["metadata"], json!({"name": "fine"}), "nothing of the metadata is owned");
+    assert_eq!(applied[1].1.get("spec"), None);
+}
+
+#[tokio::test]
+async fn pods_are_counted_in_the_first_status_and_later_not_more_often_than_allowed() {
+    let running = start(vec![policy("payments", "a")], false);
+    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    let pod = |name: &str| {
+        let image = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
+        json!({
+            "metadata": {"name": name, "namespace": "payments"},
+            "spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": image}]}
+        })
+    };
+    running.api.put("pods", pod("api-0"));
+    running.leader.store(true, Ordering::SeqCst);
+    let gauge = || running.options.metrics.pods.get_or_create(&VerdictLabels { verdict: PodVerdict::Allow }).get();
+    until("the pod is counted", || gauge() == 1).await;
+    running.api.put("pods", pod("api-1"));
+    until("both pods are counted", || gauge() == 2).await;
+    let counts = |applied: &[(String, Value)]| -> Vec<_> {
+        applied.iter().map(|(_, body)| body["status"]["pods"]["allowed"].as_i64().unwrap()).collect()
+    };
+    // The second pod changes counts alone, and those wait.
+    assert_eq!(counts(&running.api.applied()), [1]);
+}
+
+#[tokio::test]
+async fn an_edit_is_in_the_status_within_a_second() {
+    let running = start(vec![policy("payments", "a")], true);
+    until("the first status", || running.api.applied().len() == 1).await;
+    let begin = Instant::now();
+    let mut edited = policy("payments", "a");
+    edited["metadata"]["generation"] = 2.into();
+    edited["spec"] = json!({"puller": 7});
+    running.api.put("ecraccesspolicies", edited);
+    until("the second status", || running.api.applied().len() == 2).await;
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    let (_, applied) = &running.api.applied()[1];
+    assert_eq!(ready(applied).0, "False");
+    assert_eq!(applied["status"]["observedGeneration"], 2);
+}
+
+#[tokio::test]
+async fn only_the_leader_writes() {
+    let running = start(vec![policy("payments", "a")], false);
+    tokio::time::sleep(LEADERSHIP * 2).await;
+    assert!(running.api.applied().is_empty());
+    assert_eq!(running.options.metrics.leader.get(), 0);
+    running.leader.store(true, Ordering::SeqCst);
+    until("the status of the new leader", || running.api.applied().len() == 1).await;
+    assert_eq!(running.options.metrics.leader.get(), 1);
+    running.leader.store(false, Ordering::SeqCst);
+    until("the end of the term", || running.options.metrics.leader.get() == 0).await;
+    running.api.put("ecraccesspolicies", policy("payments", "b"));
+    tokio::time::sleep(LEADERSHIP).await;
+    assert_eq!(running.api.applied().len(), 1);
+}
+
+#[tokio::test]
+async fn a_new_leader_finds_everything_said_and_writes_nothing() {
+    let first = start(vec![policy("payments", "a")], true);
+    until("the status", || first.api.applied().len() == 1).await;
+    let status = first.api.applied()[0].1["status"].clone();
+    let mut stored = policy("payments", "a");
+    stored["status"] = status;
+    let second = start(vec![stored], true);
+    until("the second leader has looked", || {
+        second.options.metrics.policies.get_or_create(&ReadyLabels { ready: Truth::True }).get() == 1
+    })
+    .await;
+    tokio::time::sleep(GATHER * 5).await;
+    assert!(second.api.applied().is_empty(), "{:#?}", second.api.applied());
+}
+
+#[tokio::test]
+async fn a_status_that_somebody_else_changed_is_put_right() {
+    let running = start(vec![policy("payments", "a")], true);
+    until("the status", || running.api.applied().len() == 1).await;
+    let mut tampered = policy("payments", "a");
+    tampered["status"] = json!({"observedGeneration": 1, "serviceAccounts": 99});
+    running.api.put("ecraccesspolicies", tampered);
+    until("the status again", || running.api.applied().len() == 2).await;
+    assert_eq!(running.api.applied()[1].1["status"]["serviceAccounts"], 0);
+}
+
+#[tokio::test]
+async fn writes_that_fail_are_tried_again() {
+    let running = start(vec![policy("payments", "a")], false);
+    let failed =
+        || running.options.metrics.status_writes.get_or_create(&WriteLabels { result: WriteResult::failed }).get();
+    // Synced first, so that only the writes fail.
+    running.index.wait_until_synced().await;
+    running.api.answer("ecraccesspolicies", 500);
+    running.leader.store(true, Ordering::SeqCst);
+    until("a failed write", || failed() >= 1).await;
+    running.api.answer("ecraccesspolicies", 200);
+    until("the status", || running.api.applied().len() == 1).await;
+}
+
+fn deployment(name: &str, repository: &str) -> Value {
+    let image = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1");
+    json!({
+        "metadata": {"name": name, "namespace": "payments", "uid": format!("uid-{name}")},
+        "spec": {"template": {"spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": image}]}}}
+    })
+}
+
+/// A pod of the ReplicaSet `NAME-1` of the Deployment `NAME`, and that ReplicaSet.
+fn replica(api: &FakeApi, name: &str, repository: &str) {
+    let owner = |kind: &str, name: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": format!("uid-{name}"), "controller": true}]);
+    let set = format!("{name}-1");
+    let metadata = json!({"name": set, "namespace": "payments", "uid": format!("uid-{set}"), "ownerReferences": owner("Deployment", name)});
+    api.put("replicasets", json!({"metadata": metadata, "spec": {"replicas": 1}}));
+    let image = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1");
+    let metadata = json!({"name": format!("{set}-x"), "namespace": "payments", "uid": "uid-pod", "ownerReferences": owner("ReplicaSet", &set)});
+    api.put(
+        "pods",
+        json!({"metadata": metadata, "spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": image}]}}),
+    );
+}
+
+/// A policy that lets pull `team/app` until `end`, and nothing else.
+fn until_then(end: jiff::Timestamp) -> Value {
+    let mut policy = policy("payments", "pull");
+    let statement =
+        &mut policy["spec"]["puller"]["serviceAccount"]["identity"]["policies"][0]["document"]["Statement"][0];
+    statement["Condition"] = json!({"DateLessThan": {"aws:CurrentTime": end.to_string()}});
+    policy
+}
+
+/// Allows the token, and `team/app` alone.
+fn narrow() -> Value {
+    let mut policy = policy("payments", "pull");
+    policy["spec"]["puller"]["serviceAccount"]["identity"]["policies"][0]["document"]["Statement"] = json!([
+        {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
+        {"Effect": "Allow", "Action": "ecr:*", "Resource": "arn:aws:ecr:*:*:repository/team/app"}
+    ]);
+    policy
+}
+
+fn last(running: &Running) -> Value {
+    running.api.applied().last().map(|(_, body)| body["status"].clone()).unwrap_or_default()
+}
+
+fn told(api: &FakeApi) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let of = |event: &Value| {
+        let regarding = &event["regarding"];
+        let regarding = format!("{}/{}", text(&regarding["kind"]), text(&regarding["name"]));
+        (text(&event["type"]), text(&event["reason"]), regarding)
+    };
+    api.told().iter().map(of).collect()
+}
+
+fn news(kind: &str, reason: &str, regarding: &str) -> (String, String, String) {
+    (kind.to_owned(), reason.to_owned(), regarding.to_owned())
+}
+
+#[tokio::test]
+async fn workloads_are_counted_and_told_with_their_pods_and_a_kind_that_may_not_be_listed_stops_nothing() {
+    let running = start(vec![narrow()], false);
+    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    running.api.answer("cronjobs", 403);
+    running.api.put("deployments", deployment("fine", "team/app"));
+    running.api.put("deployments", deployment("broken", "secret/app"));
+    replica(&running.api, "broken", "secret/app");
+    running.leader.store(true, Ordering::SeqCst);
+    until("a status that counts", || last(&running)["workloads"]["denied"] == 1).await;
+    let status = last(&running);
+    assert_eq!(status["workloads"], json!({"allowed": 1, "denied": 1, "unknown": 0}));
+    assert_eq!(status["pods"], json!({"allowed": 0, "denied": 1, "unknown": 0}));
+    let [denial] = status["denials"].as_array().unwrap().as_slice() else { panic!("{status}") };
+    assert_eq!(
+        (&denial["kind"], &denial["name"], &denial["pods"]),
+        (&json!("Deployment"), &json!("broken"), &json!(1))
+    );
+    until("the Event", || !running.api.told().is_empty()).await;
+    let [event] = running.api.told().try_into().unwrap();
+    assert_eq!(event["apiVersion"], "events.k8s.io/v1");
+    assert_eq!(event["metadata"]["namespace"], "payments");
+    assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("PullWouldFail")));
+    let regarding = json!({"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "payments", "name": "broken", "uid": "uid-broken"});
+    assert_eq!(event["regarding"], regarding);
+    assert_eq!((&event["related"]["kind"], &event["related"]["uid"]), (&json!("EcrAccessPolicy"), &json!("uid-pull")));
+    let note = event["note"].as_str().unwrap();
+    assert!(note.starts_with("Deployment payments/broken, container app: cannot pull "), "{note}");
+    assert_eq!(
+        (&event["reportingController"], &event["reportingInstance"]),
+        (&json!("ecraccess.dev/controller"), &json!("replica-0"))
+    );
+}
+
+#[tokio::test]
+async fn what_happens_to_a_policy_is_told_once_and_a_new_leader_repeats_nothing() {
+    let running = start(vec![narrow()], true);
+    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    until("the status", || running.api.applied().len() == 1).await;
+    assert_eq!(told(&running.api), [], "a policy that is in force from the beginning is no news");
+    let mut broken = policy("payments", "pull");
+    broken["metadata"]["generation"] = 2.into();
+    broken["spec"] = json!({"puller": 7});
+    running.api.put("ecraccesspolicies", broken);
+    until("the first Event", || told(&running.api).len() == 1).await;
+    let mut mended = narrow();
+    mended["metadata"]["generation"] = 3.into();
+    mended["status"] = last(&running);
+    running.api.put("deployments", deployment("broken", "secret/app"));
+    running.api.put("ecraccesspolicies", mended);
+    let expected = [
+        news("Warning", "UnsupportedSpec", "EcrAccessPolicy/pull"),
+        news("Normal", "Ready", "EcrAccessPolicy/pull"),
+        news("Warning", "PullWouldFail", "Deployment/broken"),
+    ];
+    until("all Events", || told(&running.api).len() == 3).await;
+    assert_eq!(told(&running.api), expected);
+
+    // Another leader, on the same API server.
+    running.leader.store(false, Ordering::SeqCst);
+    until("the end of the term", || running.options.metrics.leader.get() == 0).await;
+    running.leader.store(true, Ordering::SeqCst);
+    until("the next term has looked", || {
+        running.options.metrics.workloads.get_or_create(&VerdictLabels { verdict: PodVerdict::Deny }).get() == 1
+    })
+    .await;
+    // The same repository and cause once more is no news; another one is, and comes after whatever would be repeated.
+    running.api.put("deployments", deployment("another", "secret/app"));
+    running.api.put("deployments", deployment("third", "other/app"));
+    until("one Event more", || told(&running.api).len() > 3).await;
+    assert_eq!(told(&running.api)[3..], [news("Warning", "PullWouldFail", "Deployment/third")]);
+    assert!(running.api.events().iter().all(|event| event["series"].is_null()), "{:#?}", running.api.events());
+}
+
+#[tokio::test]
+async fn only_a_leader_tells_and_what_an_api_server_refuses_is_tried_again() {
+    let running = start(vec![narrow()], true);
+    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    running.api.put("deployments", deployment("broken", "secret/app"));
+    running.api.answer("events", 500);
+    let count = |result| running.options.metrics.events.get_or_create(&EventLabels { result }).get();
+    until("a failed Event", || count(EventResult::failed) == 1).await;
+    assert_eq!(running.options.metrics.events_waiting.get(), 1);
+    running.api.answer("events", 200);
+    // Tried again with the next round.
+    running.api.put("deployments", deployment("fine", "team/app"));
+    until("the Event", || told(&running.api).len() == 1).await;
+    until("none waits", || running.options.metrics.events_waiting.get() == 0).await;
+    assert_eq!(count(EventResult::written), 1);
+}
+
+#[tokio::test]
+async fn a_condition_on_the_date_changes_the_counts_without_an_edit_and_is_told_ahead() {
+    // Whole seconds, as people write them.
+    let end = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 4).unwrap();
+    let running = start(vec![until_then(end)], false);
+    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    running.api.put("deployments", deployment("api", "team/app"));
+    running.leader.store(true, Ordering::SeqCst);
+    until("the status", || !running.api.applied().is_empty()).await;
+    let status = last(&running);
+    assert_eq!((&status["nextTransition"], &status["workloads"]["allowed"]), (&json!(end.to_string()), &json!(1)));
+    let ahead = status["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "ChangeAhead");
+    let message = ahead.unwrap()["message"].as_str().unwrap();
+    assert!(message.ends_with("1 workload turns from Allow to Deny (Deployment payments/api)"), "{message}");
+    assert_eq!(running.options.metrics.next_transition.get(), end.as_second());
+    until("the Event ahead", || told(&running.api).len() == 1).await;
+    assert_eq!(told(&running.api), [news("Warning", "VerdictWillChange", "EcrAccessPolicy/pull")]);
+    until("the verdict turns", || last(&running)["workloads"]["denied"] == 1).await;
+    assert!(jiff::Timestamp::now() >= end && last(&running)["nextTransition"].is_null(), "{}", last(&running));
+    until("the denial is told", || told(&running.api).len() == 2).await;
+    assert_eq!(told(&running.api)[1], news("Warning", "PullWouldFail", "Deployment/api"));
+    assert_eq!(running.options.metrics.next_transition.get(), 0);
+}
+
+/// No label holds anything that a tenant can make many of.
+#[tokio::test]
+async fn a_thousand_namespaces_have_as_many_series_as_one() {
+    let series = async |namespaces: usize| {
+        let mut policies = Vec::new();
+        let api = FakeApi::new();
+        for index in 0..namespaces {
+            let namespace = format!("tenant-{index}");
+            let mut policy = narrow();
+            policy["metadata"]["namespace"] = namespace.clone().into();
+            policies.push(policy);
+            api.put("namespaces", json!({"metadata": {"name": namespace}}));
+            api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": namespace}}));
+            for (name, repository) in [("fine", "team/app"), ("broken", "secret/app")] {
+                let mut deployment = deployment(name, repository);
+                deployment["metadata"]["namespace"] = namespace.clone().into();
+                api.put("deployments", deployment);
+            }
+        }
+        let running = start_on(api, policies, true);
+        until("every status is written", || running.api.applied().len() >= namespaces).await;
+        let denied = VerdictLabels { verdict: PodVerdict::Deny };
+        until("everything is counted", || {
+            running.options.metrics.workloads.get_or_create(&denied).get() == i64::try_from(namespaces).unwrap()
+        })
+        .await;
+        until("Events are told", || !running.api.told().is_empty()).await;
+        let mut registry = prometheus_client::registry::Registry::default();
+        running.options.metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(!text.contains("tenant-"), "{text}");
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.split(' ').next().unwrap().to_owned())
+            .collect()
+    };
+    let one: std::collections::BTreeSet<String> = series(1).await;
+    let thousand = series(1000).await;
+    // How writes end is chance; that there are no more ways than these is not.
+    let more: Vec<_> = thousand.difference(&one).filter(|name| !name.contains("_total{result=")).collect();
+    assert!(more.is_empty(), "{more:?}");
+    assert!(thousand.len() <= 20, "{thousand:#?}");
+}

@@ -1,0 +1,247 @@
+//! The workloads of the cluster, stripped like the [`pods`](super::pods), and like them watched by the leader alone.
+//!
+//! Each kind is watched by itself: a kind that this program may not list, or that the cluster does not have, is left out
+//! and stops no other. Of a workload that another object controls nothing is kept but that link, which leads from a pod
+//! to what people know it by: the ReplicaSets of a Deployment would say the same once more.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, stream};
+use kube::Client;
+use kube::api::ApiResource;
+use kube::core::GroupVersionKind;
+use kube::runtime::watcher::Event;
+use serde_json::Value;
+
+use super::IndexOptions;
+use super::object::Raw;
+use super::pods::PAGE_SIZE;
+use super::source::{Signal, WatchOptions, watch};
+use super::subjects::{Held, HeldMap, Owner, Subjects};
+use crate::forecast::Subject;
+
+/// A kind that makes pods from a template.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum WorkloadKind {
+    /// `apps/v1`.
+    Deployment,
+    /// `apps/v1`.
+    StatefulSet,
+    /// `apps/v1`.
+    DaemonSet,
+    /// `batch/v1`.
+    CronJob,
+    /// `batch/v1`.
+    Job,
+    /// `apps/v1`.
+    ReplicaSet,
+    /// `v1`.
+    ReplicationController,
+}
+
+impl WorkloadKind {
+    /// All of them. Of two that could name the same pods, the one that people write comes first.
+    pub const ALL: [WorkloadKind; 7] = [
+        WorkloadKind::Deployment,
+        WorkloadKind::StatefulSet,
+        WorkloadKind::DaemonSet,
+        WorkloadKind::CronJob,
+        WorkloadKind::Job,
+        WorkloadKind::ReplicaSet,
+        WorkloadKind::ReplicationController,
+    ];
+
+    /// `kind` of its objects.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WorkloadKind::Deployment => "Deployment",
+            WorkloadKind::StatefulSet => "StatefulSet",
+            WorkloadKind::DaemonSet => "DaemonSet",
+            WorkloadKind::CronJob => "CronJob",
+            WorkloadKind::Job => "Job",
+            WorkloadKind::ReplicaSet => "ReplicaSet",
+            WorkloadKind::ReplicationController => "ReplicationController",
+        }
+    }
+
+    /// How the client addresses it.
+    pub fn resource(self) -> ApiResource {
+        let (group, plural) = match self {
+            WorkloadKind::Deployment => ("apps", "deployments"),
+            WorkloadKind::StatefulSet => ("apps", "statefulsets"),
+            WorkloadKind::DaemonSet => ("apps", "daemonsets"),
+            WorkloadKind::CronJob => ("batch", "cronjobs"),
+            WorkloadKind::Job => ("batch", "jobs"),
+            WorkloadKind::ReplicaSet => ("apps", "replicasets"),
+            WorkloadKind::ReplicationController => ("", "replicationcontrollers"),
+        };
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", self.as_str()), plural)
+    }
+}
+
+/// Watches all workloads, each signal with its kind.
+pub fn watch_workloads(
+    client: &Client,
+    options: &IndexOptions,
+) -> impl Stream<Item = (WorkloadKind, Signal)> + Send + use<> {
+    let watches = WorkloadKind::ALL.map(|kind| {
+        let options = WatchOptions {
+            page_size: options.page_size.min(PAGE_SIZE),
+            timeout: options.watch_timeout,
+            fields: None,
+            labels: None,
+        };
+        watch(client.clone(), kind.resource(), options).map(move |signal| (kind, signal)).boxed()
+    });
+    stream::select_all(watches)
+}
+
+/// The workloads seen so far.
+#[derive(Default)]
+pub struct Workloads {
+    kinds: [Subjects; WorkloadKind::ALL.len()],
+    /// Kinds that the API server does not give out.
+    refused: [bool; WorkloadKind::ALL.len()],
+}
+
+impl Workloads {
+    /// Takes one event. `true` when what a verdict depends on changed.
+    pub fn apply(&mut self, kind: WorkloadKind, event: Event<Raw>) -> bool {
+        let listed = matches!(event, Event::InitDone);
+        if let (true, Some(refused)) = (listed, self.refused.get_mut(kind as usize)) {
+            *refused = false;
+        }
+        self.kinds.get_mut(kind as usize).is_some_and(|subjects| subjects.apply(event, |raw| held(kind, raw)))
+    }
+
+    /// The API server does not give out this kind. `true` when that is news, so that it is no longer waited for.
+    pub fn refuse(&mut self, kind: WorkloadKind) -> bool {
+        self.refused.get_mut(kind as usize).is_some_and(|refused| !std::mem::replace(refused, true))
+    }
+
+    /// The workloads by kind; `None` until each kind was listed once or refused.
+    pub fn held(&self) -> Option<Vec<(&'static str, Arc<HeldMap>)>> {
+        let mut all = Vec::with_capacity(WorkloadKind::ALL.len());
+        for ((kind, subjects), refused) in WorkloadKind::ALL.iter().zip(&self.kinds).zip(&self.refused) {
+            match subjects.held() {
+                Some(held) => all.push((kind.as_str(), held)),
+                None if *refused => {}
+                None => return None,
+            }
+        }
+        Some(all)
+    }
+}
+
+/// `None` for what makes no pods (any more): a Job that has ended, an owned ReplicaSet that is scaled to none.
+fn held(kind: WorkloadKind, raw: Raw) -> Option<Held> {
+    let resource = kind.resource();
+    let uid = raw.uid().unwrap_or_default().to_owned();
+    // The items of a list have no kind.
+    let value = raw.into_value(&resource.api_version, kind.as_str());
+    if kind == WorkloadKind::Job && has_ended(&value) {
+        return None;
+    }
+    let owner = Owner::of(&value);
+    let mut subject = match &owner {
+        // Every old version of a Deployment is such a ReplicaSet.
+        Some(_) if value.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0) => return None,
+        // Read without its template.
+        Some(_) => {
+            Subject::from_workload(&serde_json::json!({"kind": kind.as_str(), "metadata": value.get("metadata")}))
+        }
+        None => Subject::from_workload(&value),
+    }
+    .ok()??;
+    subject.kind = kind.as_str().to_owned();
+    Some(Held { subject, api_version: resource.api_version, uid, owner })
+}
+
+/// A Job has ended when one of these conditions says so ("Jobs", Terminal Job conditions).
+fn has_ended(job: &Value) -> bool {
+    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| {
+        let is = |field: &str| condition.get(field).and_then(Value::as_str).unwrap_or_default();
+        matches!(is("type"), "Complete" | "Failed") && is("status") == "True"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn workload(name: &str, more: Value) -> Raw {
+        let mut object = json!({
+            "metadata": {"name": name, "namespace": "payments", "uid": format!("uid-{name}")},
+            "spec": {"template": {"spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": "x"}]}}}
+        });
+        for (pointer, value) in more.as_object().unwrap() {
+            object[pointer] = value.clone();
+        }
+        Raw::new(object)
+    }
+
+    fn owned(name: &str, replicas: u64) -> Raw {
+        let mut value = workload(name, json!({})).into_value("apps/v1", "ReplicaSet");
+        value["spec"]["replicas"] = replicas.into();
+        value["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "api", "uid": "uid-api", "controller": true}]);
+        Raw::new(value)
+    }
+
+    fn list(workloads: &mut Workloads, kind: WorkloadKind, objects: Vec<Raw>) -> bool {
+        workloads.apply(kind, Event::Init);
+        for object in objects {
+            workloads.apply(kind, Event::InitApply(object));
+        }
+        workloads.apply(kind, Event::InitDone)
+    }
+
+    fn of(workloads: &Workloads, kind: &str) -> Vec<Arc<Held>> {
+        let all = workloads.held().unwrap();
+        all.iter().find(|(of, _)| *of == kind).map(|(_, map)| map.values().cloned().collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn workloads_are_known_when_every_kind_was_listed_or_refused() {
+        let mut workloads = Workloads::default();
+        for kind in WorkloadKind::ALL.into_iter().filter(|kind| *kind != WorkloadKind::CronJob) {
+            assert!(workloads.held().is_none());
+            assert!(list(&mut workloads, kind, vec![workload("api", json!({}))]));
+        }
+        assert!(workloads.held().is_none());
+        assert!(workloads.refuse(WorkloadKind::CronJob));
+        assert!(!workloads.refuse(WorkloadKind::CronJob), "no news");
+        assert_eq!(workloads.held().unwrap().len(), 6);
+        let deployment = of(&workloads, "Deployment").remove(0);
+        assert_eq!((deployment.api_version.as_str(), deployment.uid.as_str()), ("apps/v1", "uid-api"));
+        assert_eq!(deployment.subject.images[0].field, "spec.template.spec.containers[0].image");
+        assert!(deployment.subject.template && deployment.subject.kind == "Deployment");
+        // The right is given later.
+        assert!(list(&mut workloads, WorkloadKind::CronJob, vec![]));
+        assert_eq!(workloads.held().unwrap().len(), 7);
+    }
+
+    #[test]
+    fn owned_ones_are_links_and_what_has_ended_is_gone() {
+        let mut workloads = Workloads::default();
+        for kind in WorkloadKind::ALL {
+            list(&mut workloads, kind, vec![]);
+        }
+        let apply = |workloads: &mut Workloads, kind, raw| workloads.apply(kind, Event::Apply(raw));
+        assert!(apply(&mut workloads, WorkloadKind::ReplicaSet, owned("api-2", 3)));
+        assert!(!apply(&mut workloads, WorkloadKind::ReplicaSet, owned("api-1", 0)), "an old version");
+        let set = of(&workloads, "ReplicaSet").remove(0);
+        assert_eq!((set.owner.as_ref().unwrap().name.as_str(), set.subject.images.len()), ("api", 0));
+        assert!(!apply(&mut workloads, WorkloadKind::ReplicaSet, owned("api-2", 4)), "the same to a reader");
+        assert!(apply(&mut workloads, WorkloadKind::ReplicaSet, owned("api-2", 0)));
+        assert!(of(&workloads, "ReplicaSet").is_empty());
+
+        let ended = |kind: &str| json!({"status": {"conditions": [{"type": kind, "status": "True"}]}});
+        assert!(apply(&mut workloads, WorkloadKind::Job, workload("job", ended("Suspended"))));
+        assert!(apply(&mut workloads, WorkloadKind::Job, workload("job", ended("Complete"))));
+        assert!(of(&workloads, "Job").is_empty());
+        assert!(!apply(&mut workloads, WorkloadKind::Job, workload("job", ended("Failed"))));
+    }
+}
