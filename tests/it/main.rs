@@ -26,6 +26,7 @@ mod pages;
 #[path = "../scenario/mod.rs"]
 mod scenario;
 mod scenarios;
+mod status;
 mod tidy;
 mod warnings;
 mod webhook;

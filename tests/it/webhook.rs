@@ -563,6 +563,41 @@ async fn what_cannot_be_confirmed_is_not_refused() {
 
 // ---- policies ----
 
+/// No label holds anything that a tenant can make many of.
+#[tokio::test]
+async fn a_thousand_namespaces_have_as_many_series_as_one() {
+    let series = async |namespaces: usize| {
+        let metrics = Metrics::new();
+        for index in 0..namespaces {
+            let name = format!("tenant-{index}");
+            let mut account = account("api", "2", Some(ROLE));
+            account["metadata"]["namespace"] = json!(name);
+            let here = Objects {
+                policies: vec![policy(None, "all", "1", "team/*", json!({}))],
+                accounts: vec![account],
+                namespaces: vec![(name.clone(), BTreeMap::new())],
+                ..Objects::default()
+            };
+            let reviewer = Reviewer::new(FakeCluster::synced(here), Options::default(), metrics.clone());
+            let app = router(reviewer, Limits::default(), metrics.clone());
+            for repository in ["team/app", "secret/app"] {
+                let image = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}-{index}:1");
+                let pod = json!({"metadata": {"name": format!("pod-{index}"), "namespace": name},
+                    "spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": image}]}});
+                let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+                    "uid": format!("uid-{index}"), "kind": {"group": "", "version": "v1", "kind": "Pod"},
+                    "operation": "CREATE", "namespace": name, "object": pod}});
+                let response = send(&app, PODS, review.to_string()).await.response();
+                assert_eq!(allowed(&response), repository == "team/app", "{response}");
+            }
+        }
+        let text = metrics.text().unwrap();
+        assert!(!text.contains("tenant-"), "{text}");
+        text.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    assert_eq!(series(1000).await, series(1).await);
+}
+
 #[tokio::test]
 async fn a_malformed_document_is_refused_when_it_is_applied() {
     let (app, _) = app(&FakeCluster::synced(payments()), Limits::default());

@@ -15,6 +15,7 @@ pub mod rbac;
 pub mod release;
 pub mod runbook;
 pub mod scale;
+pub mod status;
 pub mod verdicts;
 pub mod workloads;
 
@@ -77,6 +78,11 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: policies::status_and_columns;
         AnyCluster: policies::advice_is_in_the_status;
         AnyCluster: policies::a_cluster_policy;
+        AnyCluster: status::a_denied_deployment_and_what_happens_to_a_policy;
+        AnyCluster: status::audit_beside_the_winner_and_conflicts_only_on_ties;
+        AnyCluster: status::a_date_changes_counts_without_an_edit;
+        AnyCluster: status::a_busy_namespace_is_written_seldom;
+        AnyCluster: status::a_new_leader_repeats_no_event;
         AnyCluster: races::a_fix_and_its_pod_in_one_apply;
         AnyCluster: races::a_namespace_an_account_and_a_pod_in_one_apply;
         AnyCluster: races::two_hundred_pods_at_once;
