@@ -79,6 +79,10 @@ demo() {
   run kubectl get eap -n payments
   run "kubectl describe eap payments-pull -n payments | sed -n '/^Status:/,\$p'"
 
+  heading "Its team hears of it where it looks: at the pod, or the Deployment of its pods"
+  told
+  run "kubectl describe pod legacy -n payments | sed -n '/^Events:/,\$p'"
+
   heading "The policy is fixed, and the pod is admitted, in one go"
   run_different diff docs/examples/policy.yaml docs/examples/policy-fixed.yaml
   run kubectl apply -f docs/examples/policy-fixed.yaml -f docs/examples/worker.yaml
@@ -191,6 +195,17 @@ counted() {
   return 1
 }
 
+# Once the status says of a denial, an Event tells of it.
+told() {
+  local i
+  for i in {1..25}; do
+    [ -n "$(kubectl get events -n payments -o name --field-selector involvedObject.name=legacy,reason=PullWouldFail)" ] && return
+    sleep 0.2
+  done
+  echo "error: no Event tells of the denial" >&2
+  return 1
+}
+
 how_to_use() {
   say
   say "The cluster is up, with the operator on it. Use it like this:"
@@ -247,6 +262,7 @@ without_chance() {
     -e '/^LAST DEPLOYED:/d' \
     -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]+Z/2026-01-01T00:00:00Z/' \
     -e 's/ ([0-9]+m)?[0-9]+s$/ 1s/' \
+    -e 's/(Warning +[A-Za-z]+ +)([0-9]+m)?[0-9]+s +/\11s    /' \
     -e 's/in [0-9]+ s\./in a few seconds./' \
     | sed -e '/./,$!d'
 }
