@@ -534,6 +534,26 @@ mod tests {
         with_statements("dated", json!({}), json!(statements))
     }
 
+    /// The controller looks again at the instant that it is told: one that has come must not be told.
+    #[test]
+    fn an_instant_that_has_come_is_not_ahead() {
+        let spec = dated(&[("DateLessThan", "2026-11-24T06:00:00Z", "team/app")]);
+        let inventory = inventory(vec![spec], &[("payments", "api")]);
+        let (at, options): (jiff::Timestamp, _) =
+            ("2026-11-24T06:00:00Z".parse().unwrap(), forecast::Options::default());
+        let held = Arc::new(held("Pod", "a", "api", "team/app"));
+        let mut report = forecast::forecast(&inventory, &held.subject, NOW.parse().unwrap(), &options);
+        assert_eq!(report.next_transition, Some(at));
+        let found = |report: &Report| {
+            let mut turning = Turning::default();
+            turning.add(&held, report, at);
+            turning.finish(inventory.policies().next().unwrap(), &inventory, &unknown(), at, &options)
+        };
+        assert_eq!(found(&report), None);
+        report.next_transition = Some("2026-11-24T06:00:01Z".parse().unwrap());
+        assert!(found(&report).is_some_and(|turn| turn.look_again(at) > at));
+    }
+
     #[test]
     fn the_next_change_is_the_earliest_and_what_it_turns_is_told_a_day_ahead() {
         let spec = dated(&[
@@ -692,8 +712,12 @@ mod tests {
         // Of a pod that can pull nothing is let pass.
         assert_eq!(told(&pods), expected(2));
         assert_eq!(told(&unknown()), expected(0));
-        // What a status counts stays what it is.
-        assert_eq!(of(&look(&inventory, &pods), "exempting").pods.denied, 3);
+        // What a status counts stays what it is. What is exempted is told by its row, and by no Event.
+        let survey = look(&inventory, &pods);
+        let tally = of(&survey, "exempting");
+        assert_eq!((tally.pods.denied, tally.denials.len(), tally.firsts.len()), (3, 3, 1));
+        let by: Vec<_> = tally.denials.iter().map(|row| row.exemption.as_deref()).collect();
+        assert_eq!(by, [Some("z-secret"), Some("z-secret"), None]);
     }
 
     fn with_statements(name: &str, more: Value, statements: Value) -> PolicyObject {
