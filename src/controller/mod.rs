@@ -2,9 +2,9 @@
 //! workloads of the cluster could pull their images now, and by Events what changed.
 //!
 //! One task does it all, on the leader alone. It looks at everything whenever something changed, and when a condition on
-//! the date is due to change a verdict, or an exemption to end; it works out what each status should say with pure functions ([`survey`],
-//! [`status`]), writes where the API server says otherwise ([`plan`]), and then tells what is new ([`events`]). Nothing is
-//! remembered that matters: whoever leads next comes to the same result.
+//! the date is due to change a verdict, or an exemption to end. It works out what each status should say with pure
+//! functions ([`survey`], [`status`]), writes where the API server says otherwise ([`plan`]), and then tells what is new
+//! ([`events`]). Nothing is remembered that matters: whoever leads next comes to the same result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::index::fake::{FakeApi, policy};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Running {
     api: Arc<FakeApi>,
@@ -328,7 +328,7 @@ async fn only_a_leader_tells_and_what_an_api_server_refuses_is_tried_again() {
 #[tokio::test]
 async fn a_condition_on_the_date_changes_the_counts_without_an_edit_and_is_told_ahead() {
     // Whole seconds, as people write them.
-    let end = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 4).unwrap();
+    let end = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 8).unwrap();
     let running = start(vec![until_then(end)], false);
     running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
     running.api.put("deployments", deployment("api", "team/app"));
