@@ -121,20 +121,20 @@ async fn certificate(world: &World, page: &mut Page) -> Result<()> {
     ensure!(same.is_empty(), "{same}");
 
     for block in 0..2 {
-        let before = world.must("GET", SECRET, None).await?["data"]["ca.crt"].clone();
+        let before = world.must("GET", SECRET, None).await?["data"]["tls.crt"].clone();
         page.run(world, "A new certificate", block)?;
         let exchanged = async || {
             if block == 0 {
                 let answer = try_worker(world).await?;
                 ensure!(answer.0 == 403, "a review was lost while certificates changed: {answer:?}");
             }
-            let now = world.must("GET", SECRET, None).await?["data"]["ca.crt"].clone();
+            let data = world.must("GET", SECRET, None).await?["data"].clone();
             let configuration = world.must("GET", CONFIGURATION, None).await?;
             let webhooks = configuration["webhooks"].as_array().context("webhooks")?;
-            let published = webhooks.iter().all(|webhook| webhook["clientConfig"]["caBundle"] == now);
-            Ok(now.is_string() && now != before && published)
+            let published = webhooks.iter().all(|webhook| webhook["clientConfig"]["caBundle"] == data["ca.crt"]);
+            Ok(data["tls.crt"].is_string() && data["tls.crt"] != before && published)
         };
-        world.eventually(PATIENCE, "another authority is published", exchanged).await?;
+        world.eventually(PATIENCE, "another certificate is there, and its authority published", exchanged).await?;
         until(world, "refused", |code, _| code == 403).await?;
     }
     world.operator_ready(2).await
