@@ -92,9 +92,12 @@ impl Survey {
         self.tallies().filter_map(|tally| tally.turn.as_ref()).map(|turn| turn.at).min()
     }
 
-    /// When a look finds something else although nothing happened, after a look at `now`.
+    /// When a look finds something else although nothing happened, after a look at `now`: a verdict changes by itself, or
+    /// an exemption ends, whether anybody makes use of it or not.
     pub fn look_again(&self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
-        self.tallies().filter_map(|tally| tally.turn.as_ref()).map(|turn| turn.look_again(now)).min()
+        let turns = self.tallies().filter_map(|tally| tally.turn.as_ref()).map(|turn| turn.look_again(now));
+        let active = self.tallies().flat_map(|tally| &tally.exemptions).filter(|exemption| exemption.active);
+        turns.chain(active.filter_map(|exemption| exemption.expires_at.parse().ok())).min()
     }
 }
 

@@ -420,6 +420,9 @@ fn exemptions_are_told_with_the_pods_that_make_use_of_them() {
     // Of a pod that can pull nothing is let pass.
     assert_eq!(told(&pods), expected(2));
     assert_eq!(told(&unknown()), expected(0));
+    // The end of one is seen although no pod makes use of it.
+    let again = look(&inventory, &unknown()).look_again(NOW.parse().unwrap());
+    assert_eq!(again, Some("2027-01-01T00:00:00Z".parse().unwrap()));
     // What a status counts stays what it is. What is exempted is told by its row, and by no Event.
     let survey = look(&inventory, &pods);
     let tally = of(&survey, "exempting");
