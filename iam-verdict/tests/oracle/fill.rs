@@ -615,28 +615,33 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
     }
     // What two patterns match together.
     let wild: Vec<&String> = patterns.iter().filter(|pattern| pattern.contains(['*', '?'])).collect();
+    // A question mark is any character, or, where it was escaped, itself.
+    let mut put = |text: String| {
+        all.insert(text.replace('?', "~"));
+        all.insert(text);
+    };
     for a in &wild {
         for fill in ["", "~", "/", "*"] {
-            all.insert(a.replace('*', fill).replace('?', "~"));
+            put(a.replace('*', fill));
         }
         for b in &patterns {
-            let head = |text: &str| text.split('*').next().unwrap_or_default().replace('?', "~");
-            let tail = |text: &str| text.rsplit('*').next().unwrap_or_default().replace('?', "~");
-            let middle = |text: &str| text.trim_matches('*').replace('?', "~").replace('*', "");
+            let head = |text: &str| text.split('*').next().unwrap_or_default().to_owned();
+            let tail = |text: &str| text.rsplit('*').next().unwrap_or_default().to_owned();
+            let middle = |text: &str| text.trim_matches('*').replace('*', "");
             for (x, y) in [(a.as_str(), b.as_str()), (b.as_str(), a.as_str())] {
-                all.insert(format!("{}{}", head(x), tail(y)));
-                all.insert(format!("{}{}{}", head(x), middle(y), tail(x)));
-                all.insert(format!("{}{}{}", head(x), middle(y), tail(y)));
-                all.insert(format!("{}~{}", head(x), tail(y)));
+                put(format!("{}{}", head(x), tail(y)));
+                put(format!("{}{}{}", head(x), middle(y), tail(x)));
+                put(format!("{}{}{}", head(x), middle(y), tail(y)));
+                put(format!("{}~{}", head(x), tail(y)));
                 // Fields of one ARN in the places of the other's wildcards.
                 let (x_fields, y_fields): (Vec<&str>, Vec<&str>) =
                     (x.splitn(6, ':').collect(), y.splitn(6, ':').collect());
                 if x_fields.len() == 6 && y_fields.len() == 6 {
                     let field = |(x, y): (&&str, &&str)| {
                         let chosen = if x.contains(['*', '?']) { y } else { x };
-                        chosen.replace('*', "").replace('?', "~")
+                        chosen.replace('*', "")
                     };
-                    all.insert(x_fields.iter().zip(&y_fields).map(field).collect::<Vec<_>>().join(":"));
+                    put(x_fields.iter().zip(&y_fields).map(field).collect::<Vec<_>>().join(":"));
                 }
                 // Characters of one in the places of the other's question marks.
                 if x.chars().count() == y.chars().count() {
@@ -649,17 +654,16 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
                             a
                         }
                     });
-                    all.insert(merged.collect());
+                    put(merged.collect());
                 }
                 if let Some(at) = x.chars().position(|c| c == '?') {
                     for c in y.chars() {
-                        all.insert(
-                            x.chars()
-                                .enumerate()
-                                .map(|(index, own)| if index == at { c } else { own })
-                                .filter(|c| *c != '*')
-                                .collect(),
-                        );
+                        put(x
+                            .chars()
+                            .enumerate()
+                            .map(|(index, own)| if index == at { c } else { own })
+                            .filter(|c| *c != '*')
+                            .collect());
                     }
                 }
             }
