@@ -97,7 +97,7 @@ impl Recorder {
         self.memory.policies.retain(|key, _| exists(key));
     }
 
-    /// Which of the denials are still to be told. See [`Memory`].
+    /// Which of the denials are still to be told: those that no status lists and no Event of this time of leading told.
     pub fn untold<'a>(
         &mut self,
         policy: &PolicyObject,
