@@ -98,7 +98,7 @@ async fn a_pod_is_refused(world: &World, page: &mut Page) -> Result<()> {
     world.eventually(PATIENCE, "the pod that is there is counted", counted).await?;
     let text = page.run(world, TITLE, 1)?;
     ensure!(text.contains("Ready=True Ready: ") && text.contains("PoliciesResolved=True Resolved: "), "{text}");
-    ensure!(text.contains("legacy ") && text.contains(" ecr:BatchGetImage RepositoryNotInResource"), "{text}");
+    ensure!(text.contains("Pod/legacy ") && text.contains(" ecr:BatchGetImage RepositoryNotInResource"), "{text}");
 
     let text = page.run(world, TITLE, 2)?;
     ensure!(text.contains("pod/api created (server dry run)"), "{text}");
