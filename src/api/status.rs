@@ -70,10 +70,7 @@ impl PolicyStatus {
         shorten(&mut self.denials, MAX_DENIALS, &mut self.denials_omitted);
         shorten(&mut self.advice, MAX_ADVICE, &mut self.advice_omitted);
         for denial in &mut self.denials {
-            cut(&mut denial.image, IMAGE_LENGTH);
-            if let Some(repository) = &mut denial.repository {
-                cut(repository, REPOSITORY_LENGTH);
-            }
+            denial.cut();
         }
         for advice in &mut self.advice {
             cut(&mut advice.target, TARGET_LENGTH);
@@ -146,6 +143,17 @@ pub struct Denial {
     pub exemption: Option<String>,
 }
 
+impl Denial {
+    /// Cuts what a pod may name at any length to what the schema allows. Rows are told apart as they are stored, so this
+    /// comes before they are compared.
+    pub fn cut(&mut self) {
+        cut(&mut self.image, IMAGE_LENGTH);
+        if let Some(repository) = &mut self.repository {
+            cut(repository, REPOSITORY_LENGTH);
+        }
+    }
+}
+
 /// What is worth changing in a policy although it denies no pod: a grant beyond the need, or what a document says in vain.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -180,6 +188,15 @@ pub struct ExemptionStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_texts_of_a_denial_are_cut_to_whole_characters() {
+        let mut row =
+            Denial { image: "é".repeat(3000), repository: Some("x".repeat(REPOSITORY_LENGTH)), ..Denial::default() };
+        row.cut();
+        assert_eq!(row.repository.unwrap().len(), REPOSITORY_LENGTH);
+        assert!(row.image.chars().count() == IMAGE_LENGTH && row.image.ends_with('…'));
+    }
 
     #[test]
     fn a_status_is_cut_to_what_the_schema_allows() {

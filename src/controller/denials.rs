@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::api::Denial;
-use crate::api::status::{IMAGE_LENGTH, MAX_DENIALS, REPOSITORY_LENGTH};
+use crate::api::status::MAX_DENIALS;
 use crate::forecast::{ImageReport, Report, Verdict};
 use crate::index::subjects::{Held, Owner};
 
@@ -80,38 +80,25 @@ fn row(held: &Held, about: &Owner, image: &ImageReport) -> Denial {
     let denied = decisions().find(|decision| matches!(decision.decision, "ExplicitlyDenied" | "ImplicitlyDenied"));
     // The token is asked for on `*`, everything else on the repository.
     let repository = decisions().find(|decision| decision.resource != "*");
-    Denial {
+    let mut row = Denial {
         namespace: held.subject.namespace.clone(),
         service_account: held.subject.service_account.clone(),
         kind: about.kind.clone(),
         name: about.name.clone(),
         pods: 0,
-        image: clip(&image.image, IMAGE_LENGTH),
-        repository: repository.map(|decision| clip(&decision.resource, REPOSITORY_LENGTH)),
+        image: image.image.clone(),
+        repository: repository.map(|decision| decision.resource.clone()),
         action: denied.map(|decision| decision.action.to_owned()),
         cause: image.cause.map(|cause| cause.to_string()),
         exemption: image.exemption.as_ref().map(|exemption| exemption.name.clone()),
-    }
-}
-
-/// A pod may name an image of any length, and must not be able to make the status of a policy invalid by it.
-fn clip(text: &str, max: usize) -> String {
-    match text.char_indices().nth(max) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(max.saturating_sub(1)).chain(['…']).collect(),
-    }
+    };
+    row.cut();
+    row
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_are_cut_to_whole_characters() {
-        assert_eq!(clip(&"x".repeat(REPOSITORY_LENGTH), REPOSITORY_LENGTH).len(), REPOSITORY_LENGTH);
-        let cut = clip(&"é".repeat(3000), IMAGE_LENGTH);
-        assert!(cut.chars().count() == IMAGE_LENGTH && cut.ends_with('…'));
-    }
 
     #[test]
     fn an_event_is_told_by_service_account_repository_and_cause_alone() {

@@ -39,12 +39,17 @@ pub struct Owner {
 impl Owner {
     /// The controlling owner of an object; an object has at most one.
     pub fn of(object: &Value) -> Option<Owner> {
-        let references = object.get("metadata")?.get("ownerReferences")?.as_array()?;
-        let owner = references.iter().find(|reference| reference.get("controller") == Some(&Value::Bool(true)))?;
+        let owner = controller(object)?;
         let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let owner = Owner { kind: text("kind"), name: text("name"), api_version: text("apiVersion"), uid: text("uid") };
         (!owner.kind.is_empty() && !owner.name.is_empty()).then_some(owner)
     }
+}
+
+/// The owner reference of what controls an object ("Owners and Dependents").
+pub fn controller(object: &Value) -> Option<&Value> {
+    let references = object.get("metadata")?.get("ownerReferences")?.as_array()?;
+    references.iter().find(|reference| reference.get("controller") == Some(&Value::Bool(true)))
 }
 
 impl Held {

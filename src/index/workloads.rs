@@ -64,18 +64,30 @@ impl WorkloadKind {
         }
     }
 
+    /// API group of its objects.
+    pub fn group(self) -> &'static str {
+        match self {
+            WorkloadKind::Deployment
+            | WorkloadKind::StatefulSet
+            | WorkloadKind::DaemonSet
+            | WorkloadKind::ReplicaSet => "apps",
+            WorkloadKind::CronJob | WorkloadKind::Job => "batch",
+            WorkloadKind::ReplicationController => "",
+        }
+    }
+
     /// How the client addresses it.
     pub fn resource(self) -> ApiResource {
-        let (group, plural) = match self {
-            WorkloadKind::Deployment => ("apps", "deployments"),
-            WorkloadKind::StatefulSet => ("apps", "statefulsets"),
-            WorkloadKind::DaemonSet => ("apps", "daemonsets"),
-            WorkloadKind::CronJob => ("batch", "cronjobs"),
-            WorkloadKind::Job => ("batch", "jobs"),
-            WorkloadKind::ReplicaSet => ("apps", "replicasets"),
-            WorkloadKind::ReplicationController => ("", "replicationcontrollers"),
+        let plural = match self {
+            WorkloadKind::Deployment => "deployments",
+            WorkloadKind::StatefulSet => "statefulsets",
+            WorkloadKind::DaemonSet => "daemonsets",
+            WorkloadKind::CronJob => "cronjobs",
+            WorkloadKind::Job => "jobs",
+            WorkloadKind::ReplicaSet => "replicasets",
+            WorkloadKind::ReplicationController => "replicationcontrollers",
         };
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", self.as_str()), plural)
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(self.group(), "v1", self.as_str()), plural)
     }
 }
 

@@ -8,20 +8,11 @@ use serde_json::Value;
 use super::Webhook;
 use super::message::{Outcome, Request};
 use crate::forecast::{Subject, SubjectError};
+use crate::index::subjects::controller;
+use crate::index::workloads::WorkloadKind;
 
 /// The namespace of the control plane's own pods, which no webhook here touches.
 const KUBE_SYSTEM: &str = "kube-system";
-
-/// The workloads whose pod templates are judged, by API group and kind.
-pub const WORKLOADS: [(&str, &str); 7] = [
-    ("apps", "Deployment"),
-    ("apps", "ReplicaSet"),
-    ("apps", "StatefulSet"),
-    ("apps", "DaemonSet"),
-    ("batch", "Job"),
-    ("batch", "CronJob"),
-    ("", "ReplicationController"),
-];
 
 /// What a request comes down to.
 #[derive(Debug)]
@@ -49,7 +40,7 @@ impl Question {
             return nothing("NotSelected", "Terminating");
         }
         // Whoever owns it was told, or makes it of its own accord and reads no warnings.
-        if webhook == Webhook::Workloads && has_controller(&request.object) {
+        if webhook == Webhook::Workloads && controller(&request.object).is_some() {
             return nothing("NotSelected", "Owned");
         }
         let mut subject = match read(webhook, &request.object) {
@@ -93,7 +84,7 @@ fn is_judged(webhook: Webhook, request: &Request) -> bool {
     let part = request.sub_resource.as_deref().unwrap_or_default();
     let ours = match webhook {
         Webhook::Pods => kind == ("", "Pod") && matches!(part, "" | "ephemeralcontainers"),
-        Webhook::Workloads => WORKLOADS.contains(&kind) && part.is_empty(),
+        Webhook::Workloads => is_workload(kind) && part.is_empty(),
         Webhook::Policies => false,
     };
     ours && matches!(request.operation.as_str(), "CREATE" | "UPDATE")
@@ -106,10 +97,8 @@ fn read(webhook: Webhook, object: &Value) -> Result<Option<Subject>, SubjectErro
     }
 }
 
-/// Whether another object controls this one ("Owners and Dependents").
-fn has_controller(object: &Value) -> bool {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    owners.into_iter().flatten().any(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+fn is_workload(kind: (&str, &str)) -> bool {
+    WorkloadKind::ALL.iter().any(|known| (known.group(), known.as_str()) == kind)
 }
 
 /// `pod payments/api-0`, `Deployment payments/api`.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::webhook::{FakeCluster, Mood, ROLE, account, allowed, annotation, app, payments, policy, send, warnings};
-use ecr_access::webhook::question::WORKLOADS;
+use ecr_access::index::workloads::WorkloadKind;
 use ecr_access::webhook::server::Limits;
 
 const PATH: &str = "/validate/workloads";
@@ -28,7 +28,7 @@ fn workload(kind: &str, spec: Value) -> Value {
 
 fn review(object: &Value, old: Option<&Value>) -> Value {
     let kind = object["kind"].as_str().unwrap();
-    let group = WORKLOADS.iter().find(|(_, known)| *known == kind).map_or("", |(group, _)| group);
+    let group = WorkloadKind::ALL.iter().find(|known| known.as_str() == kind).map_or("", |known| known.group());
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "w-1", "kind": {"group": group, "version": "v1", "kind": kind},
         "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
@@ -46,7 +46,7 @@ async fn ask_with(cluster: &FakeCluster, review: &Value) -> Value {
 #[tokio::test]
 async fn every_kind_is_judged_and_none_is_refused() {
     let cluster = FakeCluster::synced(payments());
-    for (_, kind) in WORKLOADS {
+    for kind in WorkloadKind::ALL.map(WorkloadKind::as_str) {
         let field = match kind {
             "CronJob" => "spec.jobTemplate.spec.template.spec",
             _ => "spec.template.spec",
