@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .PHONY: help demo demo-record test test-long availability load scale differential lint wasm bench bench-peers crds bundle cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
-RUST_KEY := $(shell cat Cargo.lock rust-toolchain.toml | sha256sum | cut -c1-16)
+RUST_KEY := $(shell sha256sum <rust-toolchain.toml | cut -c1-16)
 export CARGO_TARGET_DIR ?= $(CACHE)/target-$(RUST_KEY)
 TOOLS := $(CACHE)/tools-1
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
