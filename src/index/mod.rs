@@ -19,15 +19,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::inventory::{Inventory, PolicyKey, ServiceAccountFacts};
-use object::Raw;
-use source::{Backoff, Signal, WatchOptions};
+use crate::runtime::watch::guard;
+use crate::runtime::watch::object::Raw;
+use crate::runtime::watch::source::{self, Backoff, Signal, WatchOptions};
 use state::State;
 
-mod guard;
-pub mod object;
 pub mod pods;
-mod relist;
-mod source;
 mod state;
 pub mod subjects;
 pub mod workloads;
@@ -35,8 +32,8 @@ pub mod workloads;
 #[cfg(test)]
 pub(crate) mod fake;
 
-pub use guard::client;
-pub use source::{Failure, Signal as WatchSignal};
+pub use crate::runtime::watch::guard::client;
+pub use crate::runtime::watch::source::{Failure, Signal as WatchSignal};
 pub use state::{Changes, Observed, Source};
 
 /// How the API server is watched.

@@ -8,10 +8,10 @@ use kube::Client;
 use kube::runtime::watcher::Event;
 
 use super::IndexOptions;
-use super::object::{Raw, core_resource};
-use super::source::{Signal, WatchOptions, watch};
 use super::subjects::{Held, HeldMap, Owner, Subjects};
 use crate::forecast::Subject;
+use crate::runtime::watch::object::{Raw, core_resource};
+use crate::runtime::watch::source::{Signal, WatchOptions, watch};
 
 /// Terminated pods pull nothing any more: the API server leaves them out, and sends a delete when a pod terminates.
 const NOT_TERMINATED: &str = "status.phase!=Succeeded,status.phase!=Failed";

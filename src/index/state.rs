@@ -6,12 +6,12 @@ use std::sync::Arc;
 use kube::api::ApiResource;
 use kube::runtime::watcher::Event;
 
-use super::object::{Raw, core_resource};
-use super::relist::{Change, Relist};
 use crate::api::{self, POLICY_DOCUMENT_LABEL, PolicyKind, PolicyStatus};
 use crate::inventory::{
     ConfigMapFacts, ConfigMapName, Inventory, InventoryError, PolicyKey, PolicyObject, ServiceAccountFacts,
 };
+use crate::runtime::watch::object::{Raw, core_resource};
+use crate::runtime::watch::relist::{Change, Relist};
 
 /// Which watch an event came from.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use kube::runtime::watcher::Event;
 use serde_json::Value;
 
-use super::object::Raw;
-use super::relist::Relist;
 use crate::forecast::Subject;
+use crate::runtime::watch::object::Raw;
+use crate::runtime::watch::relist::Relist;
 
 /// A pod or workload of the cluster, stripped.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -14,11 +14,11 @@ use kube::runtime::watcher::Event;
 use serde_json::Value;
 
 use super::IndexOptions;
-use super::object::Raw;
 use super::pods::PAGE_SIZE;
-use super::source::{Signal, WatchOptions, watch};
 use super::subjects::{Held, HeldMap, Owner, Subjects};
 use crate::forecast::Subject;
+use crate::runtime::watch::object::Raw;
+use crate::runtime::watch::source::{Signal, WatchOptions, watch};
 
 /// A kind that makes pods from a template.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

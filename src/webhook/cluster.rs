@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::shared::SharedReads;
 use crate::api::{self, PolicyKind};
 use crate::index::Index;
-use crate::index::object::Raw;
 use crate::inventory::{ConfigMapFacts, ConfigMapName, Inventory, ServiceAccountFacts};
+use crate::runtime::watch::object::Raw;
 
 /// Pages of policies that are read before a rejection, 500 objects each. A namespace with more of them gets `Unknown`
 /// rather than a rejection that rests on half of them.

@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("inventory", &["api", "ecr"]),
     ("puller", &["api", "ecr", "inventory"]),
     ("forecast", &["api", "ecr", "inventory", "puller"]),
-    ("index", &["api", "ecr", "inventory", "puller", "forecast"]),
+    ("index", &["api", "ecr", "inventory", "puller", "forecast", "runtime"]),
     // Servers, leases, metrics and signals of any operator: what it serves comes in by parameters.
     ("runtime", &[]),
     // The outermost: they may use all of the above, and not each other.

@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::api::PolicyKind;
-    use crate::index::object::core_resource;
+    use super::super::object::core_resource;
 
     #[test]
     fn pauses_double_up_to_a_limit_and_start_over_after_a_quiet_time() {
