@@ -1,7 +1,9 @@
-//! The guard type of every watch: any JSON object, never refused, with what nobody needs already dropped.
+//! An object of any kind as JSON, decoded by itself by one function, [`decode`], wherever it comes from: the page of a
+//! list, the line of a watch, a get, a review. So an object decodes everywhere or nowhere.
 //!
-//! A typed watch decodes a whole page of a list at once, so that a single object with an unexpected field would stop
-//! the watch of all of them. [`Raw`] always decodes; what an object means is found out one by one, afterwards.
+//! `managedFields` are never looked into: the API server stores them as they were sent, nested to any depth, with bytes
+//! that are no UTF-8. What is left can still be nested deeper than serde_json goes; such an object is known by its
+//! name alone, see [`Address`].
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,8 +12,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::ApiResource;
 use kube::core::{DynamicResourceScope, GroupVersionKind};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use super::cut::{Cursor, CutError};
 
 /// Annotation of `kubectl apply`: the whole object once more, of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -103,7 +108,150 @@ impl Raw {
 
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Raw, D::Error> {
-        Value::deserialize(deserializer).map(Raw::new)
+        deserializer.deserialize_any(Members::OfObject).map(Raw::new)
+    }
+}
+
+/// The bytes of one object, decoded; whatever JSON it is, an object of Kubernetes or not.
+///
+/// # Errors
+/// When it is no JSON, has bytes that are no UTF-8, or is nested deeper than serde_json goes (128 levels), outside
+/// `metadata.managedFields`. The error quotes nothing of the object.
+pub fn decode(bytes: &[u8]) -> Result<Raw, DecodeError> {
+    serde_json::from_slice(bytes).map_err(|error| DecodeError::of(&error))
+}
+
+/// Why an object does not decode. It says where and not what: the object may hold what no log may.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DecodeError {
+    /// Too deep, bytes that are no UTF-8, or no JSON.
+    #[error(
+        "it cannot be read from line {line}, column {column} on: it is nested too deeply there, or is no UTF-8 or no JSON"
+    )]
+    Json {
+        /// From 1 on.
+        line: usize,
+        /// From 1 on, in bytes.
+        column: usize,
+    },
+}
+
+impl DecodeError {
+    fn of(error: &serde_json::Error) -> DecodeError {
+        DecodeError::Json { line: error.line(), column: error.column() }
+    }
+}
+
+/// What addresses an object and orders its versions, read from one that may not decode.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Address {
+    /// `metadata.name`.
+    pub name: Option<String>,
+    /// `metadata.namespace`.
+    pub namespace: Option<String>,
+    /// `metadata.uid`.
+    pub uid: Option<String>,
+    /// `metadata.resourceVersion`.
+    pub version: Option<String>,
+}
+
+impl Address {
+    /// Reads the metadata and ignores everything else. A field that is no text is left out.
+    ///
+    /// # Errors
+    /// When this is no JSON object; never for its depth or for bytes that are no UTF-8.
+    pub fn read(bytes: &[u8]) -> Result<Address, CutError> {
+        let (mut address, mut cursor) = (Address::default(), Cursor::new(bytes));
+        cursor.object(|key, cursor| -> Result<(), CutError> {
+            let value = cursor.value()?;
+            if key != b"metadata" || !value.starts_with(b"{") {
+                return Ok(());
+            }
+            Cursor::new(value).object(|key, cursor| -> Result<(), CutError> {
+                let field = match key {
+                    b"name" => &mut address.name,
+                    b"namespace" => &mut address.namespace,
+                    b"uid" => &mut address.uid,
+                    b"resourceVersion" => &mut address.version,
+                    _ => return cursor.value().map(drop),
+                };
+                *field = serde_json::from_slice(cursor.value()?).ok();
+                Ok(())
+            })
+        })?;
+        cursor.end().map(|()| address)
+    }
+}
+
+/// Collects the members of an object, without `metadata.managedFields`.
+#[derive(Clone, Copy)]
+enum Members {
+    OfObject,
+    OfMetadata,
+}
+
+impl<'de> DeserializeSeed<'de> for Members {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            match (self, key.as_str()) {
+                (Members::OfObject, "metadata") => {
+                    members.insert(key, map.next_value_seed(Members::OfMetadata)?);
+                }
+                (Members::OfMetadata, "managedFields") => drop(map.next_value::<IgnoredAny>()?),
+                _ => {
+                    members.insert(key, map.next_value()?);
+                }
+            }
+        }
+        Ok(Value::Object(members))
+    }
+
+    // Anything else is no object of Kubernetes, and is kept as it is.
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(element) = elements.next_element()? {
+            all.push(element);
+        }
+        Ok(Value::Array(all))
     }
 }
 
@@ -176,6 +324,56 @@ mod tests {
         let value = raw.into_value("v1", "Thing");
         assert_eq!(value["metadata"].get("managedFields"), None);
         assert_eq!((&value["spec"], &value["kind"]), (&json!({"x": [1, 2]}), &json!("Thing")));
+    }
+
+    fn nested(levels: usize) -> String {
+        format!("{}1{}", r#"{"f:x":"#.repeat(levels), "}".repeat(levels))
+    }
+
+    #[test]
+    fn managed_fields_are_never_looked_into() {
+        for fields in [nested(200).into_bytes(), b"{\"f:\xff\xfe\":\"\xff\"}".to_vec()] {
+            let text = [
+                &br#"{"kind":"Pod","metadata":{"name":"api","managedFields":[{"fieldsV1":"#[..],
+                &fields,
+                br#"}],"labels":{"a":"b"}},"spec":{"x":1}}"#,
+            ]
+            .concat();
+            let raw = decode(&text).unwrap();
+            assert_eq!(raw.name(), Some("api"));
+            assert_eq!(
+                raw.value(),
+                &json!({"kind": "Pod", "metadata": {"name": "api", "labels": {"a": "b"}}, "spec": {"x": 1}})
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_decode_is_addressed_all_the_same() {
+        let address = Address {
+            name: Some("api".to_owned()),
+            namespace: Some("payments".to_owned()),
+            uid: None,
+            version: Some("7".to_owned()),
+        };
+        for spec in [nested(200).into_bytes(), b"\"\xff\"".to_vec()] {
+            let text = [
+                &br#"{"spec":"#[..],
+                &spec,
+                br#","metadata":{"labels":{"name":"no"},"name":"api","namespace":"payments","uid":7,"resourceVersion":"7"}}"#,
+            ]
+            .concat();
+            assert!(matches!(decode(&text), Err(DecodeError::Json { line: 1, .. })), "{:?}", decode(&text));
+            assert_eq!(Address::read(&text), Ok(address.clone()));
+        }
+        assert_eq!(Address::read(br#"{"metadata":"text"}"#), Ok(Address::default()));
+        assert!(Address::read(b"[]").is_err());
+    }
+
+    #[test]
+    fn an_error_quotes_nothing_of_the_object() {
+        let error = decode(br#"{"metadata":{"name":"x"},"spec":{"password":hunter2}}"#).unwrap_err().to_string();
+        assert!(error.contains("column") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -204,9 +204,9 @@ fn causes(error: &dyn std::error::Error) -> String {
 mod tests {
     use kube::core::response::StatusDetails;
 
+    use super::super::object::core_resource;
     use super::*;
     use crate::api::PolicyKind;
-    use super::super::object::core_resource;
 
     #[test]
     fn pauses_double_up_to_a_limit_and_start_over_after_a_quiet_time() {
