@@ -10,6 +10,8 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target-$(RUST_KEY)
 TOOLS := $(CACHE)/tools-1
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 MUSL := $(shell uname -m)-unknown-linux-musl
+# Builds of other toolchains that nobody used for a week are gigabytes of nothing.
+PRUNED := $(shell hack/prune-cache.sh "$(CACHE)" "$(CARGO_TARGET_DIR)")
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
