@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::{Api, Client};
+use kube::Client;
+use kube::api::{Patch, PatchParams};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -21,8 +21,10 @@ use crate::forecast;
 use crate::index::pods::{Pods, watch_pods};
 use crate::index::subjects::Population;
 use crate::index::workloads::{WorkloadKind, Workloads, watch_workloads};
-use crate::index::{Changes, Failure, Index, IndexOptions, Snapshot, Source, WatchSignal};
+use crate::index::{Changes, Index, IndexOptions, Snapshot, WatchSignal, kinds};
 use crate::inventory::{PolicyKey, PolicyObject};
+use crate::runtime::watch::kind::segment;
+use crate::runtime::watch::reader::{AnswerError, Reader};
 use denials::First;
 use events::News;
 use metrics::{
@@ -91,6 +93,7 @@ pub async fn run(
             options.metrics.leader.set(1);
             Term::new(&client, &index, &leader, &options).lead().await;
             options.metrics.resign();
+            index.health().forget(kinds::of_leader().map(|kind| kind.plural));
             tracing::info!("no longer leading");
         }
     };
@@ -117,9 +120,8 @@ struct Term<'a, L> {
     look_again: Option<jiff::Timestamp>,
     attempts: BTreeMap<PolicyKey, Attempt>,
     recorder: Recorder,
-    /// The last failure that was logged, of writes and of watches.
+    /// The last failure of writes that was logged.
     failure: Option<String>,
-    watch_failures: BTreeMap<Option<WorkloadKind>, String>,
 }
 
 /// A signal of the pods, or of the workloads of a kind.
@@ -141,7 +143,6 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             attempts: BTreeMap::new(),
             recorder: Recorder::new(client.clone(), &options.instance, options.metrics.clone()),
             failure: None,
-            watch_failures: BTreeMap::new(),
         }
     }
 
@@ -209,29 +210,21 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
     fn take(&mut self, batch: Vec<Signal>) -> bool {
         let mut changed = false;
         for (kind, signal) in batch {
+            let health = self.index.health();
+            let row = kind.map_or(kinds::PODS, kinds::workloads).plural;
+            health.see(row, &signal);
+            let note = signal.note();
             changed |= match (kind, signal) {
                 (None, WatchSignal::Event(event)) => self.pods.apply(event),
                 (Some(kind), WatchSignal::Event(event)) => self.workloads.apply(kind, event),
-                (kind, WatchSignal::Failed(failed)) => {
-                    let refused = failed.refused;
-                    self.note_watch(kind, failed);
-                    refused && kind.is_some_and(|kind| self.workloads.refuse(kind))
-                }
+                (Some(kind), WatchSignal::Failed(failed)) => failed.refused && self.workloads.refuse(kind),
+                (_, WatchSignal::Failed(_) | WatchSignal::Works | WatchSignal::Nameless) => false,
             };
+            if let Some(note) = note {
+                health.note(row, note);
+            }
         }
         changed
-    }
-
-    fn note_watch(&mut self, kind: Option<WorkloadKind>, failed: Failure) {
-        if !failed.routine && self.watch_failures.get(&kind) != Some(&failed.kind) {
-            let what = if kind.is_some() { "workloads" } else { "pods" };
-            tracing::warn!(
-                "{}; {what} in the status of policies may be out of date; trying again, further failures of this kind are \
-                 not logged",
-                failed.message
-            );
-            self.watch_failures.insert(kind, failed.kind);
-        }
     }
 
     /// Judges every pod and workload and counts. The work is done beside the tasks that answer requests.
@@ -448,21 +441,20 @@ struct Tidings {
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
     #[error(transparent)]
-    Api(#[from] kube::Error),
+    Api(#[from] AnswerError),
     #[error("no answer within {} seconds", WRITE_TIMEOUT.as_secs())]
     Timeout,
 }
 
 impl WriteError {
     fn is_gone(&self) -> bool {
-        matches!(self, WriteError::Api(kube::Error::Api(status)) if status.code == 404)
+        matches!(self, WriteError::Api(error) if error.code() == Some(404))
     }
 
     /// Failures of the same kind are logged once.
     fn kind(&self) -> String {
         match self {
-            WriteError::Api(kube::Error::Api(status)) => status.code.to_string(),
-            WriteError::Api(_) => "transport".to_owned(),
+            WriteError::Api(error) => error.code().map_or_else(|| "transport".to_owned(), |code| code.to_string()),
             WriteError::Timeout => "timeout".to_owned(),
         }
     }
@@ -470,15 +462,13 @@ impl WriteError {
 
 /// Applies one status to the status subresource. The fields are this program's own, so they are taken by force.
 async fn write_status(client: &Client, key: &PolicyKey, status: &PolicyStatus) -> Result<(), WriteError> {
-    let resource = Source::Policies(key.kind).resource();
-    let api: Api<DynamicObject> = match &key.namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let body = apply_body(key, status);
-    match tokio::time::timeout(WRITE_TIMEOUT, api.patch_status(&key.name, &params, &Patch::Apply(&body))).await {
-        Ok(Ok(_)) => Ok(()),
+    let at = kinds::policies(key.kind).path(key.namespace.as_deref()).map_err(AnswerError::Name)?;
+    let name = segment(&key.name).map_err(AnswerError::Name)?;
+    let body = Patch::Apply(apply_body(key, status));
+    let request = kube::core::Request::new(at).patch_subresource("status", name, &params, &body);
+    match tokio::time::timeout(WRITE_TIMEOUT, Reader::new(client.clone()).write(request)).await {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(WriteError::Timeout),
     }

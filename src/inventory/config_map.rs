@@ -41,6 +41,8 @@ pub struct ConfigMapFacts {
     /// The resource version it was read at, to tell whether a later read is newer.
     pub resource_version: Option<String>,
     entries: BTreeMap<String, Entry>,
+    /// Why it cannot be read.
+    unreadable: Option<String>,
 }
 
 /// What stands under a key.
@@ -89,7 +91,14 @@ impl ConfigMapFacts {
             entries.insert(key.clone(), entry);
         }
         entries.extend(fields("binaryData").map(|(key, _)| (key.clone(), Entry::Binary)));
-        Ok(Some(Self { name, uid: text("uid"), resource_version: text("resourceVersion"), entries }))
+        let (uid, resource_version) = (text("uid"), text("resourceVersion"));
+        Ok(Some(Self { name, uid, resource_version, entries, unreadable: None }))
+    }
+
+    /// The ConfigMap, of which this is what could be read: nothing is known of its keys, for the reason `why`.
+    #[must_use]
+    pub fn unreadable(self, why: String) -> Self {
+        Self { entries: BTreeMap::new(), unreadable: Some(why), ..self }
     }
 
     /// Whether it is certainly the object that `other` was read from, unchanged.
@@ -200,6 +209,12 @@ impl ConfigMaps {
             let path = format!("{field}[{}]", Value::from(key.as_str()));
             Err(NotFound::Malformed(Problem::at(&path, message).of(format!("ConfigMap/{name}"))))
         };
+        if let Some(why) = &facts.unreadable {
+            return Err(NotFound::Missing {
+                why: format!("of ConfigMap {name} nothing is known: {why}"),
+                way_out: format!("write ConfigMap {name} anew"),
+            });
+        }
         match facts.entries.get(key) {
             None => Err(NotFound::Missing {
                 why: format!("ConfigMap {name} has no key `{key}`: {}", facts.keys()),

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http;
 use kube::Client;
-use serde_json::Value;
 
 use super::shared::SharedReads;
-use crate::api::{self, PolicyKind};
-use crate::index::Index;
+use crate::api::PolicyKind;
+use crate::index::{Index, config_map_facts, kinds};
 use crate::inventory::{ConfigMapFacts, ConfigMapName, Inventory, ServiceAccountFacts};
-use crate::runtime::watch::object::Raw;
+use crate::runtime::watch::kind::{Kind, NameError};
+use crate::runtime::watch::object::{Item, Raw};
+use crate::runtime::watch::reader::{AnswerError, Reader};
 
 /// Pages of policies that are read before a rejection, 500 objects each. A namespace with more of them gets `Unknown`
 /// rather than a rejection that rests on half of them.
 const PAGES: usize = 4;
-const PAGE_SIZE: usize = 500;
+const PAGE_SIZE: u32 = 500;
 
 /// How long the fresh reads of one review may take, together. Shorter than the deadline of the review, so that there is
 /// time left to say what happened.
@@ -42,7 +42,7 @@ pub enum ReadError {
     #[error("the API server did not answer within {} s", READ_TIMEOUT.as_secs_f64())]
     Timeout,
     /// More objects than are read for one review.
-    #[error("there are more than {} {what}", PAGES * PAGE_SIZE)]
+    #[error("there are more than {} {what}", PAGES * PAGE_SIZE as usize)]
     TooMany {
         /// The resource.
         what: String,
@@ -51,13 +51,20 @@ pub enum ReadError {
     #[error("its policies are in {0} ConfigMaps, and {MAX_CONFIG_MAPS} are read; put their documents into fewer")]
     TooManyConfigMaps(usize),
     /// A name that no object can have, so it is not put into a URL.
-    #[error("`{0}` is no name of an object")]
-    Name(String),
+    #[error(transparent)]
+    Name(NameError),
 }
 
 impl ReadError {
     fn failed(what: &str, error: &dyn std::error::Error) -> ReadError {
         ReadError::Failed { what: what.to_owned(), message: error.to_string() }
+    }
+
+    fn of(what: &str, error: AnswerError) -> ReadError {
+        match error {
+            AnswerError::Name(error) => ReadError::Name(error),
+            error => ReadError::failed(what, &error),
+        }
     }
 }
 
@@ -83,69 +90,67 @@ pub trait Cluster: Send + Sync + 'static {
         name: &ConfigMapName,
     ) -> impl Future<Output = Result<Option<ConfigMapFacts>, ReadError>> + Send;
 
-    /// All policies now, as JSON: the `EcrAccessPolicy` objects of a namespace, or without one every
+    /// All policies now: the `EcrAccessPolicy` objects of a namespace, or without one every
     /// `ClusterEcrAccessPolicy`.
-    fn policies(&self, namespace: Option<&str>) -> impl Future<Output = Result<Vec<Value>, ReadError>> + Send;
+    fn policies(&self, namespace: Option<&str>) -> impl Future<Output = Result<Vec<Item>, ReadError>> + Send;
 }
 
-/// The cluster that this program runs for.
+/// The cluster that this program runs for. What it reads is as of now, past all caches.
 pub struct LiveCluster {
     index: Arc<Index>,
     reader: Reader,
-    /// Answers of [`Reader`], by path.
-    objects: SharedReads<String, Result<Option<Value>, ReadError>>,
-    lists: SharedReads<String, Result<Vec<Value>, ReadError>>,
+    /// Answers about single objects, by resource, namespace and name.
+    objects: SharedReads<(&'static str, String, String), Result<Option<Item>, ReadError>>,
+    /// Lists of policies, by namespace; the empty one is that of the cluster.
+    lists: SharedReads<String, Result<Vec<Item>, ReadError>>,
 }
 
 impl LiveCluster {
     /// Memory is `index`, fresh reads go through `client`.
     pub fn new(index: Arc<Index>, client: Client) -> LiveCluster {
-        let reader = Reader { client };
+        let reader = Reader::new(client);
         LiveCluster { index, reader, objects: SharedReads::default(), lists: SharedReads::default() }
     }
 
-    async fn object(&self, what: &str, path: String) -> Result<Option<Value>, ReadError> {
+    /// `None` where there is no such object; `what` names it.
+    async fn item(&self, what: &str, kind: Kind, namespace: &str, name: &str) -> Result<Option<Item>, ReadError> {
         let (reader, what) = (self.reader.clone(), what.to_owned());
-        self.objects.read(path.clone(), move || async move { reader.get(&what, path).await }).await
+        let [namespace, name] = [namespace, name].map(str::to_owned);
+        let key = (kind.plural, namespace.clone(), name.clone());
+        let read = move || async move {
+            reader.get(&kind, Some(&namespace), &name).await.map_err(|error| ReadError::of(&what, error))
+        };
+        self.objects.read(key, read).await
+    }
+
+    /// The same of an object that says nothing unless it can be read.
+    async fn object(&self, what: &str, kind: Kind, namespace: &str, name: &str) -> Result<Option<Raw>, ReadError> {
+        match self.item(what, kind, namespace, name).await? {
+            Some(Item::Object(raw)) => Ok(Some(raw)),
+            Some(Item::Unreadable(object)) => Err(ReadError::failed(what, &object.error)),
+            None => Ok(None),
+        }
     }
 }
 
-/// Reads past all caches.
-#[derive(Clone)]
-struct Reader {
-    client: Client,
-}
-
-impl Reader {
-    /// One object, or one page of a list; `None` where there is no such object, or no such resource.
-    async fn get(&self, what: &str, path: String) -> Result<Option<Value>, ReadError> {
-        // No resourceVersion in the query: the API server answers with the latest state, not with its cache's.
-        let request = http::Request::get(path).body(Vec::new()).map_err(|error| ReadError::failed(what, &error))?;
-        match self.client.request::<Value>(request).await {
-            Ok(value) => Ok(Some(value)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(ReadError::failed(what, &error)),
+/// Every page of a list of policies.
+async fn policies(reader: &Reader, kind: PolicyKind, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
+    let (row, plural) = (kinds::policies(kind), kind.plural());
+    let (mut policies, mut from) = (Vec::new(), None);
+    for _ in 0..PAGES {
+        let page = match reader.list(&row, namespace, PAGE_SIZE, from.as_deref()).await {
+            Ok(page) => page,
+            // The CRD is gone, and with it every policy.
+            Err(AnswerError::Status(status)) if status.code == 404 => return Ok(policies),
+            Err(error) => return Err(ReadError::of(plural, error)),
+        };
+        policies.extend(page.items.iter().filter_map(|bytes| Item::decode(bytes)));
+        from = page.next;
+        if from.is_none() {
+            return Ok(policies);
         }
     }
-
-    /// Every page of a list of policies at `path`.
-    async fn policies(&self, kind: PolicyKind, path: &str) -> Result<Vec<Value>, ReadError> {
-        let plural = kind.plural();
-        let mut policies = Vec::new();
-        let mut from = String::new();
-        for _ in 0..PAGES {
-            // A 404 here means that the CRD is gone, and with it every policy.
-            let Some(mut page) = self.get(plural, format!("{path}{from}")).await? else { return Ok(policies) };
-            if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
-                policies.extend(items.into_iter().map(|item| with_type(item, kind)));
-            }
-            match page.get("metadata").and_then(|metadata| metadata.get("continue")).and_then(Value::as_str) {
-                None | Some("") => return Ok(policies),
-                Some(token) => from = format!("&continue={}", escaped(token)),
-            }
-        }
-        Err(ReadError::TooMany { what: plural.to_owned() })
-    }
+    Err(ReadError::TooMany { what: plural.to_owned() })
 }
 
 impl Cluster for LiveCluster {
@@ -154,81 +159,28 @@ impl Cluster for LiveCluster {
     }
 
     async fn service_account(&self, namespace: &str, name: &str) -> Result<Option<ServiceAccountFacts>, ReadError> {
-        let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}", segment(namespace)?, segment(name)?);
         let what = format!("service account {namespace}/{name}");
-        let Some(object) = self.object(&what, path).await? else { return Ok(None) };
-        ServiceAccountFacts::from_json(&object).map(Some).map_err(|error| ReadError::failed(&what, &error))
+        let Some(raw) = self.object(&what, kinds::SERVICE_ACCOUNTS, namespace, name).await? else { return Ok(None) };
+        ServiceAccountFacts::from_json(raw.value()).map(Some).map_err(|error| ReadError::failed(&what, &error))
     }
 
     async fn namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ReadError> {
-        let object =
-            self.object(&format!("namespace {name}"), format!("/api/v1/namespaces/{}", segment(name)?)).await?;
-        Ok(object.map(|object| Raw::new(object).labels()))
+        let raw = self.object(&format!("namespace {name}"), kinds::NAMESPACES, "", name).await?;
+        Ok(raw.as_ref().map(Raw::labels))
     }
 
     async fn config_map(&self, name: &ConfigMapName) -> Result<Option<ConfigMapFacts>, ReadError> {
-        let path = format!("/api/v1/namespaces/{}/configmaps/{}", segment(&name.namespace)?, segment(&name.name)?);
-        let what = format!("ConfigMap {name}");
-        let Some(object) = self.object(&what, path).await? else { return Ok(None) };
-        ConfigMapFacts::from_json(&object).map_err(|error| ReadError::failed(&what, &error))
+        let item = self.item(&format!("ConfigMap {name}"), kinds::CONFIG_MAPS, &name.namespace, &name.name).await?;
+        Ok(item.as_ref().and_then(config_map_facts))
     }
 
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {
-        let (kind, scope) = match namespace {
-            Some(namespace) => (PolicyKind::EcrAccessPolicy, format!("namespaces/{}/", segment(namespace)?)),
-            None => (PolicyKind::ClusterEcrAccessPolicy, String::new()),
+    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
+        let (reader, namespace) = (self.reader.clone(), namespace.map(str::to_owned));
+        let kind = match namespace {
+            Some(_) => PolicyKind::EcrAccessPolicy,
+            None => PolicyKind::ClusterEcrAccessPolicy,
         };
-        let path = format!("/apis/{}/{scope}{}?limit={PAGE_SIZE}", api::API_VERSION, kind.plural());
-        let reader = self.reader.clone();
-        self.lists.read(path.clone(), move || async move { reader.policies(kind, &path).await }).await
-    }
-}
-
-/// Items of a list may come without the fields that say what they are.
-fn with_type(mut item: Value, kind: PolicyKind) -> Value {
-    if let Some(object) = item.as_object_mut() {
-        object.entry("apiVersion").or_insert_with(|| api::API_VERSION.into());
-        object.entry("kind").or_insert_with(|| kind.as_str().into());
-    }
-    item
-}
-
-/// A name as part of a path: what the names of objects are made of ("Object Names and IDs"), nothing else.
-fn segment(name: &str) -> Result<&str, ReadError> {
-    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    if !name.is_empty() && name.chars().all(known) && name != "." && name != ".." {
-        Ok(name)
-    } else {
-        Err(ReadError::Name(name.chars().filter(|c| !c.is_control()).take(260).collect()))
-    }
-}
-
-/// A value of a query, percent-encoded.
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_get_into_a_path() {
-        assert_eq!(segment("api-0.x"), Ok("api-0.x"));
-        for name in ["", ".", "..", "a/b", "a?b", "Ü", "a b", "a%2fb", "A"] {
-            assert_eq!(segment(name), Err(ReadError::Name(name.to_owned())));
-        }
-    }
-
-    #[test]
-    fn a_continue_token_is_encoded() {
-        assert_eq!(escaped("aZ09-_.~=+/&"), "aZ09-_.~%3D%2B%2F%26");
+        let key = namespace.clone().unwrap_or_default();
+        self.lists.read(key, move || async move { policies(&reader, kind, namespace.as_deref()).await }).await
     }
 }

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -20,10 +19,12 @@ use super::cluster::{Cluster, MAX_CONFIG_MAPS, READ_TIMEOUT, ReadError};
 use super::message::{Answer, FieldCause, Outcome, Refusal, Request};
 use super::question::{Question, describe};
 use crate::forecast::{self, Admission, Report, Subject, Verdict, config_maps, forecast};
+use crate::index::policy_object;
 use crate::inventory::{
     ConfigMapFacts, ConfigMapName, Inventory, PolicyKey, PolicyKind, PolicyObject, ServiceAccountFacts,
 };
 use crate::runtime::metrics::{Metrics, OutcomeLabels};
+use crate::runtime::watch::object::Item;
 
 /// Judges pods and workloads against what a [`Cluster`] knows.
 pub struct Reviewer<C> {
@@ -297,8 +298,8 @@ impl Fresh {
 struct News {
     account: Option<Option<ServiceAccountFacts>>,
     labels: Option<Option<BTreeMap<String, String>>>,
-    policies: Option<Vec<Value>>,
-    cluster_policies: Option<Vec<Value>>,
+    policies: Option<Vec<Item>>,
+    cluster_policies: Option<Vec<Item>>,
     /// `None` for one that is not there, or not with the label.
     config_maps: Vec<(ConfigMapName, Option<ConfigMapFacts>)>,
 }
@@ -376,7 +377,7 @@ impl Knowledge {
         }
     }
 
-    fn replace_policies(&mut self, kind: PolicyKind, objects: Vec<Value>, subject: &Subject) {
+    fn replace_policies(&mut self, kind: PolicyKind, objects: Vec<Item>, subject: &Subject) {
         let mut gone: BTreeMap<PolicyKey, Arc<PolicyObject>> = self
             .inventory
             .policies_for(&subject.namespace)
@@ -385,13 +386,13 @@ impl Knowledge {
             .collect();
         for object in objects {
             let namespace = (kind == PolicyKind::EcrAccessPolicy).then(|| subject.namespace.clone());
-            let Some(name) = text_of(&object, "name") else { continue };
+            let Some(name) = object.raw().name() else { continue };
             let key = PolicyKey { kind, namespace, name: name.to_owned() };
             let known = gone.remove(&key);
-            if known.is_some_and(|known| known.resource_version.as_deref() == text_of(&object, "resourceVersion")) {
+            if known.is_some_and(|known| known.resource_version.as_deref() == object.raw().version()) {
                 continue;
             }
-            match PolicyObject::from_json(object) {
+            match policy_object(kind, object) {
                 Ok(policy) => self.inventory.put_policy(policy),
                 // An object with a name and a kind is always read; should that change, its absence is what is true of it.
                 Err(error) => {
@@ -404,10 +405,6 @@ impl Knowledge {
             self.inventory.remove_policy(key);
         }
     }
-}
-
-fn text_of<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
-    object.get("metadata")?.get(field)?.as_str()
 }
 
 /// From a report to the answer.

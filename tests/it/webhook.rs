@@ -11,6 +11,7 @@ use axum::http::{Method, Request, StatusCode, header};
 use ecr_access::forecast::Options;
 use ecr_access::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts};
 use ecr_access::runtime::metrics::Metrics;
+use ecr_access::runtime::watch::object::{Item, Raw};
 use ecr_access::webhook::certificates::{Loaded, Material};
 use ecr_access::webhook::cluster::{Cluster, ReadError};
 use ecr_access::webhook::review::Reviewer;
@@ -142,10 +143,10 @@ impl Cluster for FakeCluster {
         Ok(self.api_server.inventory().config_map(name).map(|facts| (**facts).clone()))
     }
 
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {
+    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
         self.read(format!("policies of {}", namespace.unwrap_or("the cluster"))).await?;
         let of = |policy: &&Value| policy["metadata"].get("namespace").and_then(Value::as_str) == namespace;
-        Ok(self.api_server.policies.iter().filter(of).cloned().collect())
+        Ok(self.api_server.policies.iter().filter(of).map(|policy| Raw::new(policy.clone()).into()).collect())
     }
 }
 

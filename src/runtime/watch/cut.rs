@@ -99,6 +99,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Takes `null` where it comes next: an API server may write it for a list without elements.
+    pub fn null(&mut self) -> bool {
+        self.blanks();
+        let is_next = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(b"null"));
+        self.at += if is_next { 4 } else { 0 };
+        is_next
+    }
+
     /// Makes sure that nothing follows.
     ///
     /// # Errors
@@ -171,6 +179,15 @@ mod tests {
             Ok(vec![&br#"{"c":"}"}"#[..], b"2", br#""x""#, b"true", b"[]"])
         );
         assert_eq!((members(b"{}"), elements(b" [ ] ")), (Ok(vec![]), Ok(vec![])));
+    }
+
+    #[test]
+    fn null_is_taken_where_it_comes_next() {
+        let mut cursor = Cursor::new(b" null,[null]");
+        assert!(cursor.null());
+        assert!(!cursor.null());
+        assert_eq!(cursor.end(), Err(CutError::Expected { expected: "the end", at: 5 }));
+        assert!(!Cursor::new(b"nul").null());
     }
 
     #[test]

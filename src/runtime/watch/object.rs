@@ -2,16 +2,11 @@
 //! list, the line of a watch, a get, a review. So an object decodes everywhere or nowhere.
 //!
 //! `managedFields` are never looked into: the API server stores them as they were sent, nested to any depth, with bytes
-//! that are no UTF-8. What is left can still be nested deeper than serde_json goes; such an object is known by its
-//! name alone, see [`Address`].
+//! that are no UTF-8. What is left can still be nested deeper than serde_json goes; of such an object the parts that decode
+//! are kept, see [`Unreadable`].
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
-use kube::api::ApiResource;
-use kube::core::{DynamicResourceScope, GroupVersionKind};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -24,8 +19,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// An object of any kind as JSON, without `managedFields` and the annotation of `kubectl apply`.
 #[derive(Clone, Debug)]
 pub struct Raw {
-    /// Only what addresses the object and orders its versions: name, namespace, uid, resource version.
-    metadata: Box<ObjectMeta>,
+    address: Address,
     value: Value,
 }
 
@@ -41,34 +35,33 @@ impl Raw {
         let text = |field: &str| {
             value.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str).map(str::to_owned)
         };
-        let metadata = ObjectMeta {
+        let address = Address {
             name: text("name"),
             namespace: text("namespace"),
             uid: text("uid"),
-            resource_version: text("resourceVersion"),
-            ..ObjectMeta::default()
+            version: text("resourceVersion"),
         };
-        Raw { metadata: Box::new(metadata), value }
+        Raw { address, value }
     }
 
     /// `metadata.name`; `None` for what is no object of Kubernetes.
     pub fn name(&self) -> Option<&str> {
-        self.metadata.name.as_deref().filter(|name| !name.is_empty())
+        self.address.name.as_deref().filter(|name| !name.is_empty())
     }
 
     /// `metadata.namespace`; `None` for objects of the cluster.
     pub fn namespace(&self) -> Option<&str> {
-        self.metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty())
+        self.address.namespace.as_deref().filter(|namespace| !namespace.is_empty())
     }
 
     /// `metadata.uid`.
     pub fn uid(&self) -> Option<&str> {
-        self.metadata.uid.as_deref()
+        self.address.uid.as_deref()
     }
 
     /// `metadata.resourceVersion`: differs whenever the object does.
     pub fn version(&self) -> Option<&str> {
-        self.metadata.resource_version.as_deref()
+        self.address.version.as_deref().filter(|version| !version.is_empty())
     }
 
     /// `metadata.generation`: counts changes of the spec; only kinds with a status have it.
@@ -119,6 +112,86 @@ impl<'de> Deserialize<'de> for Raw {
 /// `metadata.managedFields`. The error quotes nothing of the object.
 pub fn decode(bytes: &[u8]) -> Result<Raw, DecodeError> {
     serde_json::from_slice(bytes).map_err(|error| DecodeError::of(&error))
+}
+
+/// An object as it came.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// It decodes.
+    Object(Raw),
+    /// It is there, and cannot be read.
+    Unreadable(Unreadable),
+}
+
+/// An object that does not decode.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// What of it decodes: of its members, and of those of its `spec`, each by itself. In the place of one that does not
+    /// stands `false`, which nobody expects there, so that it counts as what cannot be understood and not as left out.
+    pub rest: Raw,
+    /// Why it does not.
+    pub error: DecodeError,
+}
+
+impl Item {
+    /// The bytes of one object; `None` for what has no name, and so is no object of Kubernetes.
+    pub fn decode(bytes: &[u8]) -> Option<Item> {
+        let item = match decode(bytes) {
+            Ok(raw) => Item::Object(raw),
+            Err(error) => Item::Unreadable(Unreadable { rest: rest(bytes).ok()?, error }),
+        };
+        item.raw().name().is_some().then_some(item)
+    }
+
+    /// The object, or what of it decodes: its name and resource version, if nothing else.
+    pub fn raw(&self) -> &Raw {
+        match self {
+            Item::Object(raw) | Item::Unreadable(Unreadable { rest: raw, .. }) => raw,
+        }
+    }
+}
+
+impl From<Raw> for Item {
+    fn from(raw: Raw) -> Item {
+        Item::Object(raw)
+    }
+}
+
+/// What decodes of an object that does not as a whole, see [`Unreadable::rest`].
+fn rest(bytes: &[u8]) -> Result<Raw, CutError> {
+    let part = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Bool(false));
+    let address = Address::read(bytes)?;
+    let mut members = Map::new();
+    each_member(bytes, |key, value| {
+        let value = match key {
+            "metadata" => {
+                let mut deserializer = serde_json::Deserializer::from_slice(value);
+                let metadata = Members::OfMetadata.deserialize(&mut deserializer);
+                metadata.unwrap_or_else(|_| address.to_metadata())
+            }
+            "spec" => {
+                let mut parts = Map::new();
+                match each_member(value, |key, value| drop(parts.insert(key.to_owned(), part(value)))) {
+                    Ok(()) => Value::Object(parts),
+                    Err(_) => part(value),
+                }
+            }
+            _ => part(value),
+        };
+        members.insert(key.to_owned(), value);
+    })?;
+    Ok(Raw::new(Value::Object(members)))
+}
+
+/// Calls `member` with each member of an object; one whose key is not plain text is left out.
+fn each_member(bytes: &[u8], mut member: impl FnMut(&str, &[u8])) -> Result<(), CutError> {
+    Cursor::new(bytes).object(|key, cursor| -> Result<(), CutError> {
+        let value = cursor.value()?;
+        if let Ok(key) = std::str::from_utf8(key) {
+            member(key, value);
+        }
+        Ok(())
+    })
 }
 
 /// Why an object does not decode. It says where and not what: the object may hold what no log may.
@@ -180,6 +253,11 @@ impl Address {
             })
         })?;
         cursor.end().map(|()| address)
+    }
+
+    fn to_metadata(&self) -> Value {
+        let Address { name, namespace, uid, version } = self;
+        serde_json::json!({"name": name, "namespace": namespace, "uid": uid, "resourceVersion": version})
     }
 }
 
@@ -253,40 +331,6 @@ impl<'de> Visitor<'de> for Members {
         }
         Ok(Value::Array(all))
     }
-}
-
-impl Resource for Raw {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
-/// How the client addresses a kind of the core group, `v1`.
-pub fn core_resource(kind: &str, plural: &str) -> ApiResource {
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural)
 }
 
 #[cfg(test)]
@@ -368,6 +412,45 @@ mod tests {
         }
         assert_eq!(Address::read(br#"{"metadata":"text"}"#), Ok(Address::default()));
         assert!(Address::read(b"[]").is_err());
+    }
+
+    #[test]
+    fn what_decodes_of_an_object_that_does_not_is_kept() {
+        let text = format!(
+            r#"{{"kind":"EcrAccessPolicy","metadata":{{"name":"api","managedFields":[{deep}],"labels":{{"a":"b"}},"generation":7}},
+                "spec":{{"onDeny":"Warn","puller":{deep},"serviceAccounts":{{"names":["api"]}}}},"status":{{"pods":{{}}}},"data":{deep}}}"#,
+            deep = nested(200)
+        );
+        let Some(Item::Unreadable(Unreadable { rest, error })) = Item::decode(text.as_bytes()) else {
+            panic!("{text}")
+        };
+        assert!(matches!(error, DecodeError::Json { line: 2, .. }), "{error:?}");
+        assert_eq!((rest.name(), rest.generation()), (Some("api"), Some(7)));
+        assert_eq!(rest.labels(), BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+        assert_eq!(
+            rest.value()["spec"],
+            json!({"onDeny": "Warn", "puller": false, "serviceAccounts": {"names": ["api"]}})
+        );
+        assert_eq!((&rest.value()["status"], &rest.value()["data"]), (&json!({"pods": {}}), &json!(false)));
+    }
+
+    #[test]
+    fn of_metadata_that_do_not_decode_the_address_is_kept() {
+        let text =
+            [&br#"{"metadata":{"labels":{"a":""#[..], b"\xff", br#""},"name":"api","resourceVersion":"7"}}"#].concat();
+        let Some(Item::Unreadable(Unreadable { rest, .. })) = Item::decode(&text) else { panic!("it decodes") };
+        assert_eq!((rest.name(), rest.version(), rest.namespace()), (Some("api"), Some("7"), None));
+        assert!(rest.labels().is_empty());
+    }
+
+    #[test]
+    fn what_has_no_name_is_no_object() {
+        for text in ["7", "[]", r#"{"metadata":{"name":""}}"#, r#"{"metadata":{}}"#, "nothing"] {
+            assert!(Item::decode(text.as_bytes()).is_none(), "{text}");
+        }
+        let deep = format!(r#"{{"spec":{}}}"#, nested(200));
+        assert!(Item::decode(deep.as_bytes()).is_none());
+        assert!(matches!(Item::decode(br#"{"metadata":{"name":"x"}}"#), Some(Item::Object(_))));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::runtime::watcher::Event;
+use super::event::Event;
 
 /// What to do to the stored objects of one kind.
 #[derive(Debug, Eq, PartialEq)]

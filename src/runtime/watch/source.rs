@@ -2,292 +2,271 @@
 
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, stream};
-use kube::api::ApiResource;
-use kube::core::Status;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client};
-use tokio::time::Instant;
+use futures::{Stream, stream};
+use hyper::body::Bytes;
+use kube::Client;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::object::Raw;
+use super::backoff::Backoff;
+use super::event::Event;
+use super::failure::{Failure, SHORT, Step};
+use super::kind::Kind;
+use super::lines::Lines;
+use super::object::Item;
+use super::reader::{AnswerError, Line, Page, Reader, line};
 
 /// What comes out of a watch.
 #[derive(Debug)]
 pub enum Signal {
     /// An object changed, or a list begins, goes on or ends.
-    Event(Event<Raw>),
+    Event(Event<Item>),
+    /// Something came that has no name, so that nothing can be done about it.
+    Nameless,
+    /// The watch stands, and there is no news.
+    Works,
     /// The watch failed and tries again after a pause.
     Failed(Failure),
 }
 
-/// Why a watch failed.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Failure {
-    /// Failures of the same kind are logged once, however often they come.
-    pub kind: String,
-    /// For people: what failed, and where it can be told what to do.
-    pub message: String,
-    /// An ordinary thing that settles itself: worth no warning.
-    pub routine: bool,
-    /// The API server does not give out this kind to us: no right to it, or no such kind.
-    pub refused: bool,
-    /// The longest pause before the next attempt.
-    pause: Duration,
-    /// The API server asked for a pause of at least this, and gets it up to [`LONG`].
-    asked: Duration,
-    /// The watch cannot be taken up where it stood, however often that is tried.
-    lost: bool,
+/// A watch that has stood for so long works, though nothing came.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// A watch that the API server ends so soon was none.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// What a watch that should have ended is given to do so.
+pub const MARGIN: Duration = Duration::from_secs(5);
+
+/// Watches all objects of one kind, for ever.
+///
+/// `timeout` is the seconds after which the API server ends a watch and it is taken up again where it stood. It bounds how
+/// long a connection that died without a word (a failed load balancer) can go unnoticed.
+pub fn watch(client: Client, kind: Kind, timeout: u32) -> impl Stream<Item = Signal> + Send {
+    Watch::new(client, kind, timeout).signals()
 }
 
-/// An API server that restarts is heard again soon; asking a closed door is cheap for both sides.
-const SHORT: Duration = Duration::from_secs(2);
+struct Watch {
+    reader: Reader,
+    kind: Kind,
+    /// Less than the kind's where its pages are too big.
+    page_size: u32,
+    timeout: u32,
+    state: State,
+    /// See [`SETTLED`].
+    settled: Duration,
+    /// Routine failures do not count with the others: a list behind an outage need not wait for as long as the outage.
+    backoffs: [Backoff; 2],
+    pause: Option<Duration>,
+}
 
-/// An API server that answers with an error is left alone for longer: it may be the work that it cannot do.
-const LONG: Duration = Duration::from_secs(10);
-
-/// How a watch is made.
-#[derive(Clone, Debug)]
-pub struct WatchOptions {
-    /// Objects per page of a list.
-    pub page_size: u32,
-    /// Seconds after which the API server ends a watch and it is taken up again where it stood.
+/// Where a watch stands.
+enum State {
+    /// Before a list.
     ///
-    /// It bounds how long a connection that died without a word (a failed load balancer) can go unnoticed.
-    pub timeout: u32,
-    /// Only objects with these fields, such as `status.phase!=Failed`.
-    pub fields: Option<String>,
-    /// Only objects with these labels, such as `team=a`.
-    pub labels: Option<String>,
+    /// A list and a watch behind it rather than a streaming list: this works on every API server, and pages bound the
+    /// memory that a big list takes. It is a consistent read: after a restart no verdict is older than the restart.
+    Begin,
+    /// Before a page of it; the first one has no token.
+    Page(Option<String>),
+    /// In a page of it.
+    Items(Page),
+    /// Before a watch from this version.
+    Listed {
+        version: String,
+        /// It was not given to us, so that whoever follows may have given up what the list had.
+        refused: bool,
+    },
+    Watching(Running),
 }
 
-/// Watches all objects of one kind, in every namespace, for ever.
-pub fn watch(client: Client, resource: ApiResource, options: WatchOptions) -> impl Stream<Item = Signal> + Send {
-    // A list and a watch behind it rather than a streaming list: this works on every API server, and pages bound the
-    // memory that a big list takes. `MostRecent` (the default) is a consistent read: after a restart no verdict is
-    // older than the restart.
-    let mut config = watcher::Config::default().page_size(options.page_size).timeout(options.timeout);
-    config.field_selector = options.fields;
-    config.label_selector = options.labels;
-    let api = Api::<Raw>::all_with(client, &resource);
-    let begin = move || watcher(api.clone(), config.clone()).boxed();
-    let events = begin();
-    // Routine failures do not count with the others: a list behind an outage need not wait for as long as the outage.
-    let backoffs = (Backoff::default(), Backoff::default());
-    stream::unfold((events, backoffs, None), move |(mut events, mut backoffs, pause)| {
-        let (resource, begin) = (resource.clone(), begin.clone());
-        async move {
-            if let Some(pause) = pause {
-                tokio::time::sleep(pause).await;
-            }
-            match events.next().await? {
-                Ok(event) => Some((Signal::Event(event), (events, backoffs, None))),
-                Err(error) => {
-                    let failure = failure(&resource, &error);
-                    let backoff = if failure.routine { &mut backoffs.1 } else { &mut backoffs.0 };
-                    let pause = backoff.next(Instant::now(), failure.pause).max(failure.asked);
-                    // kube's watcher would ask for the same version again and again.
-                    if failure.lost {
-                        events = begin();
-                    }
-                    Some((Signal::Failed(failure), (events, backoffs, Some(pause))))
+/// A watch that runs.
+struct Running {
+    version: String,
+    lines: Lines,
+    since: Instant,
+    /// That it works was told, by an event or by itself.
+    told: bool,
+}
+
+/// A failure, and how it is gone on from there.
+struct Stop {
+    failure: Failure,
+    go_on: State,
+}
+
+impl Watch {
+    fn new(client: Client, kind: Kind, timeout: u32) -> Watch {
+        Watch {
+            reader: Reader::new(client),
+            kind,
+            page_size: kind.page_size.max(1),
+            timeout,
+            state: State::Begin,
+            settled: SETTLED,
+            backoffs: <[Backoff; 2]>::default(),
+            pause: None,
+        }
+    }
+
+    fn signals(self) -> impl Stream<Item = Signal> + Send {
+        stream::unfold(self, |mut watch| async move { Some((watch.next().await, watch)) })
+    }
+
+    async fn next(&mut self) -> Signal {
+        if let Some(pause) = self.pause.take() {
+            sleep(pause).await;
+        }
+        loop {
+            match self.step().await {
+                Ok(None) => {}
+                Ok(Some(signal)) => return signal,
+                Err(Stop { failure, go_on }) => {
+                    self.state = go_on;
+                    let [others, routine] = &mut self.backoffs;
+                    let backoff = if failure.routine { routine } else { others };
+                    self.pause = Some(backoff.next(Instant::now(), failure.pause).max(failure.asked));
+                    return Signal::Failed(failure);
                 }
             }
         }
-    })
-}
+    }
 
-/// Pauses that double, and start over after a quiet time.
-///
-/// Success does not reset them: a list that works and a watch behind it that fails at once would otherwise list all
-/// objects again and again as fast as it can.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    last: Option<(Instant, Duration)>,
-}
+    /// Goes on by one step, which may have nothing to tell.
+    async fn step(&mut self) -> Result<Option<Signal>, Stop> {
+        match std::mem::replace(&mut self.state, State::Begin) {
+            State::Begin => {
+                self.state = State::Page(None);
+                Ok(Some(Signal::Event(Event::Init)))
+            }
+            State::Page(from) => match self.reader.list(&self.kind, None, self.page_size, from.as_deref()).await {
+                Ok(page) => {
+                    self.state = State::Items(page);
+                    Ok(None)
+                }
+                // The whole list once more in smaller pages: the size is not to change within a list ("API Concepts",
+                // Retrieving large results sets in chunks).
+                Err(AnswerError::TooLarge(_)) if self.page_size > 1 => {
+                    self.page_size /= 2;
+                    Ok(None)
+                }
+                Err(error) => Err(self.stop(Step::List, &error, State::Begin)),
+            },
+            State::Items(mut page) => match (page.items.pop_front(), page.next) {
+                (Some(bytes), next) => {
+                    self.state = State::Items(Page { next, ..page });
+                    Ok(Some(tell(Item::decode(&bytes), Event::InitApply)))
+                }
+                (None, Some(next)) => {
+                    self.state = State::Page(Some(next));
+                    Ok(None)
+                }
+                (None, None) => {
+                    self.state = State::Listed { version: page.version, refused: false };
+                    Ok(Some(Signal::Event(Event::InitDone)))
+                }
+            },
+            State::Listed { version, refused } => {
+                match self.reader.watch(&self.kind, &version, self.timeout).await {
+                    // Back at the list, from the beginning.
+                    Ok(_) if refused => {}
+                    Ok(lines) => {
+                        let running = Running { version, lines, since: Instant::now(), told: false };
+                        self.state = State::Watching(running);
+                    }
+                    // 504 is how the API server says that it has never seen this version, which an etcd that was put
+                    // back from a backup may not reach for long.
+                    Err(error) if matches!(error.code(), Some(410 | 504)) => {
+                        return Err(self.stop(Step::Watch, &error, State::Begin));
+                    }
+                    Err(error) => {
+                        let mut stop = self.stop(Step::Watch, &error, State::Begin);
+                        let refused = refused || stop.failure.refused;
+                        stop.go_on = State::Listed { version, refused };
+                        return Err(stop);
+                    }
+                }
+                Ok(None)
+            }
+            State::Watching(running) => self.follow(running).await,
+        }
+    }
 
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(100);
-    const QUIET: Duration = Duration::from_secs(30);
+    /// Waits for what comes next in a watch that runs.
+    async fn follow(&mut self, mut running: Running) -> Result<Option<Signal>, Stop> {
+        // The API server ends it before.
+        let end = running.since + Duration::from_secs(self.timeout.into()) + MARGIN;
+        let wake = if running.told { end } else { end.min(running.since + self.settled) };
+        let came = timeout_at(wake, running.lines.next()).await;
+        let listed = |version| State::Listed { version, refused: false };
+        match came {
+            Ok(Ok(Some(bytes))) => self.take(running, &bytes),
+            Ok(Ok(None)) if running.told || running.since.elapsed() >= SHORTEST => {
+                self.state = listed(running.version);
+                Ok((!running.told).then_some(Signal::Works))
+            }
+            Ok(Ok(None)) => {
+                let failure = Failure::ended(&self.kind, Step::Watch, "the API server ended it at once");
+                Err(Stop { failure: Failure { routine: true, ..failure }, go_on: listed(running.version) })
+            }
+            Ok(Err(AnswerError::Transport(why))) => {
+                // What has worked, and a connection ends at some time. Whether the next one can be had is worth a warning.
+                let routine = running.since.elapsed() >= SHORTEST;
+                let failure = Failure::ended(&self.kind, Step::Watch, &why);
+                Err(Stop { failure: Failure { routine, pause: SHORT, ..failure }, go_on: listed(running.version) })
+            }
+            Ok(Err(error)) => Err(self.stop(Step::Watch, &error, State::Begin)),
+            Err(_) if Instant::now() >= end => {
+                self.state = listed(running.version);
+                Ok(None)
+            }
+            Err(_) => {
+                self.state = State::Watching(Running { told: true, ..running });
+                Ok(Some(Signal::Works))
+            }
+        }
+    }
 
-    /// The pause after a failure at `now`, at most `longest`.
-    pub fn next(&mut self, now: Instant, longest: Duration) -> Duration {
-        let pause = match self.last {
-            Some((at, pause)) if now.duration_since(at) < pause + Backoff::QUIET => (pause * 2).min(longest),
-            _ => Backoff::FIRST,
+    /// Takes a line of a watch.
+    fn take(&mut self, mut running: Running, bytes: &Bytes) -> Result<Option<Signal>, Stop> {
+        let (object, event): (_, fn(Item) -> Event<Item>) = match line(bytes) {
+            Ok(Line::Apply(object)) => (object, Event::Apply),
+            Ok(Line::Delete(object)) => (object, Event::Delete),
+            Ok(Line::Bookmark(version)) => {
+                running.version = version.unwrap_or(running.version);
+                let told = std::mem::replace(&mut running.told, true);
+                self.state = State::Watching(running);
+                return Ok((!told).then_some(Signal::Works));
+            }
+            Ok(Line::Other) => {
+                self.state = State::Watching(running);
+                return Ok(None);
+            }
+            // Whatever it is, nothing may have been missed: the list says how things are.
+            Ok(Line::Error(status)) => {
+                return Err(self.stop(Step::Watch, &AnswerError::Status(status), State::Begin));
+            }
+            Err(error) => return Err(self.stop(Step::Watch, &error, State::Begin)),
         };
-        self.last = Some((now, pause));
-        pause
-    }
-}
-
-fn failure(resource: &ApiResource, error: &watcher::Error) -> Failure {
-    let what = if resource.group.is_empty() {
-        resource.plural.clone()
-    } else {
-        format!("{}.{}", resource.plural, resource.group)
-    };
-    let (step, cause) = match error {
-        watcher::Error::InitialListFailed(error) => ("list", error),
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => ("watch", error),
-        watcher::Error::WatchError(status) => return answered("watch", &what, status),
-        watcher::Error::NoResourceVersion => {
-            return Failure {
-                kind: "version".to_owned(),
-                message: format!("cannot watch {what}: the API server sends no resource version"),
-                routine: false,
-                refused: false,
-                pause: LONG,
-                asked: Duration::ZERO,
-                lost: false,
+        let item = Item::decode(&object);
+        if let Some(item) = &item {
+            let Some(version) = item.raw().version() else {
+                return Err(self.stop(Step::Watch, &AnswerError::NoVersion, State::Begin));
             };
+            version.clone_into(&mut running.version);
         }
-    };
-    match cause {
-        kube::Error::Api(status) if status.code == 404 && !resource.group.is_empty() => Failure {
-            kind: format!("{step} 404"),
-            message: format!("the CustomResourceDefinition {what} is not installed"),
-            routine: false,
-            refused: true,
-            pause: SHORT,
-            asked: Duration::ZERO,
-            lost: false,
-        },
-        kube::Error::Api(status) => {
-            // 504 is how the API server says that it has never seen this version, which an etcd that was put back from
-            // a backup may not reach for long.
-            let lost = matches!(error, watcher::Error::WatchStartFailed(_)) && matches!(status.code, 410 | 504);
-            Failure { lost, ..answered(step, &what, status) }
-        }
-        error => Failure {
-            kind: step.to_owned(),
-            message: format!("cannot {step} {what}: {}", causes(error)),
-            routine: false,
-            refused: false,
-            pause: SHORT,
-            asked: Duration::ZERO,
-            lost: false,
-        },
+        running.told = true;
+        self.state = State::Watching(running);
+        Ok(Some(tell(item, event)))
+    }
+
+    fn stop(&self, step: Step, error: &AnswerError, go_on: State) -> Stop {
+        Stop { failure: Failure::new(&self.kind, step, error), go_on }
     }
 }
 
-/// The API server answered, with an error.
-fn answered(step: &str, what: &str, status: &Status) -> Failure {
-    let (code, message) = (status.code, &status.message);
-    let (message, pause) = match code {
-        403 => (format!("not allowed to {step} {what}, see the operator's ClusterRole: {message}"), LONG),
-        // An ordinary thing after a restart of the API server; a list follows.
-        410 => (format!("the API server no longer knows where the watch of {what} stood: {message}"), LONG),
-        _ => (format!("cannot {step} {what}: {message} (code {code})"), LONG),
-    };
-    let refused = matches!(code, 401 | 403 | 404 | 405);
-    let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-    let asked = Duration::from_secs(asked.into()).min(LONG);
-    Failure { kind: format!("{step} {code}"), message, routine: code == 410, refused, pause, asked, lost: false }
-}
-
-/// An error with what caused it, as far as that says more.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        next = cause.source();
-    }
-    text
+fn tell(item: Option<Item>, event: fn(Item) -> Event<Item>) -> Signal {
+    item.map_or(Signal::Nameless, |item| Signal::Event(event(item)))
 }
 
 #[cfg(test)]
-mod tests {
-    use kube::core::response::StatusDetails;
-
-    use super::super::object::core_resource;
-    use super::*;
-    use crate::api::PolicyKind;
-
-    #[test]
-    fn pauses_double_up_to_a_limit_and_start_over_after_a_quiet_time() {
-        let mut now = Instant::now();
-        let mut backoff = Backoff::default();
-        let mut pauses = Vec::new();
-        for longest in [LONG; 8].into_iter().chain([SHORT, LONG]) {
-            let pause = backoff.next(now, longest);
-            pauses.push(pause.as_millis());
-            now += pause;
-        }
-        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 2000, 4000]);
-        assert_eq!(backoff.next(now + Backoff::QUIET, LONG), Backoff::FIRST);
-    }
-
-    #[test]
-    fn what_caused_an_error_is_told_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("{text}")]
-        struct Layer {
-            text: &'static str,
-            source: Option<Box<Layer>>,
-        }
-        let refused = Layer { text: "connection refused", source: None };
-        let connect = Layer { text: "client error (Connect)", source: Some(Box::new(refused)) };
-        let service = Layer { text: "ServiceError: client error (Connect)", source: Some(Box::new(connect)) };
-        assert_eq!(causes(&service), "ServiceError: client error (Connect): connection refused");
-    }
-
-    fn api_error(code: u16, message: &str) -> kube::Error {
-        kube::Error::Api(Status::failure(message, "Reason").with_code(code).boxed())
-    }
-
-    #[test]
-    fn missing_crds_and_missing_rights_are_said_in_plain_words() {
-        let policies = PolicyKind::EcrAccessPolicy.resource();
-        let missing = failure(&policies, &watcher::Error::InitialListFailed(api_error(404, "404 page not found")));
-        assert_eq!(missing.message, "the CustomResourceDefinition ecraccesspolicies.ecraccess.dev is not installed");
-        let forbidden = failure(
-            &core_resource("Pod", "pods"),
-            &watcher::Error::WatchStartFailed(api_error(403, "pods is forbidden: …")),
-        );
-        assert_eq!(forbidden.kind, "watch 403");
-        assert!(forbidden.refused && missing.refused);
-        let busy = failure(&policies, &watcher::Error::InitialListFailed(api_error(429, "later")));
-        assert!(!busy.refused);
-        assert_eq!(
-            forbidden.message,
-            "not allowed to watch pods, see the operator's ClusterRole: pods is forbidden: …"
-        );
-    }
-
-    #[test]
-    fn a_pause_that_the_api_server_asks_for_is_kept_within_reason() {
-        let pods = core_resource("Pod", "pods");
-        let asked = |code, seconds| {
-            let details: StatusDetails =
-                serde_json::from_value(serde_json::json!({"retryAfterSeconds": seconds})).unwrap();
-            let status = Status::failure("busy", "TooManyRequests").with_code(code).with_details(details);
-            failure(&pods, &watcher::Error::WatchStartFailed(kube::Error::Api(status.boxed()))).asked
-        };
-        assert_eq!([asked(429, 3), asked(503, 0), asked(429, 3600)], [Duration::from_secs(3), Duration::ZERO, LONG]);
-    }
-
-    #[test]
-    fn a_watch_that_cannot_be_taken_up_is_told_from_one_that_can() {
-        let pods = core_resource("Pod", "pods");
-        let lost = |code| failure(&pods, &watcher::Error::WatchStartFailed(api_error(code, "x"))).lost;
-        assert_eq!([410, 504, 429, 500, 503, 403].map(lost), [true, true, false, false, false, false]);
-        // In the middle of a watch, and of a list, kube's watcher lists again by itself.
-        let gone = *Status::failure("gone", "Expired").with_code(410).boxed();
-        assert!(!failure(&pods, &watcher::Error::WatchError(gone.boxed())).lost);
-        assert!(!failure(&pods, &watcher::Error::InitialListFailed(api_error(410, "x"))).lost);
-    }
-
-    #[test]
-    fn failures_of_one_kind_have_one_name_whatever_they_say() {
-        let pods = core_resource("Pod", "pods");
-        let kind =
-            |code, message: &str| failure(&pods, &watcher::Error::InitialListFailed(api_error(code, message))).kind;
-        assert_eq!(kind(500, "etcd is away since 1 s"), kind(500, "etcd is away since 2 s"));
-        assert_ne!(kind(500, "x"), kind(503, "x"));
-    }
-}
+mod tests;

@@ -298,7 +298,7 @@ async fn same(world: &World, view: &View, fresh: &View) -> Result<usize> {
             .filter(|key| ours.get(*key) != theirs.get(*key))
             .map(|key| format!("{key}:\n  through the fault {:?}\n  fresh {:?}", ours.get(key), theirs.get(key)))
             .collect();
-        bail!("not the same: {}\n{:?}", different.join("\n"), view.index.progress());
+        bail!("not the same: {}\n{:?}", different.join("\n"), view.index.health().progress().borrow());
     }
     let facts = fresh.digest().len();
     ensure!(facts > 20, "only {facts} things to compare");
