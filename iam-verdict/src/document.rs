@@ -25,11 +25,32 @@ pub struct DocumentError {
     pub message: String,
     /// What to do about it, where that is known.
     pub hint: Option<String>,
+    /// What kind of mistake it is.
+    pub kind: DocumentErrorKind,
+}
+
+/// Kinds of mistakes that programs tell apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DocumentErrorKind {
+    /// The text is no JSON, or no policy.
+    #[default]
+    Malformed,
+    /// More than 64 lists and objects stand inside of each other. Nothing beyond is looked at.
+    TooDeep,
 }
 
 impl DocumentError {
+    /// What is said of a document with more than [`MAX_DEPTH`](crate::MAX_DEPTH) levels, for who found that out without
+    /// reading it.
+    #[must_use]
+    pub fn too_deep() -> Self {
+        let error = Self::new("$", json::JsonError::ValueTooDeep.to_string()).hint("a policy needs six");
+        Self { kind: DocumentErrorKind::TooDeep, ..error }
+    }
+
     pub(crate) fn new(path: impl fmt::Display, message: impl Into<String>) -> Self {
-        Self { path: path.to_string(), message: message.into(), hint: None }
+        Self { path: path.to_string(), message: message.into(), hint: None, kind: DocumentErrorKind::Malformed }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -49,6 +70,17 @@ impl fmt::Display for DocumentError {
 }
 
 impl std::error::Error for DocumentError {}
+
+impl From<json::JsonError> for DocumentError {
+    fn from(error: json::JsonError) -> Self {
+        match error {
+            json::JsonError::Text { .. } => Self::new("$", format!("not JSON: {error}")),
+            json::JsonError::TooDeep { .. } | json::JsonError::ValueTooDeep => {
+                Self { message: error.to_string(), ..Self::too_deep() }
+            }
+        }
+    }
+}
 
 /// Entries of Action elements from which on an index is built.
 const WORTH_AN_INDEX: usize = 8;
@@ -159,8 +191,7 @@ impl Policy {
     /// `Version`, both or neither of `Action` and `NotAction`, both of `Resource` and `NotResource`, an operator that
     /// does not exist.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
-        let json: json::Borrowed<'_> =
-            json::read(text).map_err(|error| DocumentError::new("$", format!("not JSON: {error}")))?;
+        let json: json::Borrowed<'_> = json::read(text)?;
         Self::compile(&json)
     }
 
@@ -170,8 +201,7 @@ impl Policy {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn from_value(value: &serde_json::Value) -> Result<Self, DocumentError> {
-        let json = json::from_value(value, 0).map_err(|error| DocumentError::new("$", error.message))?;
-        Self::compile(&json)
+        Self::compile(&json::from_value(value, 0)?)
     }
 
     /// The context keys that conditions and policy variables read, lower-cased and sorted.

@@ -18,12 +18,13 @@ mod truth;
 mod validate;
 
 pub use condition::key::is_multivalued_key;
-pub use document::{DocumentError, Policy};
+pub use document::{DocumentError, DocumentErrorKind, Policy};
 pub use evaluate::{decide, evaluate};
 pub use explain::{
     ConditionFinding, Explanation, Finding, LayerExplanation, MissCause, MissedPart, NearMiss, PolicyExplanation,
     Resolution, StatementExplanation, Wanted, explain, nearest_miss,
 };
+pub use json::MAX_DEPTH;
 pub use lint::facts::{ActionFacts, ServiceFacts};
 pub use lint::{Lint, LintId, Linter, MAX_LINTS, Severity, lint};
 pub use request::{

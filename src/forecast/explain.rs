@@ -4,7 +4,7 @@ use iam_verdict::{Decision, Layer};
 
 use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, fits, head, line, middle};
 use super::{Candidate, ImageReport, ImageUse, Report, Subject, Texts, Verdict};
-use crate::ecr::advice::{CauseCode, Fix, close, first_denied, refusing_layer};
+use crate::ecr::advice::{CauseCode, DOCUMENT_TOO_DEEP, Fix, close, first_denied, refusing_layer};
 use crate::ecr::declared::Declared;
 use crate::ecr::judge::{Answer, Judgement, Puller};
 
@@ -303,6 +303,11 @@ fn in_words(fact: &str, puller: &Puller) -> String {
         Some(("document", name)) => match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
             Some(problem) => format!("policy {name} is malformed: {problem}"),
             None => format!("policy {name} is malformed"),
+        },
+        Some((DOCUMENT_TOO_DEEP, name)) => match puller.identity.as_deref().and_then(|identity| identity.problem(name))
+        {
+            Some(problem) => format!("policy {name} is not read: {problem}"),
+            None => format!("policy {name} is not read: its document nests too deeply"),
         },
         Some(("policy", arn)) => format!("managed policy {arn} is not built in"),
         Some(("presence", arn)) => {

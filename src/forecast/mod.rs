@@ -574,8 +574,8 @@ impl<'a> Case<'a> {
             let unread: Vec<&Unread> =
                 judgement.missing.iter().filter_map(|fact| bench.declared.unread.get(fact)).collect();
             let first = judgement.missing.first().and_then(|fact| bench.declared.unread.get(fact));
-            if first.is_some_and(|unread| unread.malformed) {
-                diagnosis.cause = Some(CauseCode::DocumentMalformed);
+            if let Some(cause) = first.and_then(|unread| unread.cause) {
+                diagnosis.cause = Some(cause);
             }
             diagnosis.fix =
                 unread.into_iter().map(|unread| Fix::other(FixKind::None, unread.way_out.clone())).collect();

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-use iam_verdict::{DocumentError, Policy};
+use iam_verdict::{DocumentError, DocumentErrorKind, Policy};
 use serde_json::Value;
 
 use super::compile::document_problem;
 use super::{InventoryError, Problem};
 use crate::api::POLICY_DOCUMENT_LABEL;
 use crate::api::schema::DOCUMENT_LENGTH;
+use crate::ecr::advice::CauseCode;
 use crate::ecr::declared::{ConfigMapKey, ConfigMapName};
 
 /// Keys of a ConfigMap that a message names; more are counted.
@@ -159,8 +160,13 @@ pub(super) enum NotFound {
         /// The way out.
         way_out: String,
     },
-    /// There is something, and it is no policy: what is wrong with the ConfigMap.
-    Malformed(Problem),
+    /// There is something, and it is no policy that is read.
+    Unread {
+        /// What is wrong with the ConfigMap.
+        problem: Problem,
+        /// The same as a code.
+        cause: CauseCode,
+    },
 }
 
 impl ConfigMaps {
@@ -207,7 +213,8 @@ impl ConfigMaps {
         };
         let malformed = |field: &str, message: String| {
             let path = format!("{field}[{}]", Value::from(key.as_str()));
-            Err(NotFound::Malformed(Problem::at(&path, message).of(format!("ConfigMap/{name}"))))
+            let problem = Problem::at(&path, message).of(format!("ConfigMap/{name}"));
+            Err(NotFound::Unread { problem, cause: CauseCode::DocumentMalformed })
         };
         if let Some(why) = &facts.unreadable {
             return Err(NotFound::Missing {
@@ -235,7 +242,11 @@ impl ConfigMaps {
                     Err(error) => {
                         let place = format!("data[{}]", Value::from(key.as_str()));
                         let problem = document_problem(&place, error).of(format!("ConfigMap/{name}"));
-                        Err(NotFound::Malformed(problem))
+                        let cause = match error.kind {
+                            DocumentErrorKind::TooDeep => CauseCode::DocumentTooDeep,
+                            _ => CauseCode::DocumentMalformed,
+                        };
+                        Err(NotFound::Unread { problem, cause })
                     }
                 }
             }
@@ -274,7 +285,7 @@ mod tests {
         match maps.document(&at(key)) {
             Ok(found) => found.text.to_string(),
             Err(NotFound::Missing { why, way_out }) => format!("{why} / {way_out}"),
-            Err(NotFound::Malformed(problem)) => problem.to_string(),
+            Err(NotFound::Unread { problem, .. }) => problem.to_string(),
         }
     }
 

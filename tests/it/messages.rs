@@ -182,6 +182,10 @@ fn case(code: CauseCode) -> Case {
             .with("serviceAccounts", json!({"selector": {"matchLabels": {"team": "payments"}}})),
         C::UnsupportedSpec => Case::new(json!({"puller": {"role": {"arn": ROLE}}, "future": true})),
         C::DocumentMalformed => Case::new(role(ROLE, json!({"Effect": "allow", "Action": "*", "Resource": "*"}))),
+        C::DocumentTooDeep => {
+            let deep = (0..70).fold(json!("*"), |inner, _| json!([inner]));
+            Case::new(role(ROLE, json!({"Effect": "Allow", "Action": "*", "Resource": deep})))
+        }
         C::ManagedPolicyNotFound => Case::new(json!({"puller": {"role": {"arn": ROLE, "identity":
             {"policies": [{"name": "ours", "managedPolicyArn": "arn:aws:iam::111122223333:policy/ours"}]}}}})),
         C::ConfigMapNotFound => Case::new(json!({"puller": {"role": {"arn": ROLE, "identity":

@@ -135,7 +135,7 @@ pub fn problems(kind: PolicyType, text: &str) -> Vec<DocumentError> {
 fn find(kind: PolicyType, text: &str, limit: usize) -> Vec<DocumentError> {
     let json = match json::read(text) {
         Ok(json) => json,
-        Err(error) => return vec![DocumentError::new("$", format!("not JSON: {error}"))],
+        Err(error) => return vec![error.into()],
     };
     let mut checker = Checker { kind, modern: false, limit, found: Vec::new(), sids: BTreeSet::new() };
     checker.document(&json);

@@ -9,6 +9,9 @@ use super::super::judge::{Answer, Existence, Judgement, Puller, Verdict, Who};
 use super::super::needs::{self, Need};
 use super::{close, first_denied};
 
+/// What the missing fact of a document begins with that nests too deeply; its name or place follows a colon.
+pub const DOCUMENT_TOO_DEEP: &str = "documentTooDeep";
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Why an image has its verdict, finely. Stable words, part of the report; `docs/reasons/` has a page for each.
@@ -83,6 +86,8 @@ codes! {
     UnsupportedSpec,
     /// A policy document is malformed.
     DocumentMalformed,
+    /// A policy document nests deeper than any policy does, and is not read.
+    DocumentTooDeep,
     /// A managed policy is not built in.
     ManagedPolicyNotFound,
     /// A ConfigMap that should hold a policy document is not there, or has no such key.
@@ -112,6 +117,7 @@ impl CauseCode {
     pub fn of_fact(fact: &str) -> Self {
         match fact.split_once(':') {
             Some(("document", _)) => Self::DocumentMalformed,
+            Some((DOCUMENT_TOO_DEEP, _)) => Self::DocumentTooDeep,
             // One that is there and malformed is told apart by whoever knows why it was not read.
             Some(("configMap", _)) => Self::ConfigMapNotFound,
             Some(("policy", _)) => Self::ManagedPolicyNotFound,
@@ -211,6 +217,8 @@ mod tests {
     fn missing_facts_have_causes() {
         for (fact, cause) in [
             ("document:app", CauseCode::DocumentMalformed),
+            ("documentTooDeep:app", CauseCode::DocumentTooDeep),
+            ("documentTooDeep:repositories[0].policy", CauseCode::DocumentTooDeep),
             ("configMap:payments/iam/app.json", CauseCode::ConfigMapNotFound),
             ("repositoryPolicy:repositories[0].policy", CauseCode::DocumentMalformed),
             ("registryPolicy:registries[12].policy", CauseCode::DocumentMalformed),

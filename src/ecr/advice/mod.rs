@@ -14,7 +14,7 @@ mod fix;
 mod grants;
 mod lints;
 
-pub use cause::{CauseCode, cause, refusing_layer};
+pub use cause::{CauseCode, DOCUMENT_TOO_DEEP, cause, refusing_layer};
 pub use edit::Statement;
 pub use fix::{Fix, FixKind, create_repository, fixes};
 pub use grants::{Document, Elsewhere, Excess, excess, minimal};
