@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::Webhook;
 use super::cluster::{Cluster, MAX_CONFIG_MAPS, READ_TIMEOUT, ReadError};
-use super::message::{Answer, FieldCause, Outcome, Refusal, Request};
+use super::message::{Answer, FieldCause, MAX_CAUSES, Outcome, Refusal, Request};
 use super::question::{Question, describe};
 use crate::forecast::{self, Admission, Report, Subject, Verdict, config_maps, forecast};
 use crate::index::policy_object;
@@ -124,9 +124,10 @@ impl<C: Cluster> Reviewer<C> {
         };
         match question {
             Question::Nothing(outcome) => Answer::admitted(&uid, outcome),
-            Question::Unreadable(problem) => {
-                tracing::warn!(uid, problem, "an object was not understood and is admitted");
-                let warning = format!("ecr-access: Unknown: {problem}, so its images were not judged");
+            Question::Unreadable { what, why } => {
+                tracing::warn!(uid, what, "an object was not understood and is admitted");
+                let warning =
+                    format!("ecr-access: Unknown: {what} cannot be read: {why}, so its images were not judged");
                 Answer::unknown(&uid, "Unreadable", warning)
             }
             Question::Judge(subject) => self.judge(&uid, Arc::new(subject), at, work).await,
@@ -426,7 +427,8 @@ fn answer(uid: &str, report: &Report) -> Answer {
         Admission::Admitted => {}
         Admission::Warned => answer.warnings = report.warnings(),
         Admission::Rejected => {
-            let causes = report.causes().into_iter();
+            let causes = report.causes();
+            let more = causes.len().saturating_sub(MAX_CAUSES);
             answer.refusal = Some(Refusal {
                 code: 403,
                 reason: "Forbidden",
@@ -435,12 +437,15 @@ fn answer(uid: &str, report: &Report) -> Answer {
                 kind: "pods".to_owned(),
                 name: report.name.clone(),
                 causes: causes
+                    .into_iter()
+                    .take(MAX_CAUSES)
                     .map(|cause| FieldCause {
                         reason: "FieldValueForbidden",
                         message: cause.message,
                         field: cause.field,
                     })
                     .collect(),
+                more,
             });
         }
     }

@@ -22,6 +22,7 @@ mod fixes;
 mod messages;
 mod operations;
 mod pages;
+mod reviews;
 #[allow(dead_code, reason = "the tests of the cluster use the rest")]
 #[path = "../scenario/mod.rs"]
 mod scenario;

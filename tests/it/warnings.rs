@@ -70,6 +70,16 @@ fn cases() -> Vec<Case> {
         {"Sid": "Pull", "Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"},
         {"Sid": "Pull", "Effect": "Allow", "Principal": "*", "Action": "ecr:GetDownloadUrlForLayer"}]});
     let unreadable = json!({"containers": "none"});
+    let deep = |levels: usize| (0..levels).fold(json!("*"), |inner, _| json!([inner]));
+    let undecoded = managed("arn:aws:iam::aws:policy/AdministratorAccess");
+    let undecoded = |label: &str| {
+        let mut review = policy_object(json!({"puller": undecoded["puller"], "color": deep(200)}));
+        review["request"]["object"]["metadata"]["labels"] = json!({"team": label});
+        review
+    };
+    let mut labelled = undecoded("new");
+    labelled["request"]["operation"] = json!("UPDATE");
+    labelled["request"]["oldObject"] = undecoded("old")["request"]["object"].take();
     let mut cases = vec![
         case("not-synced-pod", Mood::NotSynced, pods, pod(with_images(1))),
         case("not-synced-deployment", Mood::NotSynced, workloads, deployment(with_images(1))),
@@ -79,6 +89,8 @@ fn cases() -> Vec<Case> {
         case("not-confirmed-deployment", Mood::Fails, workloads, deployment(with_images(1))),
         case("unreadable-pod", Mood::Answers, pods, pod(unreadable.clone())),
         case("unreadable-deployment", Mood::Answers, workloads, deployment(unreadable)),
+        case("undecoded-pod", Mood::Answers, pods, pod(json!({"containers": [{"name": "app", "env": deep(200)}]}))),
+        case("undecoded-policy-as-stored", Mood::Answers, policies, labelled),
         case("many-images-of-a-deployment", Mood::Answers, workloads, deployment(with_images(20))),
         case(
             "policy-unknown-managed-policy",

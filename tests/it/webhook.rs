@@ -28,8 +28,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-const PODS: &str = "/validate/pods";
-const POLICIES: &str = "/validate/policies";
+pub const PODS: &str = "/validate/pods";
+pub const POLICIES: &str = "/validate/policies";
 pub const ROLE: &str = "arn:aws:iam::111122223333:role/pull";
 
 // ---- the cluster that is asked ----
@@ -40,7 +40,7 @@ pub struct Objects {
     pub policies: Vec<Value>,
     pub accounts: Vec<Value>,
     namespaces: Vec<(String, BTreeMap<String, String>)>,
-    config_maps: Vec<Value>,
+    pub config_maps: Vec<Value>,
 }
 
 impl Objects {
@@ -188,9 +188,9 @@ pub fn payments() -> Objects {
 // ---- asking ----
 
 pub struct Asked {
-    status: StatusCode,
+    pub status: StatusCode,
     content_type: String,
-    text: String,
+    pub text: String,
 }
 
 impl Asked {
@@ -224,7 +224,7 @@ pub async fn send(app: &Router, path: &str, body: impl Into<Body>) -> Asked {
     Asked { status, content_type: content_type.unwrap_or_default(), text: String::from_utf8(bytes.to_vec()).unwrap() }
 }
 
-fn review(name: &str) -> Vec<u8> {
+pub fn review(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/data/reviews/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -400,7 +400,7 @@ async fn whatever_came_with_the_pod_in_one_apply_counts() {
 }
 
 /// In namespace `payments`, the role of `api` may pull what key `app.json` of ConfigMap `iam` says, at `version`.
-fn by_config_map(version: &str, repositories: Option<&str>) -> Objects {
+pub fn by_config_map(version: &str, repositories: Option<&str>) -> Objects {
     let mut objects = payments();
     let inline = &mut objects.policies[0]["spec"]["puller"]["serviceAccount"]["roles"][0]["identity"]["policies"][0];
     let document = inline["document"].take().to_string();

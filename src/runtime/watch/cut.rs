@@ -26,6 +26,19 @@ pub enum CutError {
     },
 }
 
+/// The value of this member of an object; none where there is no such member, or no object. Of several the last counts.
+pub fn member<'a>(object: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut found = None;
+    let whole = Cursor::new(object).object(|key, cursor| -> Result<(), CutError> {
+        let value = cursor.value()?;
+        if key == name {
+            found = Some(value);
+        }
+        Ok(())
+    });
+    found.filter(|_| whole.is_ok())
+}
+
 /// A place in JSON text, before a value.
 #[derive(Clone, Debug)]
 pub struct Cursor<'a> {
@@ -107,6 +120,12 @@ impl<'a> Cursor<'a> {
         is_next
     }
 
+    /// The byte that comes next, blanks aside: it tells what kind of value stands here.
+    pub fn peek(&mut self) -> Option<u8> {
+        self.blanks();
+        self.bytes.get(self.at).copied()
+    }
+
     /// Makes sure that nothing follows.
     ///
     /// # Errors
@@ -132,8 +151,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes `byte` where it comes next.
     fn take(&mut self, byte: u8) -> bool {
-        self.blanks();
-        let is_next = self.bytes.get(self.at) == Some(&byte);
+        let is_next = self.peek() == Some(byte);
         self.at += usize::from(is_next);
         is_next
     }
@@ -195,6 +213,14 @@ mod tests {
         let deep = format!("{}1{}", r#"{"f:x":"#.repeat(100_000), "}".repeat(100_000));
         let text = [br#"[{"bad":"#, &b"\"\xff\xfe\""[..], b",\"f:\xff\":", deep.as_bytes(), b"},7]"].concat();
         assert_eq!(elements(&text).unwrap().last(), Some(&&b"7"[..]));
+    }
+
+    #[test]
+    fn the_last_member_of_a_name_counts() {
+        assert_eq!(member(b"{\"a\":1,\"b\":2,\"a\":{\"b\":3}}", b"a"), Some(&b"{\"b\":3}"[..]));
+        for (object, name) in [(&b"{\"a\":1}"[..], &b"b"[..]), (b"[]", b"a"), (b"{\"a\":1", b"a"), (b"", b"a")] {
+            assert_eq!(member(object, name), None);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod health;
 pub mod kind;
 pub mod lines;
 pub mod object;
+pub mod place;
 pub mod reader;
 pub mod relist;
 pub mod source;
