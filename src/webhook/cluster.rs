@@ -50,6 +50,9 @@ pub enum ReadError {
     /// More ConfigMaps than are read for one review.
     #[error("its policies are in {0} ConfigMaps, and {MAX_CONFIG_MAPS} are read; put their documents into fewer")]
     TooManyConfigMaps(usize),
+    /// As many reads are on their way as may be, or as may be for whoever asks.
+    #[error("too many reads of the API server are on their way")]
+    Busy,
     /// A name that no object can have, so it is not put into a URL.
     #[error(transparent)]
     Name(NameError),

@@ -15,7 +15,6 @@ use crate::runtime::watch::object::{DecodeError, Raw, decode};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
-
 /// Characters of a uid at most: the API server's have 36.
 const MAX_UID: usize = 64;
 
@@ -447,6 +446,7 @@ mod tests {
         assert_eq!(parse(uid(64).to_string()).unwrap().uid.chars().count(), 64);
         assert_eq!(error(&uid(65)), "the uid of the AdmissionReview's request has more than 64 characters");
         assert_eq!(error(&review(json!({"name": "x"}))), "the AdmissionReview's request has no uid");
+        assert_eq!(error(&uid(8 << 20)), "the uid of the AdmissionReview's request has more than 64 characters");
     }
 
     #[test]

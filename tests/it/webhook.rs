@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use ecr_access::forecast::Options;
 use ecr_access::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_access::runtime::callers::ApiServers;
 use ecr_access::runtime::metrics::Metrics;
 use ecr_access::runtime::watch::object::{Item, Raw};
 use ecr_access::webhook::certificates::{Loaded, Material};
@@ -851,7 +852,8 @@ async fn running(cluster: &FakeCluster) -> Running {
     let (address, serving, stop) = (listener.local_addr().unwrap(), Serving::new(), CancellationToken::new());
     let (app, metrics) = app(cluster, Limits::default());
     let config = tls::server_config(serving.clone()).unwrap();
-    let server = tokio::spawn(tls::serve(listener, config, app, metrics.clone(), stop.clone()));
+    let server = tls::serve(listener, config, app, 100, ApiServers::nobody(), metrics.clone(), stop.clone());
+    let server = tokio::spawn(server);
     Running { address, serving, metrics, stop, server }
 }
 
