@@ -34,6 +34,10 @@ pub enum TelemetryError {
     Twice,
 }
 
+/// Libraries that write a warning for what a client sends, such as an alert of TLS or a frame of HTTP/2, once for each:
+/// whoever can connect could fill the log with them. What becomes of connections is counted.
+const SILENT: [&str; 2] = ["rustls=off", "h2=off"];
+
 /// Sets up logging for the whole process.
 ///
 /// `level` is a level (`info`) or a filter (`info,kube=debug`). The environment variable `RUST_LOG` wins over it.
@@ -42,13 +46,21 @@ pub enum TelemetryError {
 /// When the filter does not parse, or when called twice.
 pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
     let given = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()).unwrap_or_else(|| level.to_owned());
-    let filter = EnvFilter::try_new(&given).map_err(|source| TelemetryError::Filter { given, source })?;
+    let filter = filter(given)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let result = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
     };
     result.map_err(|_| TelemetryError::Twice)
+}
+
+/// What is given, but for what is [`SILENT`] whatever is given.
+fn filter(given: String) -> Result<EnvFilter, TelemetryError> {
+    match EnvFilter::try_new(&given) {
+        Ok(filter) => Ok(SILENT.iter().filter_map(|text| text.parse().ok()).fold(filter, EnvFilter::add_directive)),
+        Err(source) => Err(TelemetryError::Filter { given, source }),
+    }
 }
 
 impl fmt::Display for LogFormat {
@@ -66,10 +78,19 @@ mod tests {
 
     #[test]
     fn a_level_that_is_none_is_named() {
-        let error = TelemetryError::Filter {
-            given: "info,kube=loud".to_owned(),
-            source: EnvFilter::try_new("info,kube=loud").unwrap_err(),
-        };
+        let error = filter("info,kube=loud".to_owned()).unwrap_err();
         assert!(error.to_string().starts_with("`info,kube=loud` is no log level: "), "{error}");
+    }
+
+    #[test]
+    fn libraries_that_strangers_could_make_talk_are_silent() {
+        for given in ["info", "trace", "debug,rustls=trace,h2=trace"] {
+            let text = filter(given.to_owned()).unwrap().to_string();
+            let directives: Vec<&str> = text.split(',').collect();
+            for silent in SILENT {
+                assert!(directives.contains(&silent), "{text}");
+            }
+            assert!(!text.contains("rustls=trace") && !text.contains("h2=trace"), "{text}");
+        }
     }
 }

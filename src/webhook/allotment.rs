@@ -21,16 +21,12 @@ pub const UNIT: usize = 1 << 10;
 /// Requests of strangers that are past the door: a quarter of these for one of them, a half for all. Few, so that whoever
 /// is past it has its turn soon.
 const DOOR: usize = 32;
-/// How long a stranger's request waits at the door.
-const AT_THE_DOOR: Duration = Duration::from_millis(500);
+/// How long a stranger's request waits at the door, and then for its turn. Longer than others do, as its waiting holds up
+/// nobody, and its turns are rare.
+const STRANGERS_PATIENCE: Duration = Duration::from_millis(500);
 /// The longest that a stranger's turn stays taken after its work.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Reads for service accounts and namespaces that memory does not know, in a second, for one caller that is no API
-/// server; and as many again twice over at once.
-const UNKNOWN_EACH: u32 = 50;
-/// The same for all of them together.
-const UNKNOWN_ALL: u32 = 200;
 /// Addresses whose reads are counted apart.
 const ADDRESSES: usize = 1024;
 
@@ -61,7 +57,7 @@ impl Allotments {
             bodies: Pool::new(units(limits.bodies), units(limits.body)),
             turns: Pool::new(turns, 1),
             reads: Pool::new(limits.reads, 1),
-            unknown: Mutex::default(),
+            unknown: Mutex::new(Rates::new(limits.unknown_reads)),
             begin: Instant::now(),
             pause: u32::try_from(turns.div_ceil(limits.processors.max(1)) - 1).unwrap_or(u32::MAX),
         })
@@ -73,7 +69,7 @@ impl Allotments {
         if !caller.is_apart() {
             return Some(None);
         }
-        let until = deadline.min(Instant::now() + AT_THE_DOOR);
+        let until = deadline.min(Instant::now() + STRANGERS_PATIENCE);
         let entered = self.door.take(caller, 1, until).await;
         if entered.is_none() {
             // Also whoever found the line too long: to be turned away at once would only be a reason to come again.
@@ -99,6 +95,12 @@ pub struct Allotment {
 }
 
 impl Allotment {
+    /// Until when this caller waits for what is not free: for so long at most, or longer where it is a stranger.
+    pub fn until(&self, patience: Duration, deadline: Instant) -> Instant {
+        let patience = if self.caller.is_apart() { patience.max(STRANGERS_PATIENCE) } else { patience };
+        deadline.min(Instant::now() + patience)
+    }
+
     /// A turn, or `None` where it is not its turn before `until`.
     pub async fn turn(&self, until: Instant) -> Option<Turn> {
         let permit = self.of.turns.take(self.caller, 1, until).await?;
@@ -139,9 +141,11 @@ impl Drop for Turn {
     }
 }
 
-/// How often each caller may do something, and all of them together.
-#[derive(Debug, Default)]
+/// How often each caller may do something in a second, and all of them together four times as often. Twice as much at
+/// once.
+#[derive(Debug)]
 struct Rates {
+    rate: u32,
     all: Bucket,
     each: HashMap<IpAddr, Bucket>,
 }
@@ -169,6 +173,10 @@ impl Bucket {
 }
 
 impl Rates {
+    fn new(rate: u32) -> Rates {
+        Rates { rate, all: Bucket::default(), each: HashMap::new() }
+    }
+
     /// `now` is the time since the beginning.
     fn may(&mut self, caller: Caller, now: Duration) -> bool {
         if caller.standing == Standing::ApiServer {
@@ -177,7 +185,7 @@ impl Rates {
         if self.each.len() >= ADDRESSES && !self.each.contains_key(&caller.address) {
             // Those that may do all again that anybody may.
             self.each.retain(|_, bucket| {
-                bucket.may(UNKNOWN_EACH, now);
+                bucket.may(self.rate, now);
                 bucket.level > 0
             });
             if self.each.len() >= ADDRESSES {
@@ -185,7 +193,7 @@ impl Rates {
             }
         }
         let bucket = self.each.entry(caller.address).or_default();
-        let may = bucket.may(UNKNOWN_EACH, now) && self.all.may(UNKNOWN_ALL, now);
+        let may = bucket.may(self.rate, now) && self.all.may(self.rate.saturating_mul(4), now);
         if may {
             bucket.add();
             self.all.add();
@@ -209,7 +217,7 @@ mod tests {
 
     #[test]
     fn reads_for_what_is_not_there_have_a_rate_for_each_stranger_and_one_for_all() {
-        let mut rates = Rates::default();
+        let mut rates = Rates::new(50);
         let mut count = |caller, seconds| (0..1000).filter(|_| rates.may(caller, Duration::from_secs(seconds))).count();
         let [one, other] = [2, 3].map(|last| caller(last, Standing::Apart));
         assert_eq!((count(one, 0), count(one, 0), count(one, 1)), (100, 0, 50));
@@ -222,7 +230,7 @@ mod tests {
 
     #[test]
     fn addresses_that_come_and_go_are_forgotten() {
-        let mut rates = Rates::default();
+        let mut rates = Rates::new(50);
         for last in 0..5000_u16 {
             rates.may(caller(last, Standing::Apart), Duration::from_secs(u64::from(last) / 100));
             assert!(rates.each.len() <= ADDRESSES);
@@ -277,18 +285,18 @@ mod tests {
         let stranger = caller(2, Standing::Apart);
         let mut inside = Vec::new();
         for _ in 0..DOOR / 4 {
-            inside.push(of.enter(stranger, now + AT_THE_DOOR).await.unwrap());
+            inside.push(of.enter(stranger, now + STRANGERS_PATIENCE).await.unwrap());
         }
         assert!(of.enter(stranger, now + Duration::from_millis(30)).await.is_none());
         assert!(now.elapsed() >= Duration::from_millis(30), "it was kept waiting");
-        assert!(of.enter(caller(3, Standing::Apart), now + AT_THE_DOOR).await.is_some());
+        assert!(of.enter(caller(3, Standing::Apart), now + STRANGERS_PATIENCE).await.is_some());
         for standing in [Standing::ApiServer, Standing::Equal] {
             for _ in 0..2 * DOOR {
                 assert!(of.enter(caller(4, standing), now).await.unwrap().is_none());
             }
         }
         inside.clear();
-        assert!(of.enter(stranger, now + AT_THE_DOOR).await.is_some());
+        assert!(of.enter(stranger, now + STRANGERS_PATIENCE).await.is_some());
     }
 
     #[tokio::test]

@@ -51,6 +51,9 @@ pub struct Limits {
     pub processors: usize,
     /// Requests of the API server for fresh reads that are on their way at a time; more have to wait.
     pub reads: usize,
+    /// Reviews in a second, of one caller that is no API server, for which a service account or a namespace is read that
+    /// memory does not know. Four times as many for all such callers, twice as many at once.
+    pub unknown_reads: u32,
     /// How long a request waits for its first turn, and for its share of `bodies`, before it is turned away. Whoever
     /// has to wait longer would only make everybody behind it wait as well.
     pub patience: Duration,
@@ -77,6 +80,7 @@ impl Default for Limits {
             turns: Limits::turns_for(processors),
             processors,
             reads: 128,
+            unknown_reads: 50,
             patience: Duration::from_millis(25),
             big: 32 << 10,
         }
@@ -148,7 +152,8 @@ impl<C: Cluster> Server<C> {
         let _inside = self.allotments.enter(caller, deadline).await.ok_or(Turned::Share)?;
         let (bytes, share) = self.read(body, &allotment, most, deadline).await?;
         let share: Arc<dyn Any + Send + Sync> = Arc::new(share);
-        let first = allotment.turn(self.patience(deadline)).await.ok_or_else(|| overload(caller))?;
+        let first =
+            allotment.turn(allotment.until(self.limits.patience, deadline)).await.ok_or_else(|| overload(caller))?;
         let work = if bytes.len() < self.limits.big { Work::here() } else { Work::elsewhere(Arc::clone(&share)) };
         let work = work.in_turns(allotment, first);
 
@@ -226,19 +231,15 @@ impl<C: Cluster> Server<C> {
             }
             let more = size.div_ceil(UNIT) - bytes.len().div_ceil(UNIT);
             if more > 0 {
+                let until = allotment.until(self.limits.patience, deadline);
                 // Two that have half of what they need each do not wait for each other for long: the one that came first
                 // gives up first, and the other goes on.
-                let permit = allotment.of.bodies.take(allotment.caller, more, self.patience(deadline)).await;
+                let permit = allotment.of.bodies.take(allotment.caller, more, until).await;
                 share.add(permit.ok_or_else(|| overload(allotment.caller))?);
             }
             share.counted.add(data.len());
             bytes.extend_from_slice(data);
         }
-    }
-
-    /// Until when something is waited for.
-    fn patience(&self, deadline: Instant) -> Instant {
-        deadline.min(Instant::now() + self.limits.patience)
     }
 
     fn count(&self, webhook: Webhook, answer: &Answer) {

@@ -28,6 +28,7 @@ mod reviews;
 mod scenario;
 mod scenarios;
 mod status;
+mod strangers;
 mod tidy;
 mod warnings;
 mod webhook;

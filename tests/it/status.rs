@@ -20,7 +20,7 @@ use ecr_access::controller::survey::survey;
 use ecr_access::forecast::{Options, Subject, forecast_under};
 use ecr_access::index::subjects::{Held, HeldMap, Owner, Population};
 use ecr_access::inventory::{Inventory, PolicyKey, PolicyObject, ServiceAccountFacts};
-use ecr_access::runtime::metrics::{Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
+use ecr_access::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
 use serde_json::{Value, json};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
@@ -437,9 +437,10 @@ fn metrics() -> Vec<(String, String)> {
         .get_or_create(&ReviewLabels { webhook: "x", verdict: verdict(), admission: verdict(), reason: verdict() })
         .inc();
     metrics.review_duration.get_or_create(&WebhookLabels { webhook: "x" }).observe(1.0);
-    for family in [&metrics.refused, &metrics.confirmations, &metrics.connections] {
+    for family in [&metrics.refused, &metrics.confirmations, &metrics.connections, &metrics.admin_connections] {
         family.get_or_create(&outcome).inc();
     }
+    metrics.calls.get_or_create(&CallerLabels { caller: "x" }).inc();
     let leader = ecr_access::controller::Metrics::default();
     leader.status_writes.get_or_create(&WriteLabels { result: WriteResult::written }).inc();
     leader.policies.get_or_create(&ReadyLabels { ready: Truth::True }).set(1);
