@@ -1,6 +1,7 @@
 //! What somebody who is no API server can do to the webhook, through the router: little, and nothing to others.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,14 +10,18 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use ecr_access::forecast::Options;
 use ecr_access::inventory::{ConfigMapFacts, ConfigMapName, Inventory, ServiceAccountFacts};
-use ecr_access::runtime::callers::{Caller, Standing};
-use ecr_access::runtime::metrics::{Metrics, OutcomeLabels};
+use ecr_access::runtime::callers::{ApiServers, Caller, Standing};
+use ecr_access::runtime::guarded::{Guard, Plain, Server};
+use ecr_access::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels};
 use ecr_access::webhook::cluster::{Cluster, ReadError};
 use ecr_access::webhook::review::Reviewer;
 use ecr_access::webhook::server::{Limits, router};
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::webhook::{FakeCluster, Mood, ROLE, account, allowed, annotation, app, payments, warnings};
@@ -265,7 +270,7 @@ async fn a_refusal_that_a_stranger_asks_for_too_often_is_not_confirmed() {
 #[tokio::test]
 async fn what_a_stranger_wrote_is_cut_where_it_is_repeated() {
     let (app, _) = app(&FakeCluster::synced(payments()), few_reads());
-    let long = "x".repeat(3 << 20);
+    let long = "x".repeat(1 << 20);
     for body in [
         json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": long}),
         json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": long}}),
@@ -290,4 +295,91 @@ async fn a_stranger_alone_is_served_at_its_rate_and_not_turned_away() {
     }
     assert!(calls > 5, "{calls}");
     assert_eq!(refused(&metrics, "share"), 0);
+}
+
+// ---- by address, over sockets ----
+
+/// A pod of so many containers, none of whose images may be pulled.
+fn wide_review(containers: usize) -> String {
+    let mut review: Value = serde_json::from_str(&review("api")).unwrap();
+    review["request"]["object"]["spec"]["containers"] = (0..containers)
+        .map(|index| {
+            json!({"name": format!("c{index}"),
+            "image": format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/other/app-{index}:1")})
+        })
+        .collect();
+    review.to_string()
+}
+
+type Sender = hyper::client::conn::http1::SendRequest<http_body_util::Full<Bytes>>;
+
+async fn connect(from: [u8; 4], to: SocketAddr) -> Sender {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(from.into(), 0)).unwrap();
+    let stream = socket.connect(to).await.unwrap();
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// The code of one answer, or nothing where the connection was closed.
+async fn post(sender: &mut Sender, body: &str) -> Option<StatusCode> {
+    let request = Request::post(PODS).header(header::HOST, "x").body(body.to_owned().into()).unwrap();
+    sender.ready().await.ok()?;
+    let response = sender.send_request(request).await.ok()?;
+    let status = response.status();
+    response.into_body().collect().await.ok()?;
+    Some(status)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 5)]
+async fn a_flood_from_one_address_refuses_no_call_of_an_api_server() {
+    let (app, metrics) = app(&FakeCluster::synced(payments()), Limits { processors: 2, turns: 4, ..Limits::default() });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let long = Duration::from_secs(60);
+    let guard = Guard { connections: 100, secure: long, first_request: long, next_request: long, headers: 8192 };
+    let api_servers = ApiServers::new(vec!["127.0.0.1".parse().unwrap()]);
+    let port = Server { transport: Plain, guard, api_servers, count: Arc::new(|_| {}) };
+    let port = tokio::spawn(port.serve(listener, app, stop.clone()));
+
+    // An API server has called, so it is known that its calls come from its address.
+    let mut server = connect([127, 0, 0, 1], address).await;
+    assert_eq!(post(&mut server, &review("api")).await, Some(StatusCode::OK));
+    let until = Instant::now() + Duration::from_secs(2);
+    let wide = wide_review(200);
+    let flood: Vec<_> = (0..40)
+        .map(|_| {
+            let wide = wide.clone();
+            tokio::spawn(async move {
+                let mut answers = 0_u64;
+                while Instant::now() < until {
+                    let mut sender = connect([127, 0, 0, 9], address).await;
+                    while Instant::now() < until {
+                        match post(&mut sender, &wide).await {
+                            Some(_) => answers += 1,
+                            None => break,
+                        }
+                    }
+                }
+                answers
+            })
+        })
+        .collect();
+    let mut calls = 0;
+    while Instant::now() < until {
+        assert_eq!(post(&mut server, &review("api")).await, Some(StatusCode::OK), "call {calls}");
+        calls += 1;
+    }
+    let mut answers = 0;
+    for task in flood {
+        answers += task.await.unwrap();
+    }
+    assert!(calls > 5 && answers > 0, "{calls} calls beside {answers}");
+    assert_eq!(refused(&metrics, "overloaded"), 0, "nobody but the stranger was turned away");
+    let by = |caller| metrics.calls.get_or_create(&CallerLabels { caller }).get();
+    assert_eq!(by("api_server"), calls + 1);
+    assert!(by("other") >= answers);
+    stop.cancel();
+    port.await.unwrap();
 }
