@@ -73,7 +73,7 @@ mod tests {
         let (seldom, begin) = (Seldom::new(), Instant::now());
         let tell = |milliseconds| seldom.may_tell_at(begin + Duration::from_millis(milliseconds));
         assert_eq!((0..5).map(|_| tell(0)).collect::<Vec<_>>(), vec![Some(0); 5]);
-        assert_eq!((0..1000).filter_map(|i| tell(i)).count(), 0);
+        assert_eq!((0..1000).filter_map(&tell).count(), 0);
         assert_eq!(tell(4_999), None);
         assert_eq!(tell(5_000), Some(1001));
         assert_eq!(tell(9_999), None);

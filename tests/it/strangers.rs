@@ -122,6 +122,7 @@ async fn slow_bodies_of_a_stranger_keep_nobody_else_out() {
         })
         .collect();
     while metrics.bytes_in_flight.get() < 8 {
+        assert!(begin.elapsed() < Duration::from_secs(30), "{} are read", metrics.bytes_in_flight.get());
         tokio::task::yield_now().await;
     }
     assert_eq!(metrics.bytes_in_flight.get(), 8, "so many of one stranger are read");
@@ -153,7 +154,9 @@ async fn work_of_a_stranger_leaves_turns_to_api_servers() {
         })
         .collect();
     // All but the one that has the turn are sent away.
+    let begin = Instant::now();
     while refused(&metrics, "share") < 19 {
+        assert!(begin.elapsed() < Duration::from_secs(30), "{} were sent away", refused(&metrics, "share"));
         tokio::task::yield_now().await;
     }
     for _ in 0..50 {
