@@ -7,7 +7,7 @@
 //! Each request carries its [`Caller`](super::callers::Caller) as an extension.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ const WINDOWS: Windows = Windows { stream: 1 << 20, connection: 4 << 20, streams
 const SMALL_WINDOWS: Windows = Windows { stream: 128 << 10, connection: 256 << 10, streams: 8 };
 /// Connections that were told to make room and have not ended yet, at most.
 const LEAVING: usize = 32;
+/// The least that hyper takes.
+const MIN_BUFFER: usize = 8192;
 /// How long open requests get to finish after the end was announced: longer than any review may take. Whoever is on a
 /// connection and does not answer at all is not waited for any longer.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -148,64 +150,30 @@ impl<T: Transport> Server<T> {
     /// Serves `router` until `stop` is cancelled; then no connection is accepted any more, open ones are told so, and what
     /// they have sent is answered.
     pub async fn serve(self, listener: TcpListener, router: Router, stop: CancellationToken) {
-        static NOT_ACCEPTED: Seldom = Seldom::new();
-        let Server { transport, guard, api_servers, count } = self;
-        let table = Table::new(guard.connections, Arc::clone(&api_servers));
+        let table = Table::new(self.guard.connections, Arc::clone(&self.api_servers));
+        let most = self.guard.connections + LEAVING;
+        let server = Arc::new(self);
         let graceful = GracefulShutdown::new();
         let tasks = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = accept(&listener) => accepted,
                 () = stop.cancelled() => break,
             };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // A client that went away, or no file handles left: in both cases others may be luckier, later.
-                    if let Some(held_back) = NOT_ACCEPTED.may_tell() {
-                        tracing::warn!(%error, held_back, "a connection could not be accepted");
-                    }
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-            };
+            let Some((stream, address)) = accepted else { continue };
             // Whoever was told to leave has its file until it does.
-            while tasks.len() >= guard.connections + LEAVING {
+            while tasks.len() >= most {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let address = address_of(address);
             let Some(slot) = table.take(address) else {
-                count(Outcome::Shed);
+                (server.count)(Outcome::Shed);
                 continue;
             };
-            let (transport, router, count, api_servers, watcher) =
-                (transport.clone(), router.clone(), Arc::clone(&count), Arc::clone(&api_servers), graceful.watcher());
+            let (server, router, watcher) = (Arc::clone(&server), router.clone(), graceful.watcher());
             tasks.spawn(async move {
-                let activity = &slot.activity;
-                let served = async {
-                    let (stream, protocol) =
-                        match tokio::time::timeout(guard.secure, transport.secure(stream)).await {
-                            Ok(Ok(secured)) => secured,
-                            Ok(Err(error)) => {
-                                tracing::debug!(%error, "a handshake failed");
-                                return count(Outcome::Failed);
-                            }
-                            Err(_) => return count(Outcome::Timeout),
-                        };
-                    count(Outcome::Accepted);
-                    tokio::select! {
-                        () = serve_connection(stream, protocol, guard, router, watcher, activity, address, api_servers) => {}
-                        quiet = activity.until_quiet(guard.first_request, guard.next_request) => {
-                            tracing::debug!(%address, ?quiet, "a connection was closed");
-                            if quiet == Quiet::Silent {
-                                count(Outcome::Silent);
-                            }
-                        }
-                    }
-                };
                 tokio::select! {
-                    () = served => {}
-                    () = activity.close.cancelled() => count(Outcome::Evicted),
+                    () = server.serve_one(stream, address, &slot.activity, router, watcher) => {}
+                    () = slot.activity.close.cancelled() => (server.count)(Outcome::Evicted),
                 }
             });
         }
@@ -219,59 +187,92 @@ impl<T: Transport> Server<T> {
             tracing::warn!("some connections did not end in time");
         }
     }
-}
 
-/// An IPv4 address is the same one on a socket of IPv6.
-fn address_of(address: SocketAddr) -> IpAddr {
-    address.ip().to_canonical()
-}
-
-#[expect(clippy::too_many_arguments, reason = "what a connection is served with")]
-async fn serve_connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    protocol: Protocol,
-    guard: Guard,
-    router: Router,
-    watcher: Watcher,
-    activity: &Arc<Activity>,
-    address: IpAddr,
-    api_servers: Arc<ApiServers>,
-) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder = match protocol {
-        Protocol::Http1 => builder.http1_only(),
-        Protocol::Http2 => builder.http2_only(),
-    };
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(guard.next_request)
-        .max_buf_size(guard.headers.max(MIN_BUFFER));
-    let windows = if api_servers.standing(address) == Standing::ApiServer { WINDOWS } else { SMALL_WINDOWS };
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING.0)
-        .keep_alive_timeout(PING.1)
-        .initial_stream_window_size(windows.stream)
-        .initial_connection_window_size(windows.connection)
-        .max_concurrent_streams(windows.streams);
-    let (router, activity) = (TowerToHyperService::new(router), Arc::clone(activity));
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        let busy = Busy::new(&activity);
-        request.extensions_mut().insert(api_servers.call(address));
-        let answer = router.call(request);
-        async move {
-            let answer = answer.await;
-            drop(busy);
-            answer
+    /// From the accepted connection to its end.
+    async fn serve_one(
+        &self,
+        stream: TcpStream,
+        address: IpAddr,
+        activity: &Arc<Activity>,
+        router: Router,
+        watcher: Watcher,
+    ) {
+        let Guard { secure, first_request, next_request, .. } = self.guard;
+        let (stream, protocol) = match tokio::time::timeout(secure, self.transport.secure(stream)).await {
+            Ok(Ok(secured)) => secured,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a handshake failed");
+                return (self.count)(Outcome::Failed);
+            }
+            Err(_) => return (self.count)(Outcome::Timeout),
+        };
+        (self.count)(Outcome::Accepted);
+        let api_servers = Arc::clone(&self.api_servers);
+        let (router, busy_with) = (TowerToHyperService::new(router), Arc::clone(activity));
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            let busy = Busy::new(&busy_with);
+            request.extensions_mut().insert(api_servers.call(address));
+            let answer = router.call(request);
+            async move {
+                let answer = answer.await;
+                drop(busy);
+                answer
+            }
+        });
+        let builder = self.builder(protocol, address);
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        tokio::select! {
+            ended = watcher.watch(connection) => {
+                if let Err(error) = ended {
+                    tracing::debug!(error, "a connection ended");
+                }
+            }
+            quiet = activity.until_quiet(first_request, next_request) => {
+                tracing::debug!(%address, ?quiet, "a connection was closed");
+                if quiet == Quiet::Silent {
+                    (self.count)(Outcome::Silent);
+                }
+            }
         }
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error, "a connection ended");
+    }
+
+    fn builder(&self, protocol: Protocol, address: IpAddr) -> auto::Builder<TokioExecutor> {
+        let builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = match protocol {
+            Protocol::Http1 => builder.http1_only(),
+            Protocol::Http2 => builder.http2_only(),
+        };
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.guard.next_request)
+            .max_buf_size(self.guard.headers.max(MIN_BUFFER));
+        let known = self.api_servers.standing(address) == Standing::ApiServer;
+        let windows = if known { WINDOWS } else { SMALL_WINDOWS };
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING.0)
+            .keep_alive_timeout(PING.1)
+            .initial_stream_window_size(windows.stream)
+            .initial_connection_window_size(windows.connection)
+            .max_concurrent_streams(windows.streams);
+        builder
     }
 }
 
-/// The least that hyper takes.
-const MIN_BUFFER: usize = 8192;
+/// The next connection, with the address that it comes from: an IPv4 address is the same one on a socket of IPv6.
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, IpAddr)> {
+    static NOT_ACCEPTED: Seldom = Seldom::new();
+    match listener.accept().await {
+        Ok((stream, address)) => Some((stream, address.ip().to_canonical())),
+        Err(error) => {
+            // A client that went away, or no file handles left: in both cases others may be luckier, later.
+            if let Some(held_back) = NOT_ACCEPTED.may_tell() {
+                tracing::warn!(%error, held_back, "a connection could not be accepted");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            None
+        }
+    }
+}
