@@ -682,7 +682,7 @@ fn bad_values_are_refused() {
             "extraArgs: `--api-server-cidrs=10.0.0.0/8` is set by the chart itself",
         ),
         ("webhook.apiServerCIDRs={10.0.0.0/8,nodes}", "at '/webhook/apiServerCIDRs/1': 'nodes' does not match pattern"),
-        ("webhook.apiServerCIDRs=10.0.0.0/8", "at '/webhook/apiServerCIDRs': got string, want array or null"),
+        ("webhook.apiServerCIDRs=10.0.0.0/8", "at '/webhook/apiServerCIDRs': got string, want null or array"),
         ("rbac.apiServerAddresses=yes", "at '/rbac/apiServerAddresses': got string, want boolean"),
         ("adminPort=9443", "webhook.port and adminPort are both 9443: they must differ"),
         (
