@@ -9,6 +9,7 @@ pub mod faults;
 pub mod gitops;
 pub mod limits;
 pub mod load;
+pub mod network;
 pub mod policies;
 pub mod races;
 pub mod rbac;
@@ -96,6 +97,7 @@ pub fn all() -> Vec<Scenario> {
         OurOwn: faults::after_any_fault_the_state_is_that_of_a_fresh_start;
         OurOwn: limits::every_ecr_image_reaches_the_webhook_and_no_other;
         OurOwn: limits::every_ecr_image_of_a_template_reaches_the_webhook_and_no_other;
+        OurOwn: network::the_api_server_is_known_by_its_address;
         AnyCluster: release::rights;
         AnyCluster: rbac::who_may_read_and_write_policies;
         AnyCluster: release::render_equals_the_live_objects;
