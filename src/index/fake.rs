@@ -32,8 +32,6 @@ struct Inner {
     selectors: BTreeMap<String, BTreeSet<String>>,
     applied: Vec<(String, Value)>,
     told: Vec<Value>,
-    /// How often each resource was listed, by page.
-    pages: BTreeMap<String, u32>,
 }
 
 /// An object as it is stored: an API server keeps bytes that no parser here takes.
@@ -96,16 +94,6 @@ impl FakeApi {
         let quoted = |version: &str| format!("\"resourceVersion\":\"{version}\"");
         let bytes = replaced(&stored.bytes, quoted(&before).as_bytes(), quoted(&now).as_bytes());
         inner.tell(resource, "DELETED", &bytes);
-    }
-
-    /// How many pages of this resource were asked for.
-    pub fn pages(&self, resource: &str) -> u32 {
-        self.lock().pages.get(resource).copied().unwrap_or(0)
-    }
-
-    /// Sends these bytes to the watches of this resource.
-    pub fn send(&self, resource: &str, bytes: &[u8]) {
-        self.lock().send(resource, bytes);
     }
 
     /// From now on, requests for this resource are answered with this code; 200 is the normal life.
@@ -214,7 +202,6 @@ impl FakeApi {
                 Response::new(BodyExt::boxed(StreamBody::new(frames)))
             }
             [resource] => {
-                *inner.pages.entry((*resource).to_owned()).or_default() += 1;
                 let objects = inner.of(resource);
                 let begin: usize = query.get("continue").map_or(0, |token| token.parse().unwrap());
                 let end = objects.len().min(begin + query["limit"].parse::<usize>().unwrap());

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::backoff::Backoff;
 use super::event::Event;
-use super::failure::{Failure, SHORT, Step};
+use super::failure::{Failure, Step};
 use super::kind::Kind;
 use super::lines::Lines;
 use super::object::Item;
@@ -31,7 +31,7 @@ pub enum Signal {
 /// A watch that has stood for so long works, though nothing came.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// A watch that the API server ends so soon was none.
+/// A watch that ends so soon is not begun again at once: it would go on like that.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// What a watch that should have ended is given to do so.
@@ -88,12 +88,6 @@ struct Running {
     told: bool,
 }
 
-/// A failure, and how it is gone on from there.
-struct Stop {
-    failure: Failure,
-    go_on: State,
-}
-
 impl Watch {
     fn new(client: Client, kind: Kind, timeout: u32) -> Watch {
         Watch {
@@ -120,8 +114,7 @@ impl Watch {
             match self.step().await {
                 Ok(None) => {}
                 Ok(Some(signal)) => return signal,
-                Err(Stop { failure, go_on }) => {
-                    self.state = go_on;
+                Err(failure) => {
                     let [others, routine] = &mut self.backoffs;
                     let backoff = if failure.routine { routine } else { others };
                     self.pause = Some(backoff.next(Instant::now(), failure.pause).max(failure.asked));
@@ -131,8 +124,8 @@ impl Watch {
         }
     }
 
-    /// Goes on by one step, which may have nothing to tell.
-    async fn step(&mut self) -> Result<Option<Signal>, Stop> {
+    /// Goes on by one step, which may have nothing to tell. A step that fails leads back to a list, unless it says where else.
+    async fn step(&mut self) -> Result<Option<Signal>, Failure> {
         match std::mem::replace(&mut self.state, State::Begin) {
             State::Begin => {
                 self.state = State::Page(None);
@@ -149,7 +142,7 @@ impl Watch {
                     self.page_size /= 2;
                     Ok(None)
                 }
-                Err(error) => Err(self.stop(Step::List, &error, State::Begin)),
+                Err(error) => Err(Failure::new(&self.kind, Step::List, &error)),
             },
             State::Items(mut page) => match (page.items.pop_front(), page.next) {
                 (Some(bytes), next) => {
@@ -176,13 +169,12 @@ impl Watch {
                     // 504 is how the API server says that it has never seen this version, which an etcd that was put
                     // back from a backup may not reach for long.
                     Err(error) if matches!(error.code(), Some(410 | 504)) => {
-                        return Err(self.stop(Step::Watch, &error, State::Begin));
+                        return Err(Failure::new(&self.kind, Step::Watch, &error));
                     }
                     Err(error) => {
-                        let mut stop = self.stop(Step::Watch, &error, State::Begin);
-                        let refused = refused || stop.failure.refused;
-                        stop.go_on = State::Listed { version, refused };
-                        return Err(stop);
+                        let failure = Failure::new(&self.kind, Step::Watch, &error);
+                        self.state = State::Listed { version, refused: refused || failure.refused };
+                        return Err(failure);
                     }
                 }
                 Ok(None)
@@ -192,7 +184,7 @@ impl Watch {
     }
 
     /// Waits for what comes next in a watch that runs.
-    async fn follow(&mut self, mut running: Running) -> Result<Option<Signal>, Stop> {
+    async fn follow(&mut self, mut running: Running) -> Result<Option<Signal>, Failure> {
         // The API server ends it before.
         let end = running.since + Duration::from_secs(self.timeout.into()) + MARGIN;
         let wake = if running.told { end } else { end.min(running.since + self.settled) };
@@ -200,21 +192,23 @@ impl Watch {
         let listed = |version| State::Listed { version, refused: false };
         match came {
             Ok(Ok(Some(bytes))) => self.take(running, &bytes),
-            Ok(Ok(None)) if running.told || running.since.elapsed() >= SHORTEST => {
+            Ok(Ok(None)) if running.since.elapsed() >= SHORTEST => {
                 self.state = listed(running.version);
                 Ok((!running.told).then_some(Signal::Works))
             }
             Ok(Ok(None)) => {
                 let failure = Failure::ended(&self.kind, Step::Watch, "the API server ended it at once");
-                Err(Stop { failure: Failure { routine: true, ..failure }, go_on: listed(running.version) })
+                self.state = listed(running.version);
+                Err(Failure { routine: true, ..failure })
             }
             Ok(Err(AnswerError::Transport(why))) => {
                 // What has worked, and a connection ends at some time. Whether the next one can be had is worth a warning.
                 let routine = running.since.elapsed() >= SHORTEST;
                 let failure = Failure::ended(&self.kind, Step::Watch, &why);
-                Err(Stop { failure: Failure { routine, pause: SHORT, ..failure }, go_on: listed(running.version) })
+                self.state = listed(running.version);
+                Err(Failure { routine, ..failure })
             }
-            Ok(Err(error)) => Err(self.stop(Step::Watch, &error, State::Begin)),
+            Ok(Err(error)) => Err(Failure::new(&self.kind, Step::Watch, &error)),
             Err(_) if Instant::now() >= end => {
                 self.state = listed(running.version);
                 Ok(None)
@@ -227,7 +221,7 @@ impl Watch {
     }
 
     /// Takes a line of a watch.
-    fn take(&mut self, mut running: Running, bytes: &Bytes) -> Result<Option<Signal>, Stop> {
+    fn take(&mut self, mut running: Running, bytes: &Bytes) -> Result<Option<Signal>, Failure> {
         let (object, event): (_, fn(Item) -> Event<Item>) = match line(bytes) {
             Ok(Line::Apply(object)) => (object, Event::Apply),
             Ok(Line::Delete(object)) => (object, Event::Delete),
@@ -243,24 +237,20 @@ impl Watch {
             }
             // Whatever it is, nothing may have been missed: the list says how things are.
             Ok(Line::Error(status)) => {
-                return Err(self.stop(Step::Watch, &AnswerError::Status(status), State::Begin));
+                return Err(Failure::new(&self.kind, Step::Watch, &AnswerError::Status(status)));
             }
-            Err(error) => return Err(self.stop(Step::Watch, &error, State::Begin)),
+            Err(error) => return Err(Failure::new(&self.kind, Step::Watch, &error)),
         };
         let item = Item::decode(&object);
         if let Some(item) = &item {
             let Some(version) = item.raw().version() else {
-                return Err(self.stop(Step::Watch, &AnswerError::NoVersion, State::Begin));
+                return Err(Failure::new(&self.kind, Step::Watch, &AnswerError::NoVersion));
             };
             version.clone_into(&mut running.version);
+            running.told = true;
         }
-        running.told = true;
         self.state = State::Watching(running);
         Ok(Some(tell(item, event)))
-    }
-
-    fn stop(&self, step: Step, error: &AnswerError, go_on: State) -> Stop {
-        Stop { failure: Failure::new(&self.kind, step, error), go_on }
     }
 }
 

@@ -74,7 +74,7 @@ async fn a_list_in_pages_and_what_changes_behind_it() {
 #[tokio::test]
 async fn a_watch_that_ends_is_taken_up_where_it_stood() {
     let bookmark = json!({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}).to_string() + "\n";
-    let cut = format!("{}{}", event("ADDED", "d", 10), &event("ADDED", "e", 11)[..20]);
+    let cut = format!("{}{}", event("ADDED", "d", 10), event("ADDED", "e", 11).split_at(20).0);
     let answers = vec![
         page(&[], ""),
         Answer::new(200, event("ADDED", "c", 6)),
@@ -82,8 +82,9 @@ async fn a_watch_that_ends_is_taken_up_where_it_stood() {
         Answer::new(200, cut).then(Then::Break),
         Answer::new(200, event("ADDED", "e", 11)).dripping().then(Then::Hang),
     ];
-    let (signals, asks) = watched(answers, 7).await;
-    assert_eq!(signals, ["list", "done", "put c", "works", "put d", "watch", "put e"]);
+    let (signals, asks) = watched(answers, 9).await;
+    let told = signals.join(" ");
+    assert_eq!(told, "list done put c watch, routine works watch, routine put d watch put e");
     let from = |version: u32| format!("watch=true&resourceVersion={version}");
     assert_eq!(asked(&asks)[1..], [from(5), from(6), from(9), from(10)]);
 }
@@ -203,10 +204,12 @@ async fn a_watch_without_news_is_told_to_work_once_it_stands() {
 
 #[tokio::test]
 async fn a_watch_that_ends_at_once_is_none() {
-    let answers =
-        vec![page(&[], ""), Answer::new(200, ""), Answer::new(200, event("ADDED", "a", 6)), Answer::new(503, "")];
-    let (signals, _) = watched(answers, 5).await;
-    assert_eq!(signals, ["list", "done", "watch, routine", "put a", "watch 503"]);
+    let ended = || Answer::new(200, "");
+    let answers = vec![page(&[], ""), ended(), ended(), ended(), Answer::new(503, "")];
+    let begin = Instant::now();
+    let (signals, _) = watched(answers, 6).await;
+    assert_eq!(signals, ["list", "done", "watch, routine", "watch, routine", "watch, routine", "watch 503"]);
+    assert!(begin.elapsed() >= Backoff::FIRST * 7, "with pauses that double: {:?}", begin.elapsed());
 }
 
 #[tokio::test]
