@@ -142,6 +142,7 @@ async fn operate(args: RunArgs, connections: Connections) -> anyhow::Result<()> 
 
     let watching = index::client(config).context("cannot make a client of the API server")?;
     let index = Index::start(watching, IndexOptions::default(), stop.clone());
+    metrics.register(|registry| index.health().register(registry));
     let serving = Serving::new();
     let (leader, election) =
         Leader::elect(client.clone(), &args.namespace, &args.lease, &args.pod_name, resign.clone());

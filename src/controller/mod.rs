@@ -27,6 +27,7 @@ use crate::runtime::watch::kind::segment;
 use crate::runtime::watch::reader::{AnswerError, Reader};
 use denials::First;
 use events::News;
+use judging::Failing;
 use metrics::{
     EventLabels, EventResult, ExemptionLabels, ExemptionState, PodVerdict, ReadyLabels, Truth, VerdictLabels,
     WriteLabels, WriteResult,
@@ -38,6 +39,7 @@ use survey::Survey;
 pub mod ahead;
 pub mod denials;
 pub mod events;
+pub mod judging;
 pub mod metrics;
 pub mod plan;
 pub mod recorder;
@@ -120,6 +122,8 @@ struct Term<'a, L> {
     look_again: Option<jiff::Timestamp>,
     attempts: BTreeMap<PolicyKey, Attempt>,
     recorder: Recorder,
+    /// The watches that have failed for a minute, as the statuses have it.
+    failing: Failing,
     /// The last failure of writes that was logged.
     failure: Option<String>,
 }
@@ -142,6 +146,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             look_again: None,
             attempts: BTreeMap::new(),
             recorder: Recorder::new(client.clone(), &options.instance, options.metrics.clone()),
+            failing: Failing::new(),
             failure: None,
         }
     }
@@ -171,6 +176,13 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                 _ = leadership.tick() => {
                     if !(self.leader)() {
                         return;
+                    }
+                    let (to_tell, to_count) = self.look_at_watches();
+                    if to_tell {
+                        write_at = earlier(write_at, Instant::now());
+                    }
+                    if to_count {
+                        look_at = earlier(look_at, Instant::now());
                     }
                 }
                 Some(batch) = signals.next() => {
@@ -225,6 +237,26 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             }
         }
         changed
+    }
+
+    /// Looks which watches have failed for a minute. `true` where the statuses have to tell of others than before, and where
+    /// there is something else to count.
+    fn look_at_watches(&mut self) -> (bool, bool) {
+        let mut failing = self.index.health().failing();
+        let mut left_out = false;
+        for kind in WorkloadKind::ALL {
+            let row = kinds::workloads(kind).plural;
+            // What may not be looked at any more is left out, as if it never had been allowed.
+            if failing.get(row).is_some_and(|failure| failure.refused) {
+                failing.remove(row);
+                left_out |= self.workloads.give_up(kind);
+            }
+        }
+        let other = !failing.keys().eq(self.failing.keys());
+        if other {
+            self.failing = failing.into_iter().map(|(kind, failure)| (kind, failure.message)).collect();
+        }
+        (other, left_out)
     }
 
     /// Judges every pod and workload and counts. The work is done beside the tasks that answer requests.
@@ -296,6 +328,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             // A policy that came after the last look is in the next one.
             let Some(tally) = self.survey.tally(policy) else { continue };
             let desired = status::desired_status(policy, tally, before, at);
+            let desired = judging::with_watches(desired, policy, &self.failing, before, at);
             let [(_, yes), (_, no)] = &mut ready;
             *(if status::is_ready(&desired) { yes } else { no }) += 1;
             // Asked before the first write of this term: what stood in the status then was told.

@@ -250,7 +250,7 @@ fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn cut(message: String) -> String {
+pub(super) fn cut(message: String) -> String {
     if message.len() <= MAX_MESSAGE {
         return message;
     }
@@ -260,7 +260,7 @@ fn cut(message: String) -> String {
 }
 
 /// `metav1.Time` has no fractions of a second.
-fn whole_seconds(at: jiff::Timestamp) -> jiff::Timestamp {
+pub(super) fn whole_seconds(at: jiff::Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

@@ -268,6 +268,94 @@ async fn workloads_are_counted_and_told_with_their_pods_and_a_kind_that_may_not_
     );
 }
 
+/// The condition `Judging` of the last status that was written: reason and message.
+fn judging(running: &Running) -> Option<(String, String)> {
+    let conditions = last(running)["conditions"].as_array().unwrap().clone();
+    let judging = conditions.into_iter().find(|condition| condition["type"] == "Judging")?;
+    assert_eq!(judging["status"], "False");
+    Some((judging["reason"].as_str()?.to_owned(), judging["message"].as_str()?.to_owned()))
+}
+
+/// Waits until a watch of this kind has failed, and lets a minute pass.
+async fn fails_for_a_minute(running: &Running, kind: &'static str) {
+    let mut progress = running.index.health().progress();
+    let failed = progress.wait_for(|kinds| kinds[kind].failure.is_some());
+    drop(tokio::time::timeout(PATIENCE, failed).await.unwrap().unwrap());
+    running.index.health().look(Instant::now() + crate::runtime::watch::health::FAILING_AFTER);
+}
+
+#[tokio::test]
+async fn a_watch_that_fails_for_a_minute_is_in_the_statuses_until_it_works() {
+    let running = start(vec![policy("payments", "a")], true);
+    until("the first status", || running.api.applied().len() == 1).await;
+    assert_eq!(judging(&running), None);
+    running.api.answer("serviceaccounts", 403);
+    running.api.hang_up("serviceaccounts");
+    fails_for_a_minute(&running, "serviceaccounts").await;
+    until("the failure is told", || judging(&running).is_some()).await;
+    let (reason, message) = judging(&running).unwrap();
+    assert_eq!(reason, "WatchFailing");
+    assert!(message.contains("not allowed to watch serviceaccounts"), "{message}");
+    assert!(running.index.synced() && running.index.not_synced_reason().is_none(), "a healthy replica stays ready");
+    running.api.answer("serviceaccounts", 200);
+    until("it is over", || judging(&running).is_none()).await;
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_away_leaves_out_its_kind_and_its_return_brings_it_back() {
+    let running = start(vec![narrow()], false);
+    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    running.api.put("deployments", deployment("broken", "secret/app"));
+    running.api.put("statefulsets", deployment("kept", "team/app"));
+    running.leader.store(true, Ordering::SeqCst);
+    let counts = |allowed: u64, denied: u64| json!({"allowed": allowed, "denied": denied, "unknown": 0});
+    until("both are counted", || last(&running)["workloads"] == counts(1, 1)).await;
+    running.api.answer("deployments", 403);
+    running.api.hang_up("deployments");
+    fails_for_a_minute(&running, "deployments").await;
+    until("it is left out", || last(&running)["workloads"] == counts(1, 0)).await;
+    assert_eq!(judging(&running), None, "what is counted is not out of date");
+    running.api.put("deployments", deployment("other", "secret/app"));
+    running.api.answer("deployments", 200);
+    until("all of it is counted again", || last(&running)["workloads"] == counts(1, 2)).await;
+    // Any other failure may be over soon: what was counted stays, and is told to be old.
+    running.api.answer("statefulsets", 503);
+    running.api.hang_up("statefulsets");
+    fails_for_a_minute(&running, "statefulsets").await;
+    until("it is told", || judging(&running).is_some()).await;
+    assert_eq!(judging(&running).unwrap().0, "CountsOutOfDate");
+    assert_eq!(last(&running)["workloads"], counts(1, 2));
+}
+
+#[tokio::test]
+async fn what_the_api_server_answers_to_a_write_need_not_be_readable() {
+    let api = FakeApi::new();
+    let deep = format!("{}1{}", r#"{"f:x":"#.repeat(200), "}".repeat(200));
+    for (name, field) in [("fields", "managedFields"), ("spec", "deep")] {
+        let mut object = policy("payments", name);
+        object["metadata"]["resourceVersion"] = crate::index::fake::VERSION.into();
+        let place = if name == "spec" { &mut object["spec"] } else { &mut object["metadata"] };
+        place[field] = "@".into();
+        let bytes = object.to_string().replace("\"@\"", &deep).into_bytes();
+        assert!(serde_json::from_slice::<Value>(&bytes).is_err());
+        api.put_bytes("ecraccesspolicies", "payments", name, &bytes);
+    }
+    let running = start_on(api, vec![], true);
+    let writes = |result| running.options.metrics.status_writes.get_or_create(&WriteLabels { result }).get();
+    until("both statuses", || writes(WriteResult::written) >= 2).await;
+    assert_eq!(writes(WriteResult::failed), 0);
+    let of = |name: &str| {
+        let applied = running.api.applied();
+        applied.into_iter().find(|(path, _)| path.ends_with(&format!("/{name}/status"))).unwrap().1
+    };
+    assert_eq!(ready(&of("fields")), ("True", "Ready"));
+    let unreadable = of("spec");
+    assert_eq!(ready(&unreadable), ("False", "UnsupportedSpec"));
+    assert_eq!(unreadable["status"]["observedGeneration"], 1);
+    let message = unreadable["status"]["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("it cannot be read from line 1, column "), "{message}");
+}
+
 #[tokio::test]
 async fn what_happens_to_a_policy_is_told_once_and_a_new_leader_repeats_nothing() {
     let running = start(vec![narrow()], true);

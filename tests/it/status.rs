@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ecr_access::api::{Action, PolicyKind, PolicyStatus};
 use ecr_access::controller::denials::told_by;
 use ecr_access::controller::events::{self, MAX_NOTE, News};
+use ecr_access::controller::judging;
 use ecr_access::controller::metrics::{
     EventLabels, EventResult, ExemptionLabels, ExemptionState, PodVerdict, ReadyLabels, Truth, VerdictLabels,
     WriteLabels, WriteResult,
@@ -21,6 +22,7 @@ use ecr_access::forecast::{Options, Subject, forecast_under};
 use ecr_access::index::subjects::{Held, HeldMap, Owner, Population};
 use ecr_access::inventory::{Inventory, PolicyKey, PolicyObject, ServiceAccountFacts};
 use ecr_access::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
+use ecr_access::runtime::watch::health::Health;
 use serde_json::{Value, json};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
@@ -36,6 +38,8 @@ struct Cluster {
     workloads: Vec<(&'static str, &'static str, &'static str, usize)>,
     /// Name and repository.
     pods: Vec<(String, &'static str)>,
+    /// What is not watched as it should be.
+    failing: judging::Failing,
 }
 
 impl Cluster {
@@ -45,6 +49,11 @@ impl Cluster {
 
     fn workload(mut self, kind: &'static str, name: &'static str, repository: &'static str, pods: usize) -> Cluster {
         self.workloads.push((kind, name, repository, pods));
+        self
+    }
+
+    fn failing(mut self, kind: &'static str) -> Cluster {
+        self.failing.insert(kind, format!("cannot watch {kind}: connection refused"));
         self
     }
 
@@ -283,6 +292,13 @@ fn cases() -> Vec<(&'static str, &'static str, Option<Cluster>, Cluster)> {
             None,
             Cluster::new(vec![pull(on_trial(team()))]).workload("Deployment", "worker", "team/worker", 1),
         ),
+        (
+            "watch-failing",
+            "Service accounts and pods are not watched any more",
+            Some(fine()),
+            fine().failing("serviceaccounts").failing("pods").failing("ecraccesspolicies"),
+        ),
+        ("counts-out-of-date", "CronJobs are not watched any more", Some(fine()), fine().failing("cronjobs")),
         ("denied-many", "More denials than are listed", None, many),
         ("ahead-far", "An allow ends in a week", None, date("DateLessThan", "2026-11-30T00:00:00Z")),
         (
@@ -325,6 +341,7 @@ fn see(cluster: &Cluster, before: Option<&PolicyStatus>) -> (PolicyStatus, Vec<N
         .unwrap();
     let tally = found.tally(policy).unwrap();
     let status = desired_status(policy, tally, before, at);
+    let status = judging::with_watches(status, policy, &cluster.failing, before, at);
     let mut news = events::transitions(policy, before, &status, tally.turn.as_ref());
     let rows = before.iter().flat_map(|before| &before.denials).filter(|row| row.exemption.is_none());
     let told: BTreeSet<u64> = rows.map(told_by).collect();
@@ -450,6 +467,7 @@ fn metrics() -> Vec<(String, String)> {
     leader.exemptions.get_or_create(&ExemptionLabels { state: ExemptionState::active }).set(1);
     leader.events.get_or_create(&EventLabels { result: EventResult::written }).inc();
     metrics.register(|registry| leader.register(registry));
+    metrics.register(|registry| Health::new(["pods"]).register(registry));
     let text = metrics.text().unwrap();
     let of = |line: &str, word: &str| {
         line.strip_prefix(&format!("# {word} "))
