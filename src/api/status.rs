@@ -1,7 +1,11 @@
 //! The `status` that the controller writes, the same for both kinds.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::{Deserialize, Serialize};
+
+use crate::text::escaped;
 
 /// At most so many [`PolicyStatus::denials`] are listed, the rest is counted: a status stays small with any number of pods.
 pub const MAX_DENIALS: usize = 20;
@@ -144,10 +148,15 @@ pub struct Denial {
 }
 
 impl Denial {
-    /// Cuts what a pod may name at any length to what the schema allows. Rows are told apart as they are stored, so this
-    /// comes before they are compared.
+    /// Writes out what is not harmless in an image, and cuts what a pod may name at any length to what the schema allows.
+    /// Rows are told apart as they are stored, so this comes before they are compared.
     pub fn cut(&mut self) {
+        // First as well, so that an image of megabytes costs no more than a short one.
         cut(&mut self.image, IMAGE_LENGTH);
+        if let Cow::Owned(image) = escaped(&self.image) {
+            self.image = image;
+            cut(&mut self.image, IMAGE_LENGTH);
+        }
         if let Some(repository) = &mut self.repository {
             cut(repository, REPOSITORY_LENGTH);
         }
@@ -188,14 +197,18 @@ pub struct ExemptionStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{HARMFUL, is_harmless};
 
     #[test]
     fn the_texts_of_a_denial_are_cut_to_whole_characters() {
         let mut row =
             Denial { image: "é".repeat(3000), repository: Some("x".repeat(REPOSITORY_LENGTH)), ..Denial::default() };
         row.cut();
-        assert_eq!(row.repository.unwrap().len(), REPOSITORY_LENGTH);
+        assert_eq!(row.repository.as_ref().unwrap().len(), REPOSITORY_LENGTH);
         assert!(row.image.chars().count() == IMAGE_LENGTH && row.image.ends_with('…'));
+        row.image = format!("a{HARMFUL}b");
+        row.cut();
+        assert!(row.image.chars().all(is_harmless) && row.image.contains(r"\u{202e}"), "{}", row.image);
     }
 
     #[test]

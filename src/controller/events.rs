@@ -13,6 +13,7 @@ use crate::api::conditions::{CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY,
 use crate::api::{self, PolicyStatus};
 use crate::forecast::{ImageReport, Report, Verdict};
 use crate::inventory::PolicyObject;
+use crate::text::{cut, escaped};
 
 /// Bytes of a note at most ("Event", events.k8s.io/v1).
 pub const MAX_NOTE: usize = 1024;
@@ -119,25 +120,19 @@ fn reference(policy: &PolicyObject) -> ObjectReference {
 
 /// One line within the limit: `kubectl describe` puts notes into a table.
 fn line(text: &str) -> String {
-    let text = text.trim_end().replace('\n', "; ");
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if line.len() > MAX_NOTE {
-        const CUT: char = '…';
-        let room = MAX_NOTE - CUT.len_utf8();
-        let end = line.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= room).last();
-        line.truncate(end.unwrap_or(0));
-        line.push(CUT);
-    }
-    line
+    cut(&escaped(&text.trim_end().replace('\n', "; ")), MAX_NOTE).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{HARMFUL, is_harmless};
 
     #[test]
     fn a_note_is_one_line_of_whole_characters_within_the_limit() {
-        assert_eq!(line("a\nfix: b\t\u{7}\n"), "a; fix: b  ");
+        assert_eq!(line("a\nfix: b\t\u{7}\n"), r"a; fix: b\t\u{7}");
+        let harmful = line(&format!("a{HARMFUL}b"));
+        assert!(harmful.chars().all(is_harmless) && harmful.contains(r"\u{202e}"), "{harmful}");
         let long = line(&format!("x{}", "é".repeat(600)));
         assert!(long.len() <= MAX_NOTE && long.len() > MAX_NOTE - 4 && long.ends_with("é…"), "{}", long.len());
         assert_eq!(line(&"x".repeat(MAX_NOTE)).len(), MAX_NOTE);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::status::{cut, find, whole_seconds};
+use super::status::{find, line, whole_seconds};
 use crate::api::conditions::{JUDGING, REASON_COUNTS_OUT_OF_DATE, REASON_WATCH_FAILING};
 use crate::api::{PolicyKind, PolicyStatus};
 use crate::index::kinds::{self, CONFIG_MAPS, NAMESPACES};
@@ -40,7 +40,7 @@ pub fn with_watches(
         type_: JUDGING.to_owned(),
         status: "False".to_owned(),
         reason: reason.to_owned(),
-        message: cut(message),
+        message: line(&message),
         observed_generation: policy.generation,
         last_transition_time: since,
     });

@@ -11,6 +11,7 @@ use crate::api::conditions::{
 use crate::api::{Action, PolicyStatus};
 use crate::ecr::declared::{IdentityPolicies, ResourcePolicy};
 use crate::inventory::{CompiledPuller, CompiledRole, CompiledSpec, PolicyObject, Problem};
+use crate::text::{cut, escaped};
 
 /// Problems that a message spells out; more are counted. A message is read by people, and in a terminal.
 const MAX_PROBLEMS: usize = 3;
@@ -37,7 +38,7 @@ pub fn desired_status(
             type_: kind.to_owned(),
             status: found.status.to_owned(),
             reason: found.reason.to_owned(),
-            message: cut(found.message),
+            message: line(&found.message),
             observed_generation: policy.generation,
             last_transition_time: since,
         }
@@ -250,13 +251,9 @@ fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-pub(super) fn cut(message: String) -> String {
-    if message.len() <= MAX_MESSAGE {
-        return message;
-    }
-    let mut short: String = message.chars().take(MAX_MESSAGE / 4).collect();
-    short.push('…');
-    short
+/// One line within the limit: the texts of an author are quoted in it.
+pub(super) fn line(message: &str) -> String {
+    cut(&escaped(message), MAX_MESSAGE).into_owned()
 }
 
 /// `metav1.Time` has no fractions of a second.
@@ -600,7 +597,23 @@ mod tests {
     #[test]
     fn messages_stay_within_what_the_api_server_accepts() {
         let long = "ü".repeat(40_000);
-        assert!(cut(long).len() <= MAX_MESSAGE);
-        assert_eq!(cut("short".to_owned()), "short");
+        assert!(line(&long).len() <= MAX_MESSAGE);
+        assert_eq!(line("short"), "short");
+    }
+
+    #[test]
+    fn what_an_author_wrote_changes_nothing_around_it() {
+        use crate::text::{HARMFUL, is_harmless};
+        let status = desired_status(
+            &with(json!([{"name": "a", "document": document(&format!("x\n{HARMFUL}y"))}])),
+            &Tally::default(),
+            None,
+            at(NOW),
+        );
+        let ready = find(&status, READY).unwrap();
+        assert!(ready.message.contains("x\\n"), "it is quoted: {}", ready.message);
+        for condition in &status.conditions {
+            assert!(condition.message.chars().all(is_harmless), "{condition:?}");
+        }
     }
 }

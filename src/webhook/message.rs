@@ -13,6 +13,8 @@ use serde::Serialize;
 use crate::runtime::watch::cut::{Cursor, CutError};
 use crate::runtime::watch::object::{DecodeError, Raw, decode};
 
+use crate::text::{cut, escaped, escaped_lines};
+
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 /// Characters of a uid at most: the API server's have 36.
@@ -292,7 +294,7 @@ impl Answer {
             status: "Failure",
             code: refusal.code,
             reason: refusal.reason,
-            message: shown(&refusal.message, MAX_MESSAGE),
+            message: escaped_lines(shown(&refusal.message, MAX_MESSAGE)),
             details: Details {
                 name: shown(&refusal.name, MAX_SHOWN),
                 group: shown(&refusal.group, MAX_SHOWN),
@@ -307,11 +309,12 @@ impl Answer {
                 uid: &self.uid,
                 allowed: status.is_none(),
                 status,
+                // The API server drops a warning that has a control character in it, so none leaves with one.
                 warnings: self
                     .warnings
                     .iter()
                     .take(MAX_WARNINGS)
-                    .map(|warning| one_line(shown(warning, MAX_SHOWN)))
+                    .map(|warning| escaped(shown(warning, MAX_SHOWN)))
                     .collect(),
                 audit_annotations: self.audit.iter().map(|(key, text)| (*key, shown(text, MAX_SHOWN))).collect(),
             },
@@ -337,7 +340,7 @@ struct Response<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
+    warnings: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     audit_annotations: BTreeMap<&'static str, &'a str>,
 }
@@ -347,7 +350,7 @@ struct Status<'a> {
     status: &'static str,
     code: u16,
     reason: &'static str,
-    message: &'a str,
+    message: Cow<'a, str>,
     details: Details<'a>,
 }
 
@@ -363,12 +366,13 @@ struct Details<'a> {
     causes: Vec<Cause<'a>>,
 }
 
+/// A [`FieldCause`] as it is sent.
 #[derive(Serialize)]
 struct Cause<'a> {
     reason: &'static str,
     message: Cow<'a, str>,
     #[serde(skip_serializing_if = "str::is_empty")]
-    field: &'a str,
+    field: Cow<'a, str>,
 }
 
 impl Refusal {
@@ -380,12 +384,12 @@ impl Refusal {
             if bytes > MAX_CAUSES_BYTES {
                 break;
             }
-            listed.push(Cause { reason, message: message.into(), field });
+            listed.push(Cause { reason, message: escaped_lines(message), field: escaped(field) });
         }
         let more = self.more + self.causes.len() - listed.len();
         if let Some(cause) = self.causes.last().filter(|_| more > 0) {
             let message = format!("{more} more causes are not listed").into();
-            listed.push(Cause { reason: cause.reason, message, field: "" });
+            listed.push(Cause { reason: cause.reason, message, field: "".into() });
         }
         listed
     }
@@ -396,14 +400,9 @@ fn shown(text: &str, most: usize) -> &str {
     text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
-/// The API server drops a warning that has a control character in it, so none leaves with one.
-fn one_line(warning: &str) -> String {
-    warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// What a stranger sent, fit for an error message.
 fn shortened(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(60).collect()
+    escaped(&cut(text, 60)).into_owned()
 }
 
 #[cfg(test)]
@@ -450,13 +449,41 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_a_stranger_wrote_leaves_with_a_character_that_is_not_harmless() {
+        use crate::text::{HARMFUL, is_harmless};
+        let text = format!("a{HARMFUL}b");
+        let mut answer = Answer::unknown("u-1", "Deadline", text.clone());
+        let told = |answer: &Answer| -> Value { serde_json::from_slice(&answer.to_bytes()).unwrap() };
+        let mut texts = vec![told(&answer)["response"]["warnings"][0].as_str().unwrap().to_owned()];
+        answer.refusal = Some(Refusal {
+            code: 403,
+            reason: "Forbidden",
+            message: format!("first\n{text}"),
+            group: String::new(),
+            kind: "pods".to_owned(),
+            name: "api".to_owned(),
+            more: 0,
+            causes: vec![FieldCause { reason: "FieldValueForbidden", message: text.clone(), field: text.clone() }],
+        });
+        let status = told(&answer)["response"]["status"].clone();
+        let message = status["message"].as_str().unwrap();
+        texts.push(message.strip_prefix("first\n").unwrap().to_owned());
+        let cause = &status["details"]["causes"][0];
+        texts.extend(["message", "field"].map(|field| cause[field].as_str().unwrap().to_owned()));
+        texts.push(error(&json!({"apiVersion": text, "kind": text})));
+        for text in texts {
+            assert!(text.chars().all(is_harmless) && text.contains(r"\u{ad}"), "{text}");
+        }
+    }
+
+    #[test]
     fn an_answer_has_the_shape_that_the_api_server_reads() {
         let mut answer = Answer::unknown("u-1", "Deadline", "too\nlate\u{7}".to_owned());
         let body: Value = serde_json::from_slice(&answer.to_bytes()).unwrap();
         assert_eq!(
             body,
             json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {
-                "uid": "u-1", "allowed": true, "warnings": ["too late "],
+                "uid": "u-1", "allowed": true, "warnings": [r"too\nlate\u{7}"],
                 "auditAnnotations": {"verdict": "Unknown", "reason": "Deadline"}}})
         );
         answer.warnings.clear();

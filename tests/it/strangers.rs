@@ -13,6 +13,7 @@ use ecr_access::inventory::{ConfigMapFacts, ConfigMapName, Inventory, ServiceAcc
 use ecr_access::runtime::callers::{ApiServers, Caller, Standing};
 use ecr_access::runtime::guarded::{Guard, Plain, Server};
 use ecr_access::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels};
+use ecr_access::runtime::watch::object::Item;
 use ecr_access::webhook::cluster::{Cluster, ReadError};
 use ecr_access::webhook::review::Reviewer;
 use ecr_access::webhook::server::{Limits, router};
@@ -197,7 +198,7 @@ impl Cluster for Watched {
         self.now().config_map(name).await
     }
 
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {
+    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
         self.now().policies(namespace).await
     }
 }
