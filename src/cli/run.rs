@@ -77,7 +77,8 @@ pub struct RunArgs {
     /// How log lines look
     #[arg(long, default_value_t = LogFormat::Json, value_enum)]
     log_format: LogFormat,
-    /// error, warn, info, debug, trace, or a filter such as `info,kube=debug`; the variable RUST_LOG wins
+    /// error, warn, info, debug, trace, or a filter such as `info,kube=debug`; the variable RUST_LOG wins. What users
+    /// wrote into objects is logged at no level
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     log_level: String,
     /// Seconds to serve on after SIGTERM, until every API server knows that this replica is going
@@ -95,7 +96,7 @@ pub fn run(args: RunArgs) -> Outcome {
     std::panic::set_hook(Box::new(|panic| {
         static PANICKED: Seldom = Seldom::new();
         if let Some(held_back) = PANICKED.may_tell() {
-            tracing::error!(%panic, held_back, "panic");
+            telemetry::log_panic(panic, held_back);
         }
     }));
     let connections = Connections::within(files::raise_limit());
@@ -253,12 +254,16 @@ fn watch(
 }
 
 async fn plain(task: JoinHandle<()>) -> anyhow::Result<()> {
-    Ok(task.await?)
+    task.await.map_err(|error| stopped(&error))
 }
 
 async fn flat(task: JoinHandle<std::io::Result<()>>) -> anyhow::Result<()> {
-    let ended: Result<std::io::Result<()>, JoinError> = task.await;
-    Ok(ended??)
+    Ok(task.await.map_err(|error| stopped(&error))??)
+}
+
+/// What the panic said may quote what it was about, and where it was is in the log already.
+fn stopped(error: &JoinError) -> anyhow::Error {
+    if error.is_panic() { anyhow::anyhow!("it panicked") } else { anyhow::anyhow!("it was stopped") }
 }
 
 #[cfg(test)]

@@ -274,9 +274,8 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                 self.look_again = survey.look_again(at);
                 self.survey = survey;
             }
-            Err(error) => {
-                tracing::error!(%error, "a bug stopped the judging of pods; the statuses are kept as they are")
-            }
+            // What it said may quote a policy or a pod; where it was is in the log already.
+            Err(_) => tracing::error!("a bug stopped the judging of pods; the statuses are kept as they are"),
         }
         self.surveyed = changes;
     }
@@ -473,7 +472,7 @@ struct Tidings {
 /// Why a status was not written.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
-    #[error(transparent)]
+    #[error("{}", .0.of_write())]
     Api(#[from] AnswerError),
     #[error("no answer within {} seconds", WRITE_TIMEOUT.as_secs())]
     Timeout,

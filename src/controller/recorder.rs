@@ -180,6 +180,7 @@ impl Recorder {
     fn log(&mut self, policy: &PolicyKey, error: &AnswerError) {
         let kind = error.code().map_or_else(|| "transport".to_owned(), |code| code.to_string());
         if self.failure.as_ref() != Some(&kind) {
+            let error = error.of_write();
             tracing::warn!(%policy, "cannot write an Event: {error}; further failures of this kind are not logged");
             self.failure = Some(kind);
         }

@@ -17,6 +17,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::telemetry::write_error;
+
 /// How long the others wait for a holder that is not heard of.
 pub const DURATION: Duration = Duration::from_secs(15);
 /// How often the holder writes.
@@ -127,7 +129,7 @@ impl Election {
                 Ok(Ok(())) => failing = false,
                 outcome => {
                     let error = match outcome {
-                        Ok(Err(error)) => error.to_string(),
+                        Ok(Err(error)) => write_error(&error),
                         _ => "no answer in time".to_owned(),
                     };
                     if !std::mem::replace(&mut failing, true) {
@@ -151,7 +153,7 @@ impl Election {
             // First stop leading, then say so.
             self.leader.set(Until::Never);
             if let Err(error) = tokio::time::timeout(RENEW, self.release()).await.unwrap_or(Ok(())) {
-                tracing::debug!(%error, "the lease was not given back, it will expire");
+                tracing::debug!(error = write_error(&error), "the lease was not given back, it will expire");
             }
         }
     }

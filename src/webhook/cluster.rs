@@ -69,6 +69,14 @@ impl ReadError {
             error => ReadError::failed(what, &error),
         }
     }
+
+    /// The same for the log: what stands in the pod for a name, and is none, is the pod's own affair.
+    pub fn in_log(&self) -> String {
+        match self {
+            ReadError::Name(_) => "a name in the object is no name of an object".to_owned(),
+            error => error.to_string(),
+        }
+    }
 }
 
 /// The cluster as a review sees it.

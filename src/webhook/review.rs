@@ -228,7 +228,8 @@ impl<C: Cluster> Reviewer<C> {
                 static GAP: Seldom = Seldom::new();
                 if let Some(held_back) = GAP.may_tell() {
                     let namespace = beginning(&subject.namespace);
-                    tracing::warn!(%error, namespace, held_back, "a gap in memory could not be filled");
+                    let error = error.in_log();
+                    tracing::warn!(error, namespace, held_back, "a gap in memory could not be filled");
                 }
             }
         }
@@ -556,7 +557,8 @@ fn unconfirmed(uid: &str, subject: &Subject, report: &Report, error: &ReadError)
     static UNCONFIRMED: Seldom = Seldom::new();
     if let Some(held_back) = UNCONFIRMED.may_tell() {
         let [kind, namespace, name] = [kind, namespace, name].map(|text| beginning(text));
-        tracing::warn!(%error, kind, namespace, name, held_back, "a verdict could not be confirmed");
+        let error = error.in_log();
+        tracing::warn!(error, kind, namespace, name, held_back, "a verdict could not be confirmed");
     }
     let what = describe(subject);
     let warning = if subject.template {

@@ -30,6 +30,7 @@ use crate::runtime::callers::{Caller, Standing};
 use crate::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
 use crate::runtime::seldom::{Seldom, beginning};
 use crate::runtime::shares::Permit;
+use crate::runtime::telemetry::said_by;
 
 /// What a request may take.
 #[derive(Clone, Debug)]
@@ -172,7 +173,7 @@ impl<C: Cluster> Server<C> {
             Ok(Err(panic)) => {
                 static PANICKED: Seldom = Seldom::new();
                 if let Some(held_back) = PANICKED.may_tell() {
-                    let panic = beginning(text_of(&*panic));
+                    let panic = said_by(&*panic);
                     tracing::error!(%webhook, uid, panic, held_back, "a bug: a review panicked");
                 }
                 let warning = "ecr-access: Unknown: an internal error stopped the review, so nothing was judged; \
@@ -356,10 +357,4 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.gauge.dec_by(self.by);
     }
-}
-
-/// What a panic said.
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&'static str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a text")
 }

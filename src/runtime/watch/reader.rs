@@ -112,6 +112,19 @@ impl AnswerError {
         AnswerError::Transport(causes(error))
     }
 
+    /// For the log, of a request that writes. A refusal quotes the object, by the API server or by a webhook of somebody
+    /// else, so that its text is only told where rights are missing: that one is about who we are.
+    pub fn of_write(&self) -> String {
+        match self {
+            AnswerError::Status(Status { code, message, .. })
+                if *code != 403 || !message.contains(" is forbidden: User \"") =>
+            {
+                format!("refused (code {code})")
+            }
+            error => error.to_string(),
+        }
+    }
+
     /// The code of the API server's answer, where it answered with an error.
     pub fn code(&self) -> Option<u16> {
         match self {
