@@ -8,6 +8,7 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 use serde_json::{Value, json};
 
+use crate::canary::canary;
 use crate::harness::{Cluster, http};
 
 /// The release, its namespace, and the name of every object of it.
@@ -118,7 +119,9 @@ impl World {
 
     pub async fn service_account(&self, namespace: &str, name: &str, annotations: Value) -> Result<Value> {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
-        let metadata = json!({"name": name, "annotations": annotations});
+        let mut annotations = annotations;
+        annotations["example.com/note"] = json!(canary("annotation"));
+        let metadata = json!({"name": name, "annotations": annotations, "labels": {"note": canary("label")}});
         self.must("POST", &path, Some(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})))
             .await
     }
@@ -313,10 +316,15 @@ pub fn policies(namespace: &str) -> String {
     format!("/apis/ecraccess.dev/v1alpha1/namespaces/{namespace}/ecraccesspolicies")
 }
 
+/// A pod of one container, with what people write into pods and no log may hold.
 pub fn pod(name: &str, account: &str, image: &str) -> Value {
     json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-        "spec": {"serviceAccountName": account, "containers": [{"name": "app", "image": image}]},
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "annotations": {"example.com/note": canary("annotation")}},
+        "spec": {
+            "serviceAccountName": account,
+            "containers": [{"name": "app", "image": image, "env": [{"name": "DB_PASSWORD", "value": canary("env")}]}],
+        },
     })
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::races::{TIMES, apply};
+use crate::canary::canary;
 use crate::world::{Answer, IN_FORCE, World, image, pod, policies, pull_document};
 
 const LABEL: &str = "ecraccess.dev/policy-document";
@@ -18,7 +19,7 @@ fn config_map(namespace: &str, name: &str, document: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "true"}},
-        "data": {"app.json": document},
+        "data": {"app.json": document, "notes": canary("data")},
     })
 }
 

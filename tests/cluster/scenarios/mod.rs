@@ -16,6 +16,7 @@ pub mod rbac;
 pub mod release;
 pub mod runbook;
 pub mod scale;
+pub mod secrecy;
 pub mod status;
 pub mod verdicts;
 pub mod workloads;
@@ -112,6 +113,7 @@ pub fn all() -> Vec<Scenario> {
         OurOwn: load::small;
         OurOwnAndTime: load::big;
         OurOwnAndTime: scale::five_thousand_pods;
+        OurOwn: secrecy::no_level_and_no_error_brings_what_users_wrote_into_a_log;
         OurOwn: limits::nobody_is_locked_out_without_the_operator;
         AnyCluster: release::upgrade_with_changed_values;
         OurOwn: runbook::every_command_does_what_it_says;
