@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::release::upgrade;
 use super::workloads::{path, workload};
 use crate::canary::canary;
+use crate::harness::audit::Entry;
 use crate::world::{PATIENCE, RELEASE, World, image, pod, pods, policies, pull_document, spec};
 
 const NAMESPACE: &str = "secrecy";
@@ -61,6 +62,8 @@ pub async fn no_level_and_no_error_brings_what_users_wrote_into_a_log(world: &Wo
     for text in ["a request was turned away", "an object was not understood", "a gap in memory could not be filled"] {
         until_logged(world, text).await?;
     }
+
+    another_leads(world).await?;
 
     for path in deep {
         world.must("DELETE", &path, None).await?;
@@ -169,6 +172,20 @@ async fn too_deep(world: &World) -> Result<Vec<String>> {
         world.try_pod(NAMESPACE, account, &image(&canary("tried"))).await?;
     }
     Ok(paths)
+}
+
+/// Lets the leader go. Who leads next lists all pods and workloads, with those that are too deep among them.
+async fn another_leads(world: &World) -> Result<()> {
+    let lease = format!("/apis/coordination.k8s.io/v1/namespaces/{RELEASE}/leases/{RELEASE}-leader");
+    let leader = world.must("GET", &lease, None).await?["spec"]["holderIdentity"].clone();
+    let leader = leader.as_str().filter(|leader| !leader.is_empty()).context("somebody leads")?.to_owned();
+    let since = jiff::Timestamp::now();
+    world.must("DELETE", &format!("{}/{leader}", pods(RELEASE)), None).await?;
+    let listed = async || {
+        let of_pods = |entry: &Entry| entry.verb == "list" && entry.resource == "pods" && entry.at > since;
+        Ok(world.cluster.audit()?.iter().any(|entry| entry.pod != leader && of_pods(entry)))
+    };
+    world.eventually(PATIENCE, "the next leader lists pods", listed).await.map(drop)
 }
 
 /// Reviews as a stranger sends them, to each replica.
