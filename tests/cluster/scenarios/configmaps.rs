@@ -18,8 +18,9 @@ fn path(namespace: &str) -> String {
 fn config_map(namespace: &str, name: &str, document: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "true"}},
-        "data": {"app.json": document, "notes": canary("data")},
+        "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "true"},
+            "annotations": {"example.com/note": canary("annotation")}},
+        "data": {"app.json": document},
     })
 }
 
