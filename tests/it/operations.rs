@@ -374,8 +374,9 @@ fn links_of_the_pages_lead_somewhere() {
 
 #[test]
 fn metrics_that_the_runbook_names_exist() {
-    let sources =
-        ["src/runtime/metrics.rs", "src/controller/metrics.rs"].map(|path| read(root().join(path))).join("\n");
+    let sources = ["src/runtime/metrics.rs", "src/controller/metrics.rs", "src/runtime/watch/health.rs"]
+        .map(|path| read(root().join(path)))
+        .join("\n");
     let text = page("runbook.md");
     let mut seen = 0;
     for line in text.lines().filter(|line| line.starts_with("| `ecr_access_")) {

@@ -53,7 +53,9 @@ pub enum Note {
 pub struct Health {
     progress: watch::Sender<BTreeMap<&'static str, Progress>>,
     unreadable: Mutex<BTreeMap<&'static str, Unread>>,
+    /// `ecr_access_watch_failing{kind}`.
     failing: Family<KindLabels, Gauge>,
+    /// `ecr_access_unreadable_objects{kind}`.
     unreadable_objects: Family<KindLabels, Gauge>,
 }
 

@@ -60,8 +60,12 @@ pub async fn every_command_does_what_it_says(world: &World) -> Result<()> {
     ensure!(texts.matches("\nok\n").count() == 2, "two replicas that are ready: {texts}");
     ensure!(texts.matches("\necr_access_leader 1\n").count() == 1, "one leader: {texts}");
     ensure!(texts.contains("\necr_access_reviews_total{"), "{texts}");
+    ensure!(texts.matches("\necr_access_watch_failing{kind=\"serviceaccounts\"} 0\n").count() == 2, "{texts}");
     let log = page.run(world, "Where to look", 1)?;
     ensure!(log.matches("\"serving a certificate\"").count() >= 2, "a line of each replica: {log}");
+
+    let judged = page.run(world, "A watch fails", 0)?;
+    ensure!(judged.lines().any(|line| line.trim_end() == "EcrAccessPolicy payments/payments-pull"), "{judged}");
 
     page.run(world, "Out of memory", 0)?;
     page.run(world, "Out of memory", 1)?;

@@ -1,3 +1,5 @@
+//! The watch against a server that gives answers by a list.
+
 use serde_json::json;
 
 use super::super::fake::{Answer, Asked, Then, server};
