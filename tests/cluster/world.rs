@@ -175,10 +175,14 @@ impl World {
         let took = self
             .eventually(IN_FORCE, &what, async || Ok(reached(&self.try_pod(namespace, account, image).await?)))
             .await?;
-        // Which replica answered is chance, and every one of them has to.
+        // Which replica answered is chance, and every one of them has to. One that goes meanwhile has no say any more.
         for replica in self.replicas().await? {
             self.eventually(IN_FORCE, &format!("{what}, says replica {replica}"), async || {
-                Ok(reached(&self.ask_replica(&replica, namespace, &pod("try", account, image)).await?))
+                match self.ask_replica(&replica, namespace, &pod("try", account, image)).await {
+                    Ok(answer) => Ok(reached(&answer)),
+                    Err(_) if !self.replicas().await?.contains(&replica) => Ok(true),
+                    Err(error) => Err(error),
+                }
             })
             .await?;
         }
@@ -295,6 +299,18 @@ impl World {
             })
             .await;
         result.map(drop).with_context(|| format!("{seen}"))
+    }
+
+    /// [`operator_ready`](Self::operator_ready), and no replica of before is still on its way out: for whoever counts
+    /// replicas or asks each of them. Deployments and EndpointSlices do not tell of those that are. Where they cannot be
+    /// seen, in a cluster that is not ours, it is the same as `operator_ready`.
+    pub async fn operator_settled(&self, replicas: u64) -> Result<()> {
+        self.operator_ready(replicas).await?;
+        if !self.cluster.is_own() {
+            return Ok(());
+        }
+        let settled = async || Ok(self.cluster.replicas().len() as u64 == replicas);
+        self.eventually(PATIENCE, "replicas of before are gone", settled).await.map(drop)
     }
 }
 

@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -850,7 +851,8 @@ struct Running {
 async fn running(cluster: &FakeCluster) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, serving, stop) = (listener.local_addr().unwrap(), Serving::new(), CancellationToken::new());
-    let (app, metrics) = app(cluster, Limits::default());
+    // How long a review may take is not what is tested over TLS.
+    let (app, metrics) = app(cluster, Limits { deadline: Duration::from_secs(60), ..Limits::default() });
     let config = tls::server_config(serving.clone()).unwrap();
     let server = tls::serve(listener, config, app, 100, ApiServers::nobody(), metrics.clone(), stop.clone());
     let server = tokio::spawn(server);
@@ -914,6 +916,12 @@ async fn a_certificate_is_exchanged_while_connections_are_open() {
     assert!(connect(&running, &new, b"h2").await.is_ok());
 }
 
+/// Waits for what comes at once on a quiet machine, and on a busy one at some time. Without it, a failure would be a test
+/// that never ends.
+async fn soon<T>(what: &str, waited_for: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), waited_for).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
 #[tokio::test]
 async fn what_is_in_flight_at_the_end_is_answered() {
     let told = Arc::new(Notify::new());
@@ -922,28 +930,33 @@ async fn what_is_in_flight_at_the_end_is_answered() {
     let certificate = certificate();
     running.serving.swap(certificate.pair.certified.clone());
     // Idle connections must not hold up the end, whether they were ever used or not.
-    let silent = connect(&running, &certificate, b"http/1.1").await.unwrap();
+    let mut silent = connect(&running, &certificate, b"http/1.1").await.unwrap();
     let stream = connect(&running, &certificate, b"h2").await.unwrap();
-    let (idle, connection) =
+    let (_idle, connection) =
         hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
-    tokio::spawn(connection);
+    let idle = tokio::spawn(connection);
     let stream = connect(&running, &certificate, b"h2").await.unwrap();
     let (mut h2, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let answer = tokio::spawn(h2.send_request(post(hyper::Version::HTTP_2, "deny")));
-    while cluster.reads().len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let reads = async {
+        while cluster.reads().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the review is in its fresh reads", reads).await;
     running.stop.cancel();
     tokio::task::yield_now().await;
     assert!(!running.server.is_finished());
     told.notify_waiters();
     assert_eq!(uid_of(answer.await.unwrap().unwrap()).await, "deny-1");
-    tokio::time::timeout(Duration::from_secs(3), running.server).await.expect("the server ends").unwrap();
-    drop((silent, idle));
+    soon("the server ends", running.server).await.unwrap();
+    // It ended them, and was not merely done with waiting for them.
+    soon("the idle connection ends", idle).await.unwrap().unwrap();
+    assert_eq!(soon("the silent one ends", silent.read(&mut [0])).await.unwrap(), 0);
     assert!(TcpStream::connect(running.address).await.is_err(), "nobody listens any more");
     let text = running.metrics.text().unwrap();
     assert!(text.contains("ecr_access_tls_connections_total{outcome=\"accepted\"} 3"), "{text}");
