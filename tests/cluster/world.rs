@@ -34,6 +34,22 @@ pub struct Answer {
     pub warnings: Vec<String>,
 }
 
+/// What the API server answered, as bytes.
+pub struct RawAnswer {
+    pub code: u16,
+    pub bytes: Vec<u8>,
+    pub warnings: Vec<String>,
+}
+
+impl RawAnswer {
+    /// A body that is no JSON, or not for us, is the message.
+    pub fn read(self) -> Answer {
+        let text = || json!({"message": String::from_utf8_lossy(&self.bytes).into_owned()});
+        let body = serde_json::from_slice(&self.bytes).unwrap_or_else(|_| text());
+        Answer { code: self.code, body, warnings: self.warnings }
+    }
+}
+
 impl Answer {
     pub fn ok(&self) -> bool {
         (200..300).contains(&self.code)
@@ -81,18 +97,28 @@ impl World {
 
     /// As [`call`](Self::call), with a content type of its own: server-side apply, for one.
     pub async fn call_as(&self, method: &str, path: &str, kind: &str, body: Vec<u8>) -> Result<Answer> {
-        let request = axum::http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", kind)
-            .body(Body::from(body))?;
+        Ok(self.raw(None, method, path, kind, body).await?.read())
+    }
+
+    /// As [`call_as`](Self::call_as), as another user where one is named, and nothing is read of what comes back.
+    pub async fn raw(
+        &self,
+        user: Option<&str>,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: Vec<u8>,
+    ) -> Result<RawAnswer> {
+        let mut request = axum::http::Request::builder().method(method).uri(path).header("content-type", kind);
+        if let Some(user) = user {
+            request = request.header("impersonate-user", user);
+        }
+        let request = request.body(Body::from(body))?;
         let response = self.cluster.client.send(request).await.with_context(|| format!("{method} {path}"))?;
         let warnings = response.headers().get_all("warning").iter().filter_map(|value| warning(value.to_str().ok()?));
         let (code, warnings) = (response.status().as_u16(), warnings.collect());
-        let bytes = response.into_body().collect().await?.to_bytes();
-        let body = serde_json::from_slice(&bytes)
-            .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&bytes).into_owned()}));
-        Ok(Answer { code, body, warnings })
+        let bytes = response.into_body().collect().await?.to_bytes().to_vec();
+        Ok(RawAnswer { code, bytes, warnings })
     }
 
     /// A call that has to succeed.

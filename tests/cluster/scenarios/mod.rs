@@ -1,6 +1,7 @@
 //! The scenarios, by subject. Each makes the namespaces that it needs and leaves nothing that another could trip over.
 
 pub mod agreement;
+pub mod attacks;
 pub mod availability;
 pub mod certificates;
 pub mod configmaps;
@@ -111,6 +112,11 @@ pub fn all() -> Vec<Scenario> {
         OurOwn: certificates::three_rotations;
         OurOwn: certificates::an_unusable_pair_stays_out_of_service;
         OurOwn: load::small;
+        OurOwn: attacks::a_pod_is_judged_whatever_its_managed_fields;
+        OurOwn: attacks::what_cannot_be_read_is_unknown;
+        AnyCluster: attacks::a_document_that_is_too_deep_is_refused_by_name;
+        OurOwn: attacks::what_a_tenant_stores_blinds_nobody;
+        OurOwnAndTime: attacks::a_right_taken_away_is_noticed;
         OurOwnAndTime: load::big;
         OurOwnAndTime: scale::five_thousand_pods;
         OurOwn: secrecy::no_level_and_no_error_brings_what_users_wrote_into_a_log;

@@ -1,0 +1,272 @@
+//! The others: hundreds of objects of each kind that nothing is wrong with, changed in one burst and judged afterwards.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::{Value, json};
+
+use super::ledger::{Ledger, Moment};
+use super::objects::{
+    CANARY, Kind, cluster_policy, config_map, counted_pod, counted_workload, declared, from_config_map, namespace,
+    policy, role, service_account,
+};
+use crate::scenarios::workloads::KINDS;
+use crate::world::{PATIENCE, World, image, policies, pull_document};
+
+pub const HONEST: &str = "attacks-honest";
+/// The namespace that a cluster policy is for which is edited in the burst.
+pub const EDITED: &str = "attacks-edited";
+/// The namespace whose label is changed in the burst.
+pub const RELABELLED: &str = "attacks-relabelled";
+/// More than a page of the index.
+const MEMBERS: usize = 510;
+/// More than a page of the leader.
+const COUNTED: usize = 210;
+/// Events of every kind in the burst.
+const EVENTS: usize = 510;
+/// Made in the burst.
+const LATER: usize = 20;
+/// Requests at a time.
+const AT_ONCE: usize = 32;
+/// Pods of either sort that are asked about at each moment.
+const ASKED: usize = 50;
+
+/// Makes all of them. Their namespaces sort before those of the attacker: what he stores is on a later page.
+pub async fn make(world: &World) -> Result<()> {
+    world.namespace(HONEST, &[]).await?;
+    let mut objects = vec![
+        (Kind::Namespace, namespace(EDITED, "edited")),
+        (Kind::Namespace, namespace(RELABELLED, "none")),
+        (Kind::ClusterPolicy, cluster_policy("attacks-edited", "edited", pull_document(&["good"]))),
+        (Kind::ClusterPolicy, cluster_policy("attacks-tier", "tier", pull_document(&["good"]))),
+        (Kind::ServiceAccount, service_account("api", "good")),
+        (Kind::ServiceAccount, service_account("counted", "good")),
+        (Kind::Policy, policy("api", &["api"], &declared("good"))),
+        (Kind::Policy, policy("counted", &["counted"], &declared("good"))),
+    ];
+    create(world, &objects).await?;
+    objects.clear();
+    for index in 0..MEMBERS {
+        let name = format!("m{index:03}");
+        objects.push((Kind::ServiceAccount, service_account(&name, "good")));
+        objects.push((Kind::ConfigMap, config_map(&name, "good")));
+        objects.push((Kind::Policy, policy(&name, &[&name], &from_config_map(&name))));
+    }
+    for index in 0..COUNTED {
+        objects.push((Kind::Pod, counted_pod(&format!("p{index:03}"), "good")));
+        objects.push((Kind::Workload("Deployment"), counted_workload("Deployment", &format!("w{index:03}"), "good")));
+    }
+    let others = KINDS.iter().filter(|(kind, ..)| *kind != "Deployment");
+    objects.extend(others.map(|(kind, ..)| (Kind::Workload(kind), counted_workload(kind, "w000", "good"))));
+    create(world, &objects).await?;
+    for namespace in [EDITED, RELABELLED] {
+        default_account(world, namespace).await?;
+    }
+    Ok(())
+}
+
+/// Hundreds of events of every watch, with `meanwhile` in the middle: all that matters comes with or behind it.
+pub async fn burst(world: &World, meanwhile: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut changes: Vec<(String, Value)> = Vec::new();
+    let touched = |index: usize| json!({"metadata": {"labels": {"burst": index.to_string()}}});
+    for index in 0..EVENTS {
+        let member = format!("m{:03}", index % MEMBERS);
+        let changed = |kind: Kind| (is_changed(index) == Some(kind)).then(|| change(kind, &member));
+        for kind in [Kind::ServiceAccount, Kind::ConfigMap, Kind::Policy] {
+            let patch = changed(kind).unwrap_or_else(|| touched(index));
+            changes.push((format!("{}/{member}", kind.path(HONEST)), patch));
+        }
+        let counted = index % COUNTED;
+        changes.push((format!("{}/p{counted:03}", Kind::Pod.path(HONEST)), touched(index)));
+        for (kind, ..) in KINDS {
+            let name = if kind == "Deployment" { format!("w{counted:03}") } else { "w000".to_owned() };
+            changes.push((format!("{}/{name}", Kind::Workload(kind).path(HONEST)), touched(index)));
+        }
+        changes.push((format!("{}/attacks-edited", Kind::ClusterPolicy.path("")), touched(index)));
+        changes.push((format!("{}/{RELABELLED}", Kind::Namespace.path("")), touched(index)));
+    }
+    let second = changes.split_off(changes.len() / 2);
+    patch(world, &changes).await?;
+    let behind = async {
+        patch(world, &second).await?;
+        let edited = cluster_policy("attacks-edited", "edited", pull_document(&["other"]));
+        let edited = json!({"spec": edited["spec"]});
+        let tier = json!({"metadata": {"labels": {"attacks": "tier"}}});
+        let last = [
+            (format!("{}/attacks-edited", Kind::ClusterPolicy.path("")), edited),
+            (format!("{}/{RELABELLED}", Kind::Namespace.path("")), tier),
+        ];
+        patch(world, &last).await?;
+        let mut later = Vec::new();
+        for index in 0..LATER {
+            later.push((Kind::Pod, counted_pod(&format!("later{index}"), "good")));
+        }
+        later.extend(KINDS.map(|(kind, ..)| (Kind::Workload(kind), counted_workload(kind, "later", "good"))));
+        create(world, &later).await
+    };
+    tokio::try_join!(behind, meanwhile).map(drop)
+}
+
+/// What the burst changed of a member, so that its pods are refused.
+fn is_changed(index: usize) -> Option<Kind> {
+    if index < MEMBERS / 2 {
+        return None;
+    }
+    [None, Some(Kind::ServiceAccount), Some(Kind::ConfigMap), Some(Kind::Policy)][index % 4]
+}
+
+fn change(kind: Kind, member: &str) -> Value {
+    match kind {
+        Kind::ServiceAccount => json!({"metadata": {"annotations": {"eks.amazonaws.com/ecr-role-arn": role("bad")}}}),
+        Kind::ConfigMap => json!({"data": {"app.json": pull_document(&["other"]).to_string()}}),
+        _ => json!({"spec": policy(member, &[member], &declared("other"))["spec"]}),
+    }
+}
+
+/// Whether everybody else is judged right.
+pub async fn look(world: &World, ledger: &mut Ledger, moment: Moment) -> Result<()> {
+    honest_pods(world, ledger, moment).await?;
+    members(world, ledger, moment).await?;
+    for (kind, namespace, repository, other) in
+        [(Kind::ClusterPolicy, EDITED, "good", "other"), (Kind::Namespace, RELABELLED, "bad", "good")]
+    {
+        ledger.note_kind(kind, moment, judged(world, namespace, "default", other, repository).await);
+    }
+    let workloads: Vec<Kind> = Kind::all().into_iter().filter(|kind| matches!(kind, Kind::Workload(_))).collect();
+    let expected = json!({
+        "pods": {"allowed": COUNTED + LATER, "denied": 0, "unknown": 0},
+        "workloads": {"allowed": COUNTED + 2 * KINDS.len() - 1, "denied": 0, "unknown": 0},
+    });
+    let counts = counted(world, HONEST, &expected).await?;
+    ledger.note_kind(Kind::Pod, moment, same(&counts, &expected, "pods"));
+    for kind in workloads {
+        ledger.note_kind(kind, moment, same(&counts, &expected, "workloads"));
+    }
+    Ok(())
+}
+
+/// Pods that must be refused, N of N, and pods that must be admitted.
+async fn honest_pods(world: &World, ledger: &mut Ledger, moment: Moment) -> Result<()> {
+    let asked: Vec<Result<()>> = stream::iter(0..2 * ASKED)
+        .map(async |index| {
+            let repository = if index % 2 == 0 { "good" } else { "bad" };
+            let answer = world.try_pod(HONEST, "api", &image(repository)).await?;
+            if index % 2 == 0 { answer.admitted() } else { answer.refused_with(&[&image("bad")]) }
+        })
+        .buffer_unordered(8)
+        .collect()
+        .await;
+    let wrong: Vec<String> = asked.into_iter().filter_map(|found| Some(format!("{:#}", found.err()?))).collect();
+    let first = wrong.first().map(String::as_str).unwrap_or_default();
+    let found = if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!("{} of {} honest pods are judged wrongly; the first: {first}", wrong.len(), 2 * ASKED))
+    };
+    ledger.note_all(moment, found);
+    Ok(())
+}
+
+async fn members(world: &World, ledger: &mut Ledger, moment: Moment) -> Result<()> {
+    let asked: Vec<(usize, u16)> = stream::iter(0..MEMBERS)
+        .map(async |index| {
+            let answer = world.try_pod(HONEST, &format!("m{index:03}"), &image("good")).await?;
+            let silent = answer.warnings.is_empty();
+            anyhow::Ok((index, if answer.code == 201 && !silent { 299 } else { answer.code }))
+        })
+        .buffer_unordered(8)
+        .try_collect()
+        .await?;
+    let mut wrong: BTreeMap<Option<Kind>, Vec<(usize, u16)>> = BTreeMap::new();
+    for (index, code) in asked {
+        let changed = is_changed(index);
+        if code != if changed.is_some() { 403 } else { 201 } {
+            wrong.entry(changed).or_default().push((index, code));
+        }
+    }
+    let all = [None, Some(Kind::ServiceAccount), Some(Kind::ConfigMap), Some(Kind::Policy)];
+    for changed in all {
+        let wrong = wrong.remove(&changed).unwrap_or_default();
+        let found = (|| {
+            let some: Vec<_> = wrong.iter().take(3).collect();
+            ensure!(wrong.is_empty(), "{} members are judged wrongly (299: with a warning): {some:?}", wrong.len());
+            Ok(())
+        })();
+        match changed {
+            Some(kind) => ledger.note_kind(kind, moment, found),
+            None => ledger.note_all(moment, found.context("of those that nobody changed")),
+        }
+    }
+    Ok(())
+}
+
+/// A pod with one image is admitted silently, and with the other it is refused.
+pub async fn judged(world: &World, namespace: &str, account: &str, good: &str, bad: &str) -> Result<()> {
+    let who = || format!("pods of {namespace}/{account}");
+    world.try_pod(namespace, account, &image(good)).await?.admitted().with_context(who)?;
+    world.try_pod(namespace, account, &image(bad)).await?.refused_with(&[&image(bad)]).with_context(who)
+}
+
+/// What the status of policy `counted` says, once it is as expected or time is up.
+pub async fn counted(world: &World, namespace: &str, expected: &Value) -> Result<Value> {
+    let path = format!("{}/counted", policies(namespace));
+    let mut status = Value::Null;
+    let _ = world
+        .eventually(PATIENCE / 2, "counted", async || {
+            let answer = world.raw(None, "GET", &path, "application/json", Vec::new()).await?.read();
+            status = answer.body["status"].clone();
+            Ok(["pods", "workloads"].iter().all(|what| status[what] == expected[what]))
+        })
+        .await;
+    Ok(status)
+}
+
+pub fn same(counts: &Value, expected: &Value, what: &str) -> Result<()> {
+    ensure!(counts[what] == expected[what], "{what} are counted as {}, not {}", counts[what], expected[what]);
+    Ok(())
+}
+
+/// No log of a replica, of those that run or ran, has what users wrote.
+pub fn logs_are_clean(world: &World) -> Result<()> {
+    let mut logs = 0;
+    for entry in std::fs::read_dir(world.cluster.directory.join("logs"))? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if !name.starts_with("ecr-access-") {
+            continue;
+        }
+        logs += 1;
+        let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(CANARY)).collect();
+        let first = lines.first().map(|line| line.chars().take(200).collect::<String>()).unwrap_or_default();
+        ensure!(lines.is_empty(), "{name} has what users wrote, in {} lines: {first}…", lines.len());
+    }
+    ensure!(logs >= 2, "there are {logs} logs");
+    Ok(())
+}
+
+/// Waits for the service account that the controller manager makes.
+pub async fn default_account(world: &World, namespace: &str) -> Result<()> {
+    let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
+    world
+        .eventually(PATIENCE, "account `default`", async || Ok(world.call("GET", &path, None).await?.ok()))
+        .await
+        .map(drop)
+}
+
+async fn create(world: &World, objects: &[(Kind, Value)]) -> Result<()> {
+    stream::iter(objects.iter().map(Ok))
+        .try_for_each_concurrent(AT_ONCE, async |(kind, object)| {
+            world.must("POST", &kind.path(HONEST), Some(object)).await.map(drop)
+        })
+        .await
+}
+
+async fn patch(world: &World, changes: &[(String, Value)]) -> Result<()> {
+    stream::iter(changes.iter().map(Ok))
+        .try_for_each_concurrent(AT_ONCE, async |(path, change)| {
+            world.must("PATCH", path, Some(change)).await.map(drop)
+        })
+        .await
+}
