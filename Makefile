@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test test-long availability load scale soak differential lint wasm bench bench-peers crds bundle cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test test-long availability load attacks scale soak differential lint wasm bench bench-peers crds bundle cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell sha256sum <rust-toolchain.toml | cut -c1-16)
@@ -38,6 +38,9 @@ availability: ## 2,000 admissions through each of restarts, rotations and losses
 
 load: ## One replica: 200,000 reviews, three times what it holds, 1,000 slow clients (REVIEWS)
 	cargo test --profile measure --test cluster -- --long load::
+
+attacks: ## Strangers flood both ports, honest load beside them; a right is taken away (minutes)
+	cargo test --profile measure --test cluster -- --long attacks
 
 scale: ## A cluster of 5,000 pods: start, memory, requests, time from an edit to the verdict
 	cargo test --profile measure --test cluster -- --long scale::

@@ -15,6 +15,7 @@ mod reviews;
 #[path = "../scenario/mod.rs"]
 mod scenario;
 mod scenarios;
+mod stranger;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,14 @@ use scenarios::{Needs, Scenario};
 use world::{RELEASE, World};
 
 fn main() -> ExitCode {
+    match stranger::is_one() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("a stranger: {error:?}");
+            return ExitCode::FAILURE;
+        }
+    }
     match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod attacks;
+pub mod attacks_load;
 pub mod availability;
 pub mod certificates;
 pub mod configmaps;
@@ -117,6 +118,8 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: attacks::a_document_that_is_too_deep_is_refused_by_name;
         OurOwn: attacks::what_a_tenant_stores_blinds_nobody;
         OurOwnAndTime: attacks::a_right_taken_away_is_noticed;
+        OurOwnAndTime: attacks_load::a_stranger_floods;
+        OurOwnAndTime: attacks_load::idle_connections;
         OurOwnAndTime: load::big;
         OurOwnAndTime: scale::five_thousand_pods;
         OurOwn: secrecy::no_level_and_no_error_brings_what_users_wrote_into_a_log;
