@@ -12,18 +12,20 @@ pub use reviews::{a_document_that_is_too_deep_is_refused_by_name, a_pod_is_judge
 pub use rights::a_right_taken_away_is_noticed;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::availability::metric;
 use super::{faults, release};
+use crate::harness::http;
 use crate::world::{PATIENCE, RELEASE, World, image, pods, pull_document};
-use crowd::{counted, default_account, judged, same};
+use crowd::{counted, default_account, judged};
 use ledger::{Ledger, Moment};
 use objects::{
-    Attack, DOCUMENT_LEVELS, Kind, Tenant, cluster_policy, config_map, counted_pod, counted_workload, declared,
-    deep_document, from_config_map, is_as_meant, namespace, policy, service_account, with_managed_fields,
+    Attack, DOCUMENT_LEVELS, Kind, Tenant, cluster_policy, config_map, counted_object, declared, deep_document,
+    from_config_map, is_as_meant, namespace, policy, service_account, with_managed_fields,
 };
 
 /// The namespace of the attacker, behind those of everybody else in every list.
@@ -35,37 +37,58 @@ const UNSEEN: &str = "attacks-unseen";
 pub async fn what_a_tenant_stores_blinds_nobody(world: &World) -> Result<()> {
     let mut ledger = Ledger::new();
     world.operator_settled(2).await?;
+    let clock = Clock::new();
     crowd::make(world).await?;
     let tenant = prepare(world, &ledger).await?;
-    let unseen = leave_unseen(world).await?;
-    let looked = async {
-        crowd::burst(world, store(world, tenant, &ledger)).await?;
-        look(world, &mut ledger, Moment::Burst).await?;
-        let pages = faults::everything_can_be_listed(world).await;
-        for kind in Kind::all().into_iter().filter(|kind| !matches!(kind, Kind::Workload(_))) {
-            ledger.note_kind(
-                kind,
-                Moment::Pages,
-                pages.as_ref().map(|()| ()).map_err(|error| anyhow::anyhow!("{error:#}")),
-            );
-        }
-        let ready = restart(world).await;
-        ledger.note_all(Moment::Restart, ready);
-        look(world, &mut ledger, Moment::Restart).await?;
-        release::upgrade(world, &["--set=webhook.failurePolicy=Fail"])?;
-        // The API server takes a moment to see its new configuration.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        look(world, &mut ledger, Moment::Fail).await?;
-        ledger.note_all(Moment::Fail, crowd::logs_are_clean(world).context("S6"));
-        Ok(())
-    };
-    let looked: Result<()> = looked.await;
+    clock.tell("the others are made");
+    let looked = at_every_moment(world, tenant, &mut ledger, &clock).await;
     // Whatever was found: nothing of it may be in the way of others.
-    world.must("PATCH", CONFIGURATION, Some(&unseen)).await?;
-    release::upgrade(world, &[])?;
+    release::upgrade(world, &["--force-conflicts"])?;
     clean_up(world, &ledger).await.context("clean up")?;
+    clock.tell("cleaned up");
     looked?;
     ledger.close()
+}
+
+async fn at_every_moment(world: &World, tenant: Tenant<'_>, ledger: &mut Ledger, clock: &Clock) -> Result<()> {
+    let all_seen = leave_unseen(world).await?;
+    crowd::burst(world, store(world, tenant, ledger)).await?;
+    world.must("PATCH", CONFIGURATION, Some(&all_seen)).await?;
+    clock.tell("the burst is over");
+    look(world, ledger, Moment::Burst).await?;
+    clock.tell("looked");
+
+    let pages = faults::everything_can_be_listed(world).await.map_err(|error| format!("{error:#}"));
+    for kind in Kind::all().into_iter().filter(|kind| !matches!(kind, Kind::Workload(_))) {
+        ledger.note_kind(kind, Moment::Pages, pages.clone().map_err(anyhow::Error::msg));
+    }
+    clock.tell("looked at small pages");
+
+    ledger.note_all(Moment::Restart, restart(world).await);
+    clock.tell("restarted");
+    look(world, ledger, Moment::Restart).await?;
+    clock.tell("looked");
+
+    release::upgrade(world, &["--set=webhook.failurePolicy=Fail"])?;
+    // The API server takes a moment to see its new configuration.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    look(world, ledger, Moment::Fail).await?;
+    ledger.note_all(Moment::Fail, crowd::logs_are_clean(world).context("the logs"));
+    clock.tell("looked, under Fail");
+    Ok(())
+}
+
+/// Tells how far it is, and when.
+struct Clock(Instant);
+
+impl Clock {
+    fn new() -> Clock {
+        Clock(Instant::now())
+    }
+
+    fn tell(&self, what: &str) {
+        println!("    {:>5.1} s: {what}", self.0.elapsed().as_secs_f32());
+    }
 }
 
 /// What an attack is tried on: by the account of a namespace one is judged.
@@ -92,13 +115,15 @@ async fn prepare<'a>(world: &'a World, ledger: &Ledger) -> Result<Tenant<'a>> {
     world.namespace(EVIL, &[]).await?;
     let tenant = Tenant::of(world, "mallory", EVIL).await?;
     let post = async |kind: Kind, object: Value| world.must("POST", &kind.path(EVIL), Some(&object)).await.map(drop);
-    for account in ["api", "counted"] {
-        post(Kind::ServiceAccount, service_account(account, "good")).await?;
-    }
+    post(Kind::ServiceAccount, service_account("api", "good")).await?;
     post(Kind::Policy, policy("api", &["api"], &declared("good"))).await?;
-    let mut warn = policy("counted", &["counted"], &declared("good"));
-    warn["spec"]["onDeny"] = json!("Warn");
-    post(Kind::Policy, warn).await?;
+    for kind in Kind::all_counted() {
+        let counter = kind.counter();
+        post(Kind::ServiceAccount, service_account(&counter, "good")).await?;
+        let mut warn = policy(&counter, &[&counter], &declared("good"));
+        warn["spec"]["onDeny"] = json!("Warn");
+        post(Kind::Policy, warn).await?;
+    }
     let accounts: Vec<String> =
         [Attack::Deep, Attack::NotUtf8].map(|attack| own(Kind::ServiceAccount, attack).account).into();
     let accounts: Vec<&str> = accounts.iter().map(String::as_str).collect();
@@ -140,8 +165,7 @@ async fn store(world: &World, tenant: Tenant<'_>, ledger: &Ledger) -> Result<()>
             }
             (Kind::ClusterPolicy, _) => cluster_policy(&place, &place, pull_document(&["good"])),
             (Kind::Namespace, _) => namespace(&place, "tier"),
-            (Kind::Pod, _) => counted_pod(attack.as_str(), "bad"),
-            (Kind::Workload(kind), _) => counted_workload(kind, attack.as_str(), "bad"),
+            (Kind::Pod | Kind::Workload(_), _) => counted_object(*kind, attack.as_str(), &kind.counter(), "bad"),
         };
         let bytes = match attack {
             Attack::Document => serde_json::to_vec(&object)?,
@@ -150,7 +174,9 @@ async fn store(world: &World, tenant: Tenant<'_>, ledger: &Ledger) -> Result<()>
         let by = if matches!(kind, Kind::ClusterPolicy | Kind::Namespace) { admin } else { tenant };
         by.store(&kind.path(EVIL), bytes).await.with_context(|| format!("{kind:?} {attack:?}"))?;
         let name = object["metadata"]["name"].as_str().context("a name")?;
-        is_as_meant(world, *kind, &format!("{}/{name}", kind.path(EVIL)), *attack).await?;
+        if !is_as_meant(world, *kind, &format!("{}/{name}", kind.path(EVIL)), *attack).await? {
+            println!("    the API server puts {} {} right", kind.as_str(), attack.as_str());
+        }
     }
     Ok(())
 }
@@ -162,9 +188,10 @@ fn unseen(mut object: Value) -> Value {
 
 /// Everything, at one moment.
 async fn look(world: &World, ledger: &mut Ledger, moment: Moment) -> Result<()> {
-    let ready = world.operator_ready(2).await.context("both replicas are ready");
-    ledger.note_all(moment, ready);
-    crowd::look(world, ledger, moment).await?;
+    ledger.note_all(moment, both_are_ready(world).await);
+    // Whatever happened is in force by then; what is wrong still is told.
+    let until = Instant::now() + Duration::from_secs(10);
+    crowd::look(world, ledger, moment, until).await?;
     if moment == Moment::Burst {
         // By the account that it makes itself a namespace is usable.
         for (kind, attack) in ledger.rows() {
@@ -174,21 +201,12 @@ async fn look(world: &World, ledger: &mut Ledger, moment: Moment) -> Result<()> 
         }
     }
     for row in ledger.rows().to_vec() {
-        ledger.note(row, moment, itself(world, row.0, row.1).await);
+        let found = crowd::in_time(until, async || itself(world, row.0, row.1).await);
+        ledger.note(row, moment, found.await);
     }
-    let of = |kind: fn(Kind) -> bool| ledger.rows().iter().filter(|(of, _)| kind(*of)).count();
-    let expected = json!({
-        "pods": {"allowed": 0, "denied": of(|kind| kind == Kind::Pod), "unknown": 0},
-        "workloads": {"allowed": 0, "denied": of(|kind| matches!(kind, Kind::Workload(_))), "unknown": 0},
-    });
-    let counts = counted(world, EVIL, &expected).await?;
-    for kind in Kind::all() {
-        match kind {
-            Kind::Pod => ledger.note_kind(kind, moment, same(&counts, &expected, "pods")),
-            Kind::Workload(_) => ledger.note_kind(kind, moment, same(&counts, &expected, "workloads")),
-            _ => {}
-        }
-    }
+    let of = |kind: Kind| ledger.rows().iter().filter(|(of, _)| *of == kind).count();
+    let expected: Vec<_> = Kind::all_counted().into_iter().map(|kind| (kind, "denied", of(kind))).collect();
+    counted(world, ledger, moment, EVIL, &expected).await?;
     ledger.note_all(moment, no_watch_fails(world));
     Ok(())
 }
@@ -217,6 +235,21 @@ fn account_or(namespace: &str, account: &str, kind: Kind) -> String {
     if kind == Kind::ClusterPolicy { namespace.to_owned() } else { account.to_owned() }
 }
 
+/// Both replicas say so, now.
+async fn both_are_ready(world: &World) -> Result<()> {
+    let replicas = world.cluster.replicas();
+    ensure!(replicas.len() >= 2, "{} replicas run", replicas.len());
+    let ready = async || {
+        let mut ready = 0;
+        for replica in world.cluster.replicas() {
+            let answer = http::get(format!("{}:8080", replica.address).parse()?, "/readyz", Duration::from_secs(5));
+            ready += usize::from(answer.is_ok_and(|answer| answer.status == 200));
+        }
+        Ok(ready == 2)
+    };
+    world.eventually(Duration::from_secs(10), "both replicas are ready", ready).await.map(drop)
+}
+
 /// Both replicas go, and others come.
 async fn restart(world: &World) -> Result<()> {
     let before: BTreeSet<String> = world.cluster.replicas().into_iter().map(|replica| replica.pod).collect();
@@ -240,11 +273,7 @@ async fn restart(world: &World) -> Result<()> {
 /// Each replica says of each kind that its watch does not fail.
 fn no_watch_fails(world: &World) -> Result<()> {
     for replica in world.cluster.replicas() {
-        let kinds = crate::harness::http::get(
-            format!("{}:8080", replica.address).parse()?,
-            "/metrics",
-            std::time::Duration::from_secs(5),
-        )?;
+        let kinds = http::get(format!("{}:8080", replica.address).parse()?, "/metrics", Duration::from_secs(5))?;
         let series = kinds.body.lines().filter(|line| line.starts_with("ecr_access_watch_failing{")).count();
         ensure!(series >= 5, "{} tells of {series} watches", replica.pod);
         let failing = metric(&replica.address, "ecr_access_watch_failing{")?;

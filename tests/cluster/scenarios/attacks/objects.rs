@@ -68,6 +68,16 @@ impl Kind {
         }
     }
 
+    /// The account whose pods and templates of this kind are counted, and the policy that counts them.
+    pub fn counter(self) -> String {
+        format!("counted-{}", self.as_str().to_ascii_lowercase())
+    }
+
+    /// The kinds that are counted in the status of policies.
+    pub fn all_counted() -> Vec<Kind> {
+        Kind::all().into_iter().filter(|kind| matches!(kind, Kind::Pod | Kind::Workload(_))).collect()
+    }
+
     /// What can be wrong with its objects.
     pub fn attacks(self) -> &'static [Attack] {
         match self {
@@ -150,15 +160,14 @@ pub fn namespace(name: &str, value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"attacks": value}}})
 }
 
-/// A pod of account `counted`, with an environment that is nobody else's business.
-pub fn counted_pod(name: &str, repository: &str) -> Value {
-    let mut object = pod(name, "counted", &image(repository));
+/// A pod or a workload, with an environment that is nobody else's business.
+pub fn counted_object(kind: Kind, name: &str, account: &str, repository: &str) -> Value {
+    let mut object = pod(name, account, &image(repository));
     object["spec"]["containers"][0]["env"] = json!([{"name": "DB_PASSWORD", "value": CANARY}]);
-    object
-}
-
-pub fn counted_workload(kind: &str, name: &str, repository: &str) -> Value {
-    workload(kind, name, counted_pod("", repository)["spec"].clone())
+    match kind {
+        Kind::Workload(kind) => workload(kind, name, object["spec"].take()),
+        _ => object,
+    }
 }
 
 /// The object as bytes, with what the attack puts into its `managedFields`.

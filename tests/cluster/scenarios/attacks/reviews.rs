@@ -4,9 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::super::availability::metric;
-use super::objects::{
-    Attack, Kind, Tenant, counted_pod, counted_workload, declared, deep_document, policy, with_managed_fields,
-};
+use super::objects::{Attack, Kind, Tenant, counted_object, declared, deep_document, policy, with_managed_fields};
 use crate::world::{Answer, RELEASE, World, image, pod, pods, policies, pull_document, spec};
 
 /// How often each is asked: whichever replica answers.
@@ -44,16 +42,7 @@ pub async fn a_pod_is_judged_whatever_its_managed_fields(world: &World) -> Resul
 pub async fn judged_at_the_door(world: &World, namespace: &str, kind: Kind, attack: Attack) -> Result<()> {
     let path = format!("{}?dryRun=All", kind.path(namespace));
     let ask = async |repository: &str| -> Result<Answer> {
-        let mut object = match kind {
-            Kind::Workload(kind) => counted_workload(kind, "try", repository),
-            _ => counted_pod("try", repository),
-        };
-        let place = match kind {
-            Kind::Workload("CronJob") => "/spec/jobTemplate/spec/template/spec/serviceAccountName",
-            Kind::Workload(_) => "/spec/template/spec/serviceAccountName",
-            _ => "/spec/serviceAccountName",
-        };
-        *object.pointer_mut(place).context("a service account")? = json!("api");
+        let object = counted_object(kind, "try", "api", repository);
         let bytes = with_managed_fields(&object, attack)?;
         Ok(world.raw(None, "POST", &path, "application/json", bytes).await?.read())
     };
