@@ -285,7 +285,7 @@ pub async fn everything_can_be_listed(world: &World) -> Result<()> {
     let view = View::start(direct(world).await?)?;
     let complete = world.eventually(Duration::from_secs(30), "a view is complete", async || Ok(view.is_complete()));
     let complete = complete.await;
-    complete.map(drop).with_context(|| format!("{:?}", view.index.progress()))
+    complete.map(drop).with_context(|| format!("{:?}", view.index.not_synced_reason()))
 }
 
 async fn direct(world: &World) -> Result<kube::Config> {
