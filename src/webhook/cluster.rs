@@ -195,3 +195,98 @@ impl Cluster for LiveCluster {
         self.lists.read(key, move || async move { policies(&reader, kind, namespace.as_deref()).await }).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::index::IndexOptions;
+    use crate::index::fake::{FakeApi, VERSION, policy};
+
+    fn cluster(api: &Arc<FakeApi>) -> (LiveCluster, tokio_util::sync::DropGuard) {
+        let token = CancellationToken::new();
+        let index = Index::start(api.client(), IndexOptions::default(), token.clone());
+        (LiveCluster::new(index, api.client()), token.drop_guard())
+    }
+
+    fn nested(levels: usize) -> String {
+        format!("{}1{}", r#"{"f:x":"#.repeat(levels), "}".repeat(levels))
+    }
+
+    /// An object with `managedFields` that no parser takes, and more.
+    fn tricky(name: &str, more: &str) -> Vec<u8> {
+        let metadata = format!(r#""name":"{name}","namespace":"payments","resourceVersion":"{VERSION}""#);
+        let labels = r#""labels":{"ecraccess.dev/policy-document":"true"}"#;
+        let fields = format!(r#""managedFields":[{{"fieldsV1":{}}},""#, nested(200));
+        let metadata = format!(r#"{{"metadata":{{{metadata},{labels},{fields}"#);
+        [metadata.as_bytes(), b"\xff", format!(r#""]}}{more}}}"#).as_bytes()].concat()
+    }
+
+    #[tokio::test]
+    async fn reads_are_past_the_watches_and_of_objects_that_no_parser_takes_as_a_whole() {
+        let api = FakeApi::new();
+        let (cluster, _guard) = cluster(&api);
+        let deep = format!(r#","data":{{"app.json":"{{}}"}},"deep":{}"#, nested(200));
+        for resource in ["serviceaccounts", "configmaps"] {
+            let text = r#","data":{"app.json":"{}"},"imagePullSecrets":[{"name":"x"}]"#;
+            api.put_bytes(resource, "payments", "fine", &tricky("fine", text));
+            api.put_bytes(resource, "payments", "deep", &tricky("deep", &deep));
+        }
+        let account = |name: &'static str| cluster.service_account("payments", name);
+        let fine = account("fine").await.unwrap().unwrap();
+        assert_eq!((fine.image_pull_secrets, fine.resource_version.is_some()), (vec!["x".to_owned()], true));
+        assert_eq!(account("other").await, Ok(None));
+        let error = account("deep").await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("cannot read service account payments/deep: it cannot be read from line 1, "),
+            "{error}"
+        );
+
+        let name = |name: &str| ConfigMapName { namespace: "payments".to_owned(), name: name.to_owned() };
+        assert_eq!(cluster.config_map(&name("fine")).await.unwrap().unwrap().text("app.json"), Some("{}"));
+        assert_eq!(cluster.config_map(&name("deep")).await.unwrap().unwrap().text("app.json"), None);
+        api.put("configmaps", json!({"metadata": {"name": "plain", "namespace": "payments"}}));
+        for absent in ["plain", "other"] {
+            assert!(cluster.config_map(&name(absent)).await.unwrap().is_none(), "{absent}");
+        }
+
+        api.put("namespaces", json!({"metadata": {"name": "payments", "labels": {"team": "a"}}}));
+        assert_eq!(cluster.namespace("payments").await.unwrap().unwrap()["team"], "a");
+        api.answer("serviceaccounts", 500);
+        let error = account("fine").await.unwrap_err();
+        assert!(matches!(error, ReadError::Failed { .. }), "{error}");
+        let names = [("payments", "a/../b"), ("a?b", "x"), ("", "x")];
+        for (namespace, name) in names {
+            let error = cluster.service_account(namespace, name).await.unwrap_err();
+            assert!(matches!(error, ReadError::Name(_)), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn policies_are_read_page_by_page_and_one_that_no_parser_takes_is_among_them() {
+        let api = FakeApi::new();
+        let (cluster, _guard) = cluster(&api);
+        for index in 0..600 {
+            api.put("ecraccesspolicies", policy("payments", &format!("p{index:03}")));
+        }
+        let deep = format!(r#","spec":{{"onDeny":"Warn","puller":{}}}"#, nested(200));
+        api.put_bytes("ecraccesspolicies", "payments", "p550-deep", &tricky("p550-deep", &deep));
+        let found = cluster.policies(Some("payments")).await.unwrap();
+        assert_eq!(found.len(), 601);
+        let unreadable: Vec<_> = found.iter().filter(|item| matches!(item, Item::Unreadable(_))).collect();
+        assert_eq!(unreadable.iter().map(|item| item.raw().name()).collect::<Vec<_>>(), [Some("p550-deep")]);
+        assert!(cluster.policies(None).await.unwrap().is_empty());
+        // Without the CRD there are none.
+        api.answer("clusterecraccesspolicies", 404);
+        assert!(cluster.policies(None).await.unwrap().is_empty());
+        api.answer("clusterecraccesspolicies", 403);
+        assert!(cluster.policies(None).await.is_err());
+        for index in 0..1500 {
+            api.put("ecraccesspolicies", policy("payments", &format!("q{index:04}")));
+        }
+        let error = cluster.policies(Some("payments")).await.unwrap_err();
+        assert_eq!(error, ReadError::TooMany { what: "ecraccesspolicies".to_owned() });
+    }
+}

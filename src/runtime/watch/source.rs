@@ -52,8 +52,9 @@ struct Watch {
     page_size: u32,
     timeout: u32,
     state: State,
-    /// See [`SETTLED`].
+    /// See [`SETTLED`] and [`SHORTEST`].
     settled: Duration,
+    shortest: Duration,
     /// Routine failures do not count with the others: a list behind an outage need not wait for as long as the outage.
     backoffs: [Backoff; 2],
     pause: Option<Duration>,
@@ -97,6 +98,7 @@ impl Watch {
             timeout,
             state: State::Begin,
             settled: SETTLED,
+            shortest: SHORTEST,
             backoffs: <[Backoff; 2]>::default(),
             pause: None,
         }
@@ -192,7 +194,7 @@ impl Watch {
         let listed = |version| State::Listed { version, refused: false };
         match came {
             Ok(Ok(Some(bytes))) => self.take(running, &bytes),
-            Ok(Ok(None)) if running.since.elapsed() >= SHORTEST => {
+            Ok(Ok(None)) if running.since.elapsed() >= self.shortest => {
                 self.state = listed(running.version);
                 Ok((!running.told).then_some(Signal::Works))
             }
@@ -201,12 +203,14 @@ impl Watch {
                 self.state = listed(running.version);
                 Err(Failure { routine: true, ..failure })
             }
-            Ok(Err(AnswerError::Transport(why))) => {
-                // What has worked, and a connection ends at some time. Whether the next one can be had is worth a warning.
-                let routine = running.since.elapsed() >= SHORTEST;
-                let failure = Failure::ended(&self.kind, Step::Watch, &why);
+            // Every connection ends at some time. Whether the next one can be had is what counts.
+            Ok(Err(AnswerError::Transport(_))) if running.since.elapsed() >= self.shortest => {
                 self.state = listed(running.version);
-                Err(Failure { routine, ..failure })
+                Ok(None)
+            }
+            Ok(Err(AnswerError::Transport(why))) => {
+                self.state = listed(running.version);
+                Err(Failure::ended(&self.kind, Step::Watch, &why))
             }
             Ok(Err(error)) => Err(Failure::new(&self.kind, Step::Watch, &error)),
             Err(_) if Instant::now() >= end => {

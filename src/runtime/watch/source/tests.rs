@@ -128,7 +128,7 @@ async fn a_list_that_breaks_off_begins_again() {
         page(&["a"], "more"),
         Answer::new(410, error(410)),
         // What is no list is not taken for an empty one.
-        Answer::new(200, "{}"),
+        Answer::new(200, json!({"metadata": {"resourceVersion": "5"}}).to_string()),
         Answer::new(200, json!({"items": []}).to_string()),
         Answer::new(200, "<html>"),
         page(&["a"], "").then(Then::Break),
@@ -212,6 +212,22 @@ async fn a_watch_that_ends_at_once_is_none() {
     let (signals, _) = watched(answers, 6).await;
     assert_eq!(signals, ["list", "done", "watch, routine", "watch, routine", "watch, routine", "watch 503"]);
     assert!(begin.elapsed() >= Backoff::FIRST * 7, "with pauses that double: {:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_after_a_while_is_no_failure() {
+    let answers = vec![
+        page(&[], ""),
+        Answer::new(200, event("ADDED", "a", 6)).then(Then::Break),
+        Answer::new(200, event("ADDED", "b", 7)),
+        Answer::new(200, event("ADDED", "c", 8)).then(Then::Hang),
+    ];
+    let (client, asks) = server(answers);
+    let watch = Watch { shortest: Duration::ZERO, ..Watch::new(client, THINGS, 60) };
+    let signals = watch.signals().take(6).map(said).collect::<Vec<_>>();
+    let signals = tokio::time::timeout(Duration::from_secs(20), signals).await.unwrap();
+    assert_eq!(signals, ["list", "done", "put a", "put b", "works", "put c"]);
+    assert_eq!(asked(&asks)[3], "watch=true&resourceVersion=7");
 }
 
 #[tokio::test]
