@@ -1,10 +1,87 @@
-//! Both kinds treated alike.
+//! The kinds of this API, one row each, and both kinds of policies treated alike.
 
 use std::fmt;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::{ClusterEcrAccessPolicy, EcrAccessPolicy, EcrAccessPolicySpec, PolicyStatus};
+use super::{ClusterEcrAccessPolicy, EcrAccessPolicy, EcrAccessPolicySpec, PolicyStatus, schema};
+
+/// A kind of the group [`super::GROUP`], as its CustomResourceDefinition has it.
+#[derive(Debug)]
+pub struct Kind {
+    /// `kind` as it stands in a manifest.
+    pub name: &'static str,
+    /// The resource name in URLs and RBAC rules.
+    pub plural: &'static str,
+    /// The name for those who type it.
+    pub short_name: &'static str,
+    /// Whether its objects are of a namespace, or of the cluster.
+    pub namespaced: bool,
+    /// What `kubectl get` shows.
+    pub columns: &'static [Column],
+    /// The schema of its objects.
+    pub schema: fn() -> JSONSchemaProps,
+}
+
+/// A column of `kubectl get`.
+#[derive(Debug)]
+pub struct Column {
+    /// The title.
+    pub name: &'static str,
+    /// A type of OpenAPI, or `date`.
+    pub type_: &'static str,
+    /// Where the value stands in an object, as JSONPath.
+    pub path: &'static str,
+    /// Whether it takes `-o wide` to see it.
+    pub wide: bool,
+    /// What the value says.
+    pub about: &'static str,
+}
+
+static ECR_ACCESS_POLICY: Kind = Kind {
+    name: "EcrAccessPolicy",
+    plural: "ecraccesspolicies",
+    short_name: "eap",
+    namespaced: true,
+    columns: &POLICY_COLUMNS,
+    schema: schema::of_one_namespace,
+};
+
+static CLUSTER_ECR_ACCESS_POLICY: Kind = Kind {
+    name: "ClusterEcrAccessPolicy",
+    plural: "clusterecraccesspolicies",
+    short_name: "ceap",
+    namespaced: false,
+    columns: &POLICY_COLUMNS,
+    schema: schema::of::<ClusterEcrAccessPolicy>,
+};
+
+static POLICY_COLUMNS: [Column; 8] = [
+    column("Ready", "string", READY_STATUS, "Whether pods are judged by this policy."),
+    column("Allowed", "integer", ".status.pods.allowed", "Pods that can pull all their images."),
+    column("Denied", "integer", ".status.pods.denied", "Pods that could not pull one of their images."),
+    column("Unknown", "integer", ".status.pods.unknown", "Pods for which some fact is missing."),
+    column("OnDeny", "string", ".spec.onDeny", "What happens to a pod that could not pull."),
+    column("Age", "date", ".metadata.creationTimestamp", "Time since the policy was created."),
+    wide("Accounts", "integer", ".status.serviceAccounts", "Service accounts that this policy decides for."),
+    wide("Message", "string", READY_MESSAGE, "Why the policy is, or is not, ready."),
+];
+const READY_STATUS: &str = r#".status.conditions[?(@.type=="Ready")].status"#;
+const READY_MESSAGE: &str = r#".status.conditions[?(@.type=="Ready")].message"#;
+
+const fn column(name: &'static str, type_: &'static str, path: &'static str, about: &'static str) -> Column {
+    Column { name, type_, path, wide: false, about }
+}
+
+const fn wide(name: &'static str, type_: &'static str, path: &'static str, about: &'static str) -> Column {
+    Column { name, type_, path, wide: true, about }
+}
+
+impl Kind {
+    /// Every kind, the policies first.
+    pub const ALL: [&Kind; 2] = [&ECR_ACCESS_POLICY, &CLUSTER_ECR_ACCESS_POLICY];
+}
 
 /// Which of the two kinds a policy is of.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -19,12 +96,17 @@ impl PolicyKind {
     /// Both, the namespaced one first: it outranks the other.
     pub const ALL: [PolicyKind; 2] = [PolicyKind::EcrAccessPolicy, PolicyKind::ClusterEcrAccessPolicy];
 
+    /// Its row of the table of kinds.
+    pub fn row(self) -> &'static Kind {
+        match self {
+            PolicyKind::EcrAccessPolicy => &ECR_ACCESS_POLICY,
+            PolicyKind::ClusterEcrAccessPolicy => &CLUSTER_ECR_ACCESS_POLICY,
+        }
+    }
+
     /// `kind` as it stands in a manifest.
     pub fn as_str(self) -> &'static str {
-        match self {
-            PolicyKind::EcrAccessPolicy => "EcrAccessPolicy",
-            PolicyKind::ClusterEcrAccessPolicy => "ClusterEcrAccessPolicy",
-        }
+        self.row().name
     }
 
     /// The kind of this name; `None` where it is neither.
@@ -34,10 +116,7 @@ impl PolicyKind {
 
     /// The resource name in URLs and RBAC rules.
     pub fn plural(self) -> &'static str {
-        match self {
-            PolicyKind::EcrAccessPolicy => "ecraccesspolicies",
-            PolicyKind::ClusterEcrAccessPolicy => "clusterecraccesspolicies",
-        }
+        self.row().plural
     }
 
     /// What the client needs to address the kind without its Rust type.
