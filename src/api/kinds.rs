@@ -9,53 +9,55 @@ use super::{ClusterEcrAccessPolicy, EcrAccessPolicy, EcrAccessPolicySpec, Policy
 
 /// A kind of the group [`super::GROUP`], as its CustomResourceDefinition has it.
 #[derive(Debug)]
-pub struct Kind {
+pub(super) struct Kind {
     /// `kind` as it stands in a manifest.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// The resource name in URLs and RBAC rules.
-    pub plural: &'static str,
+    pub(super) plural: &'static str,
     /// The name for those who type it.
-    pub short_name: &'static str,
+    pub(super) short_name: &'static str,
     /// Whether its objects are of a namespace, or of the cluster.
-    pub namespaced: bool,
+    pub(super) namespaced: bool,
     /// What `kubectl get` shows.
-    pub columns: &'static [Column],
+    pub(super) columns: &'static [Column],
     /// The schema of its objects.
-    pub schema: fn() -> JSONSchemaProps,
+    pub(super) schema: fn() -> JSONSchemaProps,
 }
 
 /// A column of `kubectl get`.
 #[derive(Debug)]
-pub struct Column {
+pub(super) struct Column {
     /// The title.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// A type of OpenAPI, or `date`.
-    pub type_: &'static str,
+    pub(super) type_: &'static str,
     /// Where the value stands in an object, as JSONPath.
-    pub path: &'static str,
+    pub(super) path: &'static str,
     /// Whether it takes `-o wide` to see it.
-    pub wide: bool,
+    pub(super) wide: bool,
     /// What the value says.
-    pub about: &'static str,
+    pub(super) about: &'static str,
 }
 
-static ECR_ACCESS_POLICY: Kind = Kind {
-    name: "EcrAccessPolicy",
-    plural: "ecraccesspolicies",
-    short_name: "eap",
-    namespaced: true,
-    columns: &POLICY_COLUMNS,
-    schema: schema::of_one_namespace,
-};
-
-static CLUSTER_ECR_ACCESS_POLICY: Kind = Kind {
-    name: "ClusterEcrAccessPolicy",
-    plural: "clusterecraccesspolicies",
-    short_name: "ceap",
-    namespaced: false,
-    columns: &POLICY_COLUMNS,
-    schema: schema::of::<ClusterEcrAccessPolicy>,
-};
+/// Every kind, the policies first.
+pub(super) static KINDS: [Kind; 2] = [
+    Kind {
+        name: "EcrAccessPolicy",
+        plural: "ecraccesspolicies",
+        short_name: "eap",
+        namespaced: true,
+        columns: &POLICY_COLUMNS,
+        schema: schema::of_one_namespace,
+    },
+    Kind {
+        name: "ClusterEcrAccessPolicy",
+        plural: "clusterecraccesspolicies",
+        short_name: "ceap",
+        namespaced: false,
+        columns: &POLICY_COLUMNS,
+        schema: schema::of::<ClusterEcrAccessPolicy>,
+    },
+];
 
 static POLICY_COLUMNS: [Column; 8] = [
     column("Ready", "string", READY_STATUS, "Whether pods are judged by this policy."),
@@ -78,11 +80,6 @@ const fn wide(name: &'static str, type_: &'static str, path: &'static str, about
     Column { name, type_, path, wide: true, about }
 }
 
-impl Kind {
-    /// Every kind, the policies first.
-    pub const ALL: [&Kind; 2] = [&ECR_ACCESS_POLICY, &CLUSTER_ECR_ACCESS_POLICY];
-}
-
 /// Which of the two kinds a policy is of.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum PolicyKind {
@@ -97,10 +94,11 @@ impl PolicyKind {
     pub const ALL: [PolicyKind; 2] = [PolicyKind::EcrAccessPolicy, PolicyKind::ClusterEcrAccessPolicy];
 
     /// Its row of the table of kinds.
-    pub fn row(self) -> &'static Kind {
+    pub(super) fn row(self) -> &'static Kind {
+        let [namespaced, cluster, ..] = &KINDS;
         match self {
-            PolicyKind::EcrAccessPolicy => &ECR_ACCESS_POLICY,
-            PolicyKind::ClusterEcrAccessPolicy => &CLUSTER_ECR_ACCESS_POLICY,
+            PolicyKind::EcrAccessPolicy => namespaced,
+            PolicyKind::ClusterEcrAccessPolicy => cluster,
         }
     }
 

@@ -15,11 +15,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use schemars::JsonSchema;
 
-use super::kinds::{Column, Kind};
+use super::kinds::{Column, KINDS, Kind};
 use super::spec::ConfigMapKeyRef;
 use super::{EcrAccessPolicy, GROUP, PolicyKind, VERSION};
 
-mod kubernetes;
+pub(super) mod kubernetes;
 pub(super) mod parts;
 
 pub use parts::DOCUMENT_LENGTH;
@@ -29,7 +29,7 @@ pub(super) const UNKNOWN: &str = "Unknown";
 
 /// The CRD of every kind, the namespaced policy first. The same value on every call.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    Kind::ALL.into_iter().map(crd).collect()
+    KINDS.iter().map(crd).collect()
 }
 
 fn crd(kind: &Kind) -> CustomResourceDefinition {
@@ -109,10 +109,10 @@ pub(super) fn inner_config_map_key_ref(kind: PolicyKind) -> JSONSchemaProps {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::ClusterEcrAccessPolicy;
+    use crate::api::{Action, ClusterEcrAccessPolicy, EcrAccessPolicySpec};
 
     /// A keyword that the typed schema does not know, such as one with a spelling mistake, is lost without a word.
     #[test]
@@ -125,11 +125,45 @@ mod tests {
                         same(&format!("{path}.{name}"), value, &typed[name]);
                     }
                 }
+                (Value::Array(derived), Value::Array(typed)) => {
+                    assert_eq!(derived.len(), typed.len(), "{path}");
+                    for (derived, typed) in derived.iter().zip(typed) {
+                        same(&format!("{path}[]"), derived, typed);
+                    }
+                }
                 (Value::Number(_), Value::Number(_)) => assert_eq!(derived.as_f64(), typed.as_f64(), "{path}"),
                 _ => assert_eq!(derived, typed, "{path}"),
             }
         }
-        let derived = kubernetes::object::<ClusterEcrAccessPolicy>();
-        same("", &derived.clone().to_value(), &serde_json::json!(kubernetes::typed(derived)));
+        let mut namespaced = kubernetes::object::<EcrAccessPolicy>();
+        kubernetes::within_one_namespace("", &mut namespaced);
+        for derived in [namespaced, kubernetes::object::<ClusterEcrAccessPolicy>()] {
+            same("", &derived.clone().to_value(), &json!(kubernetes::typed(derived)));
+        }
+    }
+
+    /// The order of words is the schema's own, with the default first; which there are is the type's affair.
+    #[test]
+    fn the_words_of_an_action_are_those_of_the_type() {
+        let words = |schema: &Value| {
+            let mut words: Vec<String> = serde_json::from_value(schema["enum"].clone()).unwrap();
+            words.sort();
+            words
+        };
+        let expected = words(&kubernetes::structural::<Action>().to_value());
+        assert_eq!(expected.len(), 3);
+        let spec = kubernetes::structural::<EcrAccessPolicySpec>().to_value();
+        for field in ["onDeny", "onUnknown"] {
+            assert_eq!(words(&spec["properties"][field]), expected, "{field}");
+        }
+    }
+
+    /// What the operator asks the API server for is what it installed there.
+    #[test]
+    fn a_kind_has_the_names_of_its_type() {
+        for kind in PolicyKind::ALL {
+            let (row, resource) = (kind.row(), kind.resource());
+            assert_eq!((row.name, row.plural), (resource.kind.as_str(), resource.plural.as_str()));
+        }
     }
 }

@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::parts::{self, LABEL_LENGTH, NAME_LENGTH, nothing_required, of_workloads};
+use super::schema::kubernetes;
+use super::schema::parts::{LABEL_LENGTH, Moment, NAME_LENGTH, nothing_required, of_workloads};
 use crate::text::escaped;
 
 /// At most so many [`PolicyStatus::denials`] are listed, the rest is counted: a status stays small with any number of pods.
@@ -52,7 +53,7 @@ pub struct PolicyStatus {
     ///
     /// See [`super::conditions`].
     #[schemars(
-        with = "Vec<parts::Condition>",
+        with = "Vec<kubernetes::Condition>",
         length(max = 8),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
     )]
@@ -91,7 +92,7 @@ pub struct PolicyStatus {
     /// When a verdict that is counted here changes by itself, because an IAM policy has a condition on the date, or when an
     /// exemption in use ends. The counts follow at that instant. Example: `2026-12-01T00:00:00Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<parts::Moment>")]
+    #[schemars(with = "Option<Moment>")]
     pub next_transition: Option<jiff::Timestamp>,
 }
 

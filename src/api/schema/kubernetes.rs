@@ -1,5 +1,5 @@
-//! From the schema of a Rust type to that of a CustomResourceDefinition: its shape, what every object has, and how the two
-//! kinds of policies differ.
+//! From the schema of a Rust type to that of a CustomResourceDefinition: its shape, what every object has, how the two
+//! kinds of policies differ, and conditions.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::Resource;
@@ -8,8 +8,9 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use super::parts::{LABEL_LENGTH, NAME_LENGTH, merge};
+use super::parts::{LABEL_LENGTH, Moment, NAME_LENGTH, merge};
 use crate::api::rules;
+use crate::api::status::MESSAGE_LENGTH;
 
 /// The schema of a type as the API server takes it ("Extend the Kubernetes API with CustomResourceDefinitions",
 /// Specifying a structural schema): every type written out where it is used, and nothing that may be null.
@@ -150,4 +151,28 @@ pub(super) fn within_one_namespace(path: &str, schema: &mut Schema) {
     if let Some(Ok(items)) = schema.get_mut("items").map(TryInto::try_into) {
         within_one_namespace(&format!("{path}[]"), items);
     }
+}
+
+/// One aspect of this policy's state.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(dead_code, reason = "the shape of a type of k8s-openapi, never a value")]
+pub(in crate::api) struct Condition {
+    /// Which aspect. Example: `Ready`.
+    #[schemars(rename = "type", length(max = 316))]
+    type_: String,
+    /// Whether it holds.
+    #[schemars(extend("enum" = ["True", "False", "Unknown"]))]
+    status: String,
+    /// A stable word for why. Example: `UnsupportedSpec`.
+    #[schemars(length(max = 1024))]
+    reason: String,
+    /// The same for a person.
+    #[schemars(length(max = MESSAGE_LENGTH))]
+    message: String,
+    /// metadata.generation of the spec that this condition is about.
+    #[schemars(range(min = 0))]
+    observed_generation: Option<i64>,
+    /// When the condition last changed.
+    last_transition_time: Moment,
 }

@@ -10,7 +10,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::api::rules;
-use crate::api::status::MESSAGE_LENGTH;
 
 /// Longest ARN of a role or managed policy: 512 characters of path, 128 of name, and what stands before.
 const ARN_LENGTH: u64 = 700;
@@ -146,30 +145,6 @@ enum LabelValueRequired {}
 #[derive(JsonSchema)]
 #[schemars(with = "String", extend("maxLength" = LABEL_LENGTH, "x-kubernetes-validations" = [rules::LABEL_VALUE]))]
 enum LabelValue {}
-
-/// One aspect of this policy's state.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase")]
-#[expect(dead_code, reason = "the shape of a type of k8s-openapi, never a value")]
-pub(in crate::api) struct Condition {
-    /// Which aspect. Example: `Ready`.
-    #[schemars(rename = "type", length(max = 316))]
-    type_: String,
-    /// Whether it holds.
-    #[schemars(extend("enum" = ["True", "False", "Unknown"]))]
-    status: String,
-    /// A stable word for why. Example: `UnsupportedSpec`.
-    #[schemars(length(max = 1024))]
-    reason: String,
-    /// The same for a person.
-    #[schemars(length(max = MESSAGE_LENGTH))]
-    message: String,
-    /// metadata.generation of the spec that this condition is about.
-    #[schemars(range(min = 0))]
-    observed_generation: Option<i64>,
-    /// When the condition last changed.
-    last_transition_time: Moment,
-}
 
 /// A policy has one source. CEL cannot see a property without a type, so this is said in the schema's own words.
 pub(in crate::api) fn one_source(schema: &mut Schema) {

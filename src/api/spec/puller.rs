@@ -187,6 +187,7 @@ pub const POLICY_DOCUMENT_LABEL: (&str, &str) = ("ecraccess.dev/policy-document"
 /// Unknown. Example: `{namespace: platform, name: iam-policies, key: app.json}`.
 ///
 /// The label is [`POLICY_DOCUMENT_LABEL`].
+// As in the cluster kind, where `namespace` is required; what the other kind says instead is in `schema::kubernetes`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("required" = ["name", "key", "namespace"]))]
