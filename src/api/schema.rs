@@ -109,10 +109,12 @@ pub(super) fn inner_config_map_key_ref(kind: PolicyKind) -> JSONSchemaProps {
 
 #[cfg(test)]
 mod tests {
+    use kube::CustomResource;
+    use serde::{Deserialize, Serialize};
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::{Action, ClusterEcrAccessPolicy, EcrAccessPolicySpec};
+    use crate::api::{Action, ClusterEcrAccessPolicy, EcrAccessPolicySpec, rules};
 
     /// A keyword that the typed schema does not know, such as one with a spelling mistake, is lost without a word.
     #[test]
@@ -165,5 +167,90 @@ mod tests {
             let (row, resource) = (kind.row(), kind.resource());
             assert_eq!((row.name, row.plural), (resource.kind.as_str(), resource.plural.as_str()));
         }
+    }
+
+    /// A colour, of which something is declared.
+    ///
+    /// A kind takes a type like this, and a row.
+    #[derive(Clone, CustomResource, Debug, Deserialize, JsonSchema, Serialize)]
+    #[kube(
+        group = "ecraccess.dev",
+        version = "v1alpha1",
+        kind = "Shade",
+        schema = "disabled",
+        derive = "JsonSchema",
+        doc = "Shade is a kind of this test."
+    )]
+    #[serde(rename_all = "camelCase")]
+    struct ShadeSpec {
+        /// The role that
+        /// mixes it.
+        #[schemars(with = "parts::RoleArn")]
+        mixed_by: String,
+        /// Those that it goes with.
+        ///
+        /// For readers of the code.
+        #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
+        goes_with: Option<Vec<Tone>>,
+    }
+
+    /// How it looks.
+    #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
+    enum Tone {
+        /// As snow.
+        Light,
+        /// As night.
+        Dark,
+    }
+
+    #[test]
+    fn a_kind_is_a_type_and_a_row() {
+        let row = Kind {
+            name: "Shade",
+            plural: "shades",
+            short_name: "es",
+            namespaced: false,
+            columns: &[],
+            schema: of::<Shade>,
+        };
+        let crd = json!(crd(&row));
+        assert_eq!(
+            (&crd["metadata"]["name"], &crd["spec"]["scope"]),
+            (&json!("shades.ecraccess.dev"), &json!("Cluster"))
+        );
+        assert_eq!(
+            crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"],
+            json!({
+                "description": "Shade is a kind of this test.",
+                "type": "object",
+                "required": ["apiVersion", "kind", "spec"],
+                "properties": {
+                    "apiVersion": {"description": "Version of this API: `ecraccess.dev/v1alpha1`.", "type": "string", "maxLength": 253},
+                    "kind": {"description": "Kind of this object: `Shade`.", "type": "string", "maxLength": 63},
+                    "metadata": {"type": "object"},
+                    "spec": {
+                        "description": "A colour, of which something is declared.",
+                        "type": "object",
+                        "required": ["mixedBy"],
+                        "properties": {
+                            "mixedBy": {
+                                "description": "The role that mixes it.",
+                                "type": "string",
+                                "maxLength": 700,
+                                "x-kubernetes-validations": [{"rule": rules::ROLE_ARN.cel, "message": rules::ROLE_ARN.message}],
+                            },
+                            "goesWith": {
+                                "description": "Those that it goes with.",
+                                "type": "array",
+                                "minItems": 1,
+                                "maxItems": 3,
+                                "items": {"description": "How it looks.", "type": "string", "enum": ["Light", "Dark"]},
+                                "x-kubernetes-list-type": "set",
+                            },
+                        },
+                    },
+                },
+            })
+        );
     }
 }
