@@ -2,7 +2,7 @@
 //! the CEL rules of [`super::rules`].
 //!
 //! A schema is derived from the Rust type: the first paragraph of a doc comment is the description, attributes are the
-//! limits. [`parts`] is what the attributes name, [`kubernetes`] what a type cannot say. Every
+//! limits. `parts` is what the attributes name, `kubernetes` what a type cannot say. Every
 //! list and string has a limit, since otherwise the API server estimates the cost of a CEL rule by the worst object that
 //! fits into a request, and refuses the CRD ("Common Expression Language in Kubernetes", Resource constraints).
 
