@@ -8,11 +8,11 @@ use std::sync::{Arc, LazyLock};
 use crate::arn;
 use crate::condition::Condition;
 use crate::condition::operator::Operator;
+use crate::context::Context;
 use crate::index::{Action, Index};
 use crate::json::{self, Json};
 use crate::pattern::{Pattern, Wildcards};
 use crate::quote::{Clipped, MAX_SHOWN, Quoted};
-use crate::request::Context;
 use crate::truth::Truth;
 
 /// Why a document is refused, and where.

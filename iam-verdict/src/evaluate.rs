@@ -9,9 +9,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::arn;
+use crate::decision::{Decision, Layer, Outcome};
 use crate::document::{Clause, Effect, PrincipalClause, PrincipalEntry, Statement};
+use crate::environment::{Environment, NamedPolicy, PolicyState};
 use crate::index::Action;
-use crate::request::{Account, Decision, Environment, Layer, NamedPolicy, Outcome, PolicyState, Principal, Request};
+use crate::principal::{Account, Principal};
+use crate::request::Request;
 use crate::settle;
 use crate::truth::Truth;
 

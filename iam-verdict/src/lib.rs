@@ -2,13 +2,17 @@
 
 mod arn;
 mod condition;
+mod context;
+mod decision;
 mod document;
+mod environment;
 mod evaluate;
 mod explain;
 mod index;
 mod json;
 mod lint;
 mod pattern;
+mod principal;
 mod quote;
 mod request;
 mod settle;
@@ -18,7 +22,10 @@ mod truth;
 mod validate;
 
 pub use condition::key::is_multivalued_key;
+pub use context::{Context, Fact};
+pub use decision::{Decision, Layer, Missing, Outcome};
 pub use document::{DocumentError, DocumentErrorKind, Policy};
+pub use environment::{Environment, NamedPolicy, PolicyState};
 pub use evaluate::{decide, evaluate};
 pub use explain::{
     ConditionFinding, Explanation, Finding, LayerExplanation, MissCause, MissedPart, NearMiss, PolicyExplanation,
@@ -27,10 +34,8 @@ pub use explain::{
 pub use json::MAX_DEPTH;
 pub use lint::facts::{ActionFacts, ServiceFacts};
 pub use lint::{Lint, LintId, Linter, MAX_LINTS, Severity, lint};
-pub use request::{
-    Account, Context, Decision, Environment, Fact, Layer, Missing, NamedPolicy, Outcome, PolicyState, Principal,
-    Request,
-};
+pub use principal::{Account, Principal};
+pub use request::Request;
 pub use settle::missing;
 pub use transition::{Transition, next_transition};
 pub use truth::Truth;

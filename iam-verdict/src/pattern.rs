@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::condition::variable::{self, Variable};
-use crate::request::Context;
+use crate::context::Context;
 use crate::truth::Truth;
 
 /// One piece of a pattern.

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::condition::{Condition, Kind};
+use crate::decision::Decision;
+use crate::environment::{Environment, PolicyState};
 use crate::evaluate;
-use crate::request::{Decision, Environment, PolicyState, Request};
+use crate::request::Request;
 use crate::time;
 use crate::truth::Truth;
 

@@ -5,8 +5,8 @@ pub(crate) mod operator;
 pub(crate) mod value;
 pub(crate) mod variable;
 
+use crate::context::{Context, Fact};
 use crate::pattern::{Pattern, Wildcards};
-use crate::request::{Context, Fact};
 use crate::truth::Truth;
 use operator::{Operator, Quantifier, Test};
 use value::{Decimal, Instant, Network, Number};

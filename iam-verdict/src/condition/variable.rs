@@ -2,7 +2,7 @@
 //! ("IAM policy elements: Variables and tags").
 
 use super::key;
-use crate::request::{Context, Fact};
+use crate::context::{Context, Fact};
 
 /// A reference to a context key inside a value.
 #[derive(Clone, Debug, PartialEq, Eq)]

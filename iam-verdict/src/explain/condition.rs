@@ -4,8 +4,8 @@ use super::{ConditionFinding, MissCause, Resolution, Wanted, listed};
 use crate::condition::operator::{Quantifier, Test};
 use crate::condition::variable::{self, Parsed, Resolved, Variable};
 use crate::condition::{Condition, Kind, Value, key};
+use crate::context::{Context, Fact};
 use crate::pattern::Pattern;
-use crate::request::{Context, Fact};
 use crate::truth::Truth;
 
 impl ConditionFinding {

@@ -6,9 +6,12 @@ mod near;
 
 use std::fmt;
 
+use crate::context::Fact;
+use crate::decision::{Layer, Outcome};
 use crate::document::{Effect, PrincipalEntry, Statement};
+use crate::environment::{Environment, NamedPolicy, PolicyState};
 use crate::evaluate;
-use crate::request::{Environment, Fact, Layer, NamedPolicy, Outcome, PolicyState, Request};
+use crate::request::Request;
 use crate::truth::Truth;
 use closest::Closest;
 

@@ -4,9 +4,11 @@ use std::fmt;
 
 use super::closest::{Distance, same_service};
 use super::{StatementExplanation, levels};
+use crate::decision::{Decision, Layer, Outcome};
 use crate::document::Effect;
+use crate::environment::{Environment, PolicyState};
 use crate::evaluate;
-use crate::request::{Decision, Environment, Layer, Outcome, PolicyState, Request};
+use crate::request::Request;
 use crate::truth::Truth;
 
 /// For a request that is not allowed: the statement that came closest to granting it, and the one thing that kept it

@@ -7,9 +7,10 @@ use super::{Atom, at};
 use crate::condition::operator::{Quantifier, Test};
 use crate::condition::variable::Resolved;
 use crate::condition::{Condition, Kind, key, value};
+use crate::context::{Context, Fact};
 use crate::document::Entry;
 use crate::pattern::{self, Pattern, Token};
-use crate::request::{Context, Fact, Request};
+use crate::request::Request;
 use crate::truth::Truth;
 
 /// Values of a variable that are told apart in one line.

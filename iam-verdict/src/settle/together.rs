@@ -7,9 +7,10 @@ use super::fillings::{Substituted, Values, substituted, values};
 use super::witness::witnesses;
 use crate::condition::operator::Test;
 use crate::condition::{Condition, Kind};
+use crate::context::{Context, Fact};
 use crate::document::Clause;
 use crate::pattern::{Pattern, Token};
-use crate::request::{Context, Fact, Request};
+use crate::request::Request;
 use crate::truth::Truth;
 
 /// Fillings that are looked at.
