@@ -10,6 +10,7 @@ mod evaluate;
 mod explain;
 mod index;
 mod json;
+mod key;
 mod lint;
 mod pattern;
 mod principal;
@@ -20,8 +21,8 @@ mod time;
 mod transition;
 mod truth;
 mod validate;
+mod variable;
 
-pub use condition::key::is_multivalued_key;
 pub use context::{Context, Fact};
 pub use decision::{Decision, Layer, Missing, Outcome};
 pub use document::{DocumentError, DocumentErrorKind, Policy};
@@ -32,6 +33,7 @@ pub use explain::{
     Resolution, StatementExplanation, Wanted, explain, nearest_miss,
 };
 pub use json::MAX_DEPTH;
+pub use key::is_multivalued_key;
 pub use lint::facts::{ActionFacts, ServiceFacts};
 pub use lint::{Lint, LintId, Linter, MAX_LINTS, Severity, lint};
 pub use principal::{Account, Principal};

@@ -15,12 +15,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::arn;
 use crate::condition::Condition;
-use crate::condition::key;
 use crate::condition::operator::Quantifier;
 use crate::decision::{Decision, Layer, Missing};
 use crate::document::{Clause, Effect, PrincipalClause, PrincipalEntry};
 use crate::environment::{Environment, PolicyState};
 use crate::evaluate::{self, Bits, Forms, Frame, bit};
+use crate::key;
 use crate::principal::{Account, Principal};
 use crate::request::Request;
 use crate::truth::Truth;

@@ -1,11 +1,11 @@
 //! Which entry of an element came closest, and how it differs.
 
 use super::{MissCause, Resolution, condition};
-use crate::condition::variable::Resolved;
 use crate::document::{Clause, Entry};
 use crate::pattern::{Pattern, Wildcards};
 use crate::request::Request;
 use crate::truth::Truth;
+use crate::variable::Resolved;
 
 /// How far an entry is from matching: the fields that differ, then the characters that nothing covers.
 pub(super) type Distance = (usize, usize);

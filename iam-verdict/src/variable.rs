@@ -1,8 +1,8 @@
 //! Policy variables: `${key}`, `${key, 'default'}` and the escapes `${*}`, `${?}`, `${$}`
 //! ("IAM policy elements: Variables and tags").
 
-use super::key;
 use crate::context::{Context, Fact};
+use crate::key;
 
 /// A reference to a context key inside a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
