@@ -9,8 +9,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::arn;
+use crate::clause::Clause;
 use crate::decision::{Decision, Layer, Outcome};
-use crate::document::{Clause, Effect, PrincipalClause, PrincipalEntry, Statement};
+use crate::document::{Effect, PrincipalClause, PrincipalEntry, Statement};
 use crate::environment::{Environment, NamedPolicy, PolicyState};
 use crate::index::Action;
 use crate::principal::{Account, Principal};

@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod arn;
+mod clause;
 mod condition;
 mod context;
 mod decision;
 mod document;
+mod element;
 mod environment;
 mod evaluate;
 mod explain;
@@ -25,7 +27,8 @@ mod variable;
 
 pub use context::{Context, Fact};
 pub use decision::{Decision, Layer, Missing, Outcome};
-pub use document::{DocumentError, DocumentErrorKind, Policy};
+pub use document::Policy;
+pub use element::{DocumentError, DocumentErrorKind};
 pub use environment::{Environment, NamedPolicy, PolicyState};
 pub use evaluate::{decide, evaluate};
 pub use explain::{

@@ -14,10 +14,11 @@ mod witness;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::arn;
+use crate::clause::Clause;
 use crate::condition::Condition;
 use crate::condition::operator::Quantifier;
 use crate::decision::{Decision, Layer, Missing};
-use crate::document::{Clause, Effect, PrincipalClause, PrincipalEntry};
+use crate::document::{Effect, PrincipalClause, PrincipalEntry};
 use crate::environment::{Environment, PolicyState};
 use crate::evaluate::{self, Bits, Forms, Frame, bit};
 use crate::key;

@@ -1,7 +1,7 @@
 //! Which entry of an element came closest, and how it differs.
 
 use super::{MissCause, Resolution, condition};
-use crate::document::{Clause, Entry};
+use crate::clause::{Clause, Entry};
 use crate::pattern::{Pattern, Wildcards};
 use crate::request::Request;
 use crate::truth::Truth;

@@ -7,7 +7,8 @@ mod rules;
 
 use std::fmt;
 
-use crate::document::{Path, Policy, field};
+use crate::document::Policy;
+use crate::element::{Path, field};
 use crate::json::{self, Json};
 use crate::validate::PolicyType;
 use cover::Budget;

@@ -7,7 +7,7 @@ use super::facts::{ActionFacts, GlobalKey, global_key};
 use super::{LintId, Lints};
 use crate::condition::operator::{Comparison, Operator, Quantifier, Test};
 use crate::condition::value::{Instant, Network, Number, parse_bool};
-use crate::document::{Path, field};
+use crate::element::{Path, field};
 use crate::json::Json;
 use crate::key;
 use crate::pattern::{Pattern, Wildcards};

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::answers::{Question, answers};
 use super::{Atom, at};
+use crate::clause::Entry;
 use crate::condition::operator::{Quantifier, Test};
 use crate::condition::{Condition, Kind, value};
 use crate::context::{Context, Fact};
-use crate::document::Entry;
 use crate::key;
 use crate::pattern::{self, Pattern, Token};
 use crate::request::Request;

@@ -5,8 +5,9 @@ pub(crate) mod grammar;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::condition::operator::Operator;
-use crate::document::{
-    DocumentError, Path, Policy, exclusive, field, missing_action, repeated, unknown_field, unknown_operator,
+use crate::document::Policy;
+use crate::element::{
+    DocumentError, Path, exclusive, field, missing_action, repeated, unknown_field, unknown_operator,
 };
 use crate::json::{self, Json};
 use crate::quote::{Clipped, Quoted};
