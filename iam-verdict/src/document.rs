@@ -160,7 +160,8 @@ impl Policy {
             }
         }
         let entries: usize = statements.iter().map(|statement| statement.action.entries.len()).sum();
-        let index = if entries > WORTH_AN_INDEX { Index::new(&statements) } else { None };
+        let actions = statements.iter().map(|statement| &statement.action);
+        let index = if entries > WORTH_AN_INDEX { Index::new(actions) } else { None };
         Ok(Self { statements, index, keys: keys.into_iter().collect() })
     }
 
@@ -170,7 +171,8 @@ impl Policy {
         action: &Action<'_>,
         mut visit: impl FnMut(&'a Statement) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        match self.index.as_ref().and_then(|index| index.find(&self.statements, action)) {
+        let clause = |at: usize| self.statements.get(at).map(|statement| &statement.action);
+        match self.index.as_ref().and_then(|index| index.find(clause, action)) {
             Some(found) => {
                 let at = |number| usize::try_from(number).ok().and_then(|at| self.statements.get(at));
                 found.iter().filter_map(at).try_for_each(visit)
