@@ -20,10 +20,12 @@ use crate::condition::operator::Quantifier;
 use crate::decision::{Decision, Layer, Missing};
 use crate::document::{Effect, PrincipalClause, PrincipalEntry};
 use crate::environment::{Environment, PolicyState};
-use crate::evaluate::{self, Bits, Forms, Frame, bit};
+use crate::evaluate;
 use crate::key;
+use crate::layers::{self, Bits, Frame, bit};
 use crate::principal::{Account, Principal};
 use crate::request::Request;
+use crate::statement::{self, Forms};
 use crate::truth::Truth;
 use fillings::Fillings;
 use together::Together;
@@ -283,26 +285,26 @@ impl<'a> Model<'a> {
     /// Statements with their open atoms.
     fn collect(&mut self) {
         let (env, request) = (self.env, self.request);
-        self.same = match evaluate::same_account(env, request) {
+        self.same = match statement::same_account(env, request) {
             Truth::True => Ok(true),
             Truth::False => Ok(false),
             Truth::Unknown => Err(self.atom(Atom::SameAccount)),
         };
-        for (place, policy) in evaluate::places(env, &request.principal) {
+        for (place, policy) in layers::places(env, &request.principal) {
             let document = match &policy.policy {
                 PolicyState::Known(document) => document,
                 PolicyState::Unreadable(name) => {
-                    self.unreadable(name, evaluate::unreadable_grants(place));
+                    self.unreadable(name, layers::unreadable_grants(place));
                     continue;
                 }
             };
             for statement in &document.statements {
-                if evaluate::applies(place.layer, statement, request) == Truth::False {
+                if statement::applies(place.layer, statement, request) == Truth::False {
                     continue;
                 }
                 let mut atoms = Vec::new();
                 if let Some(clause) = &statement.resource
-                    && evaluate::resource_applies(place.layer, Some(clause), request) == Truth::Unknown
+                    && statement::resource_applies(place.layer, Some(clause), request) == Truth::Unknown
                 {
                     atoms.push(self.atom(Atom::Resource(clause)));
                 }
@@ -311,7 +313,7 @@ impl<'a> Model<'a> {
                         atoms.push(self.atom(Atom::Condition(condition)));
                     }
                 }
-                let forms = evaluate::principal_forms(place.layer, statement, env, request);
+                let forms = statement::principal_forms(place.layer, statement, env, request);
                 let denies = statement.effect == Effect::Deny;
                 let grants = forms.grants(place);
                 let wanted: &[(Bits, Form)] = if denies {
@@ -450,7 +452,7 @@ impl<'a> Model<'a> {
 
     /// Whether some policy reads the key with a set operator.
     fn listed(&self, key: &str) -> bool {
-        evaluate::places(self.env, &self.request.principal)
+        layers::places(self.env, &self.request.principal)
             .filter_map(|(_, policy)| match &policy.policy {
                 PolicyState::Known(document) => Some(document),
                 PolicyState::Unreadable(_) => None,
@@ -542,10 +544,10 @@ impl<'a> Model<'a> {
             facts.push(self.fact("principal", Source::Principal));
         }
         let outside = self.request.principal.account == Account::Outside;
-        if !outside && evaluate::principal_account(self.env, self.request).is_none() {
+        if !outside && statement::principal_account(self.env, self.request).is_none() {
             facts.push(self.fact("account", Source::Account));
         }
-        if self.same.is_err() && evaluate::resource_account(self.env, self.request).is_none() {
+        if self.same.is_err() && statement::resource_account(self.env, self.request).is_none() {
             facts.push(self.fact("resourceAccount", Source::ResourceAccount));
         }
         facts
@@ -559,7 +561,7 @@ impl<'a> Model<'a> {
         let facts = self.principal_facts();
         let principal = &self.request.principal;
         let mut accounts = BTreeSet::from(["(another account)".to_owned()]);
-        let owner = evaluate::resource_account(self.env, self.request);
+        let owner = statement::resource_account(self.env, self.request);
         accounts.extend(owner.map(str::to_owned));
         let mut named: BTreeSet<&str> = BTreeSet::new();
         for atom in self.atoms.iter() {
@@ -605,7 +607,7 @@ impl<'a> Model<'a> {
         } else {
             people.insert(principal.arns.clone());
         }
-        let known = evaluate::principal_account(self.env, self.request);
+        let known = statement::principal_account(self.env, self.request);
         let mut all: BTreeSet<(Vec<usize>, Vec<bool>)> = BTreeSet::new();
         let mut number = 0;
         for arns in people {
@@ -627,7 +629,7 @@ impl<'a> Model<'a> {
                     },
                     ..self.request.clone()
                 };
-                let same: &[bool] = match evaluate::same_account(self.env, &request) {
+                let same: &[bool] = match statement::same_account(self.env, &request) {
                     Truth::True => &[true],
                     Truth::False => &[false],
                     Truth::Unknown => &[false, true],
@@ -635,7 +637,7 @@ impl<'a> Model<'a> {
                 for same in same {
                     let truth = |atom: &usize| match self.atoms.get(*atom) {
                         Some(Atom::Principal(clause, effect, form)) => {
-                            form.of(evaluate::clause_forms(clause, *effect, self.env, &request)) == Truth::True
+                            form.of(statement::clause_forms(clause, *effect, self.env, &request)) == Truth::True
                         }
                         _ => *same,
                     };

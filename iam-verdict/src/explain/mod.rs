@@ -12,6 +12,7 @@ use crate::document::{Effect, PrincipalEntry, Statement};
 use crate::environment::{Environment, NamedPolicy, PolicyState};
 use crate::evaluate;
 use crate::request::Request;
+use crate::statement;
 use crate::truth::Truth;
 use closest::Closest;
 
@@ -44,7 +45,7 @@ pub fn explain(env: &Environment, request: &Request) -> Explanation {
     let outcome = evaluate::evaluate(env, request);
     let nearest_miss = near::of_outcome(env, request, &outcome);
     let layers = levels(env, request).map(|level| level.explain(env, request)).collect();
-    Explanation { outcome, same_account: evaluate::same_account(env, request), layers, nearest_miss }
+    Explanation { outcome, same_account: statement::same_account(env, request), layers, nearest_miss }
 }
 
 /// A decision, taken apart. Print it for a person; same input, same text.
@@ -251,7 +252,7 @@ impl StatementExplanation {
         let conditions: Vec<_> =
             statement.conditions.iter().map(|line| ConditionFinding::new(line, &request.context)).collect();
         let named = principal.as_ref().map_or_else(
-            || evaluate::principal_forms(layer, statement, env, request).any(),
+            || statement::principal_forms(layer, statement, env, request).any(),
             |principal| principal.truth,
         );
         let lines = Truth::all(&conditions, |line| line.truth);
@@ -277,7 +278,7 @@ impl Finding {
     }
 
     fn resource(layer: Layer, statement: &Statement, request: &Request) -> Self {
-        let truth = evaluate::resource_applies(layer, statement.resource.as_ref(), request);
+        let truth = statement::resource_applies(layer, statement.resource.as_ref(), request);
         match &statement.resource {
             None => Self {
                 element: "Resource",
@@ -320,7 +321,7 @@ impl Finding {
         if matches!(layer, Layer::Identity | Layer::Boundary | Layer::Session | Layer::Scp) {
             return None;
         }
-        let forms = evaluate::principal_forms(layer, statement, env, request);
+        let forms = statement::principal_forms(layer, statement, env, request);
         let truth = forms.any();
         let asked = request.principal.arns.last().map_or("(not known)", String::as_str).to_owned();
         let Some(clause) = &statement.principal else {
