@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::answers::{Question, answers};
-use super::{Atom, at};
+use super::atom::Atom;
+use super::count::at;
 use crate::clause::Entry;
 use crate::condition::operator::{Quantifier, Test};
 use crate::condition::{Condition, Kind, value};

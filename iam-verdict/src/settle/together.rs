@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Atom;
+use super::atom::Atom;
+use super::count::count_up;
 use super::fillings::{Substituted, Values, substituted, values};
 use super::witness::witnesses;
 use crate::clause::Clause;
@@ -67,7 +68,7 @@ impl Together<'_> {
             }
             let vector = self.atoms.iter().map(|atom| self.holds(atom, &context)).collect::<Option<_>>()?;
             all.insert((chosen.clone(), vector));
-            if !super::count_up(&mut chosen, options.iter().map(Vec::len)) {
+            if !count_up(&mut chosen, options.iter().map(Vec::len)) {
                 return Some(all);
             }
         }
