@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cover::{self, Budget};
 use super::facts::{ActionFacts, GlobalKey, global_key};
-use super::{LintId, Lints};
+use super::lints::{LintId, Lints};
 use crate::condition::operator::{Comparison, Operator, Quantifier, Test};
 use crate::condition::value::{Instant, Network, Number, parse_bool};
 use crate::element::{Path, field};
