@@ -2,6 +2,7 @@
 
 mod closest;
 mod condition;
+mod distance;
 mod near;
 
 use std::fmt;
@@ -132,7 +133,7 @@ pub struct Finding {
     /// All of this in words.
     pub what: String,
     /// How far the entry is from matching.
-    distance: closest::Distance,
+    distance: distance::Distance,
     /// A principal that is named by its account alone.
     delegates: bool,
 }
@@ -292,7 +293,7 @@ impl Finding {
                     Truth::True => "there is no `Resource`, which means the resource of the policy".to_owned(),
                     _ => "there is no `Resource`".to_owned(),
                 },
-                distance: closest::FAR,
+                distance: distance::FAR,
                 delegates: false,
             },
             Some(clause) => {
@@ -335,7 +336,7 @@ impl Finding {
                 asked,
                 cause: Some(MissCause::NoPrincipal),
                 what: "there is no `Principal`".to_owned(),
-                distance: closest::FAR,
+                distance: distance::FAR,
                 delegates: false,
             });
         };
@@ -376,7 +377,7 @@ impl Finding {
             asked,
             cause: (truth != Truth::True).then_some(if truth == Truth::Unknown { MissCause::NotKnown } else { cause }),
             what,
-            distance: closest::FAR,
+            distance: distance::FAR,
             delegates: cause == MissCause::Delegates,
         })
     }

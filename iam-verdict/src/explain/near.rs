@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::closest::{Distance, same_service};
+use super::distance::{Distance, same_service};
 use super::{StatementExplanation, levels};
 use crate::decision::{Decision, Layer, Outcome};
 use crate::document::Effect;
