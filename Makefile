@@ -54,6 +54,9 @@ lint: $(CARGO_DENY) wasm ## Formatting, clippy, dependency rules, documentation,
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	$(CARGO_DENY) --log-level warn check bans licenses sources
 	bash -n hack/*.sh tests/cluster/*.sh .ci/run
+	python3 -B hack/circles_test.py --quiet
+	python3 -B hack/circles.py iam-verdict/src --allow 0 --allow-nested 4
+	python3 -B hack/circles.py src --allow 8 --allow-nested 28
 
 wasm: ## The engine builds without an operating system beneath it
 	rustup target add wasm32-unknown-unknown
