@@ -394,14 +394,7 @@ pub fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
 }
 
-/// Compares with a reviewed file; `UPDATE_GOLDEN=1` writes it instead.
+/// Compares with a reviewed file below `tests/data`.
 pub fn golden(path: &str, actual: &str) -> Result<()> {
-    let file = data(path);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(file.parent().context("a folder")?)?;
-        return Ok(std::fs::write(file, actual)?);
-    }
-    let expected = std::fs::read_to_string(&file).with_context(|| format!("{path}; UPDATE_GOLDEN=1 writes it"))?;
-    ensure!(expected == actual, "differs from {path} (UPDATE_GOLDEN=1 accepts it):\n{actual}");
-    Ok(())
+    Ok(golden::compare(data(path), actual)?)
 }

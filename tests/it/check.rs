@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use golden::Goldens;
 use serde_json::Value;
 
 const AT: &str = "2026-11-23T00:00:00Z";
@@ -43,22 +44,10 @@ fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/check")
 }
 
-fn golden(path: &Path, actual: &str, wrong: &mut Vec<String>) {
-    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
-        fs::write(path, actual).unwrap();
-        return;
-    }
-    let expected = fs::read_to_string(path).unwrap_or_default();
-    if expected != actual {
-        let line = 1 + expected.lines().zip(actual.lines()).take_while(|(was, is)| was == is).count();
-        let at = |text: &str| text.lines().nth(line - 1).unwrap_or("(nothing)").to_owned();
-        wrong.push(format!("{}:{line}:\n  was {}\n  is  {}", path.display(), at(&expected), at(actual)));
-    }
-}
-
 #[test]
 fn reports_are_as_recorded_and_match_the_schema() {
     let schema = schema();
+    let mut goldens = Goldens::default();
     let mut wrong = Vec::new();
     let mut cases: Vec<PathBuf> = fs::read_dir(data()).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
@@ -76,12 +65,12 @@ fn reports_are_as_recorded_and_match_the_schema() {
             if text.stderr.is_empty() { String::new() } else { format!("--- standard error\n{}---\n", text.stderr) },
             text.code
         );
-        golden(&case.join("report.txt"), &record, &mut wrong);
+        goldens.hold(case.join("report.txt"), &record);
         assert!(!text.stdout.contains('\u{1b}'), "colours only for a terminal");
 
         args.extend(["-o", "json"]);
         let json = program(&case, &args, b"");
-        golden(&case.join("report.json"), &json.stdout, &mut wrong);
+        goldens.hold(case.join("report.json"), &json.stdout);
         assert_eq!(json.code, text.code, "{}: the format does not change the outcome", case.display());
 
         let report: Value = serde_json::from_str(&json.stdout).unwrap();
@@ -90,7 +79,8 @@ fn reports_are_as_recorded_and_match_the_schema() {
         wrong.extend(broken.iter().map(|what| format!("{}: {what}", case.display())));
         agree(&report, json.code);
     }
-    assert!(wrong.is_empty(), "{}\nRun with UPDATE_GOLDEN=1 to record.", wrong.join("\n"));
+    goldens.finish();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// What must be true of every report: the summary counts the results, the exit code says what they say.

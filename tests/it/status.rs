@@ -23,6 +23,7 @@ use ecr_access::index::subjects::{Held, HeldMap, Owner, Population};
 use ecr_access::inventory::{Inventory, PolicyKey, PolicyObject, ServiceAccountFacts};
 use ecr_access::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
 use ecr_access::runtime::watch::health::Health;
+use golden::Goldens;
 use serde_json::{Value, json};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
@@ -377,9 +378,7 @@ fn folder() -> PathBuf {
 
 #[test]
 fn every_status_and_event_reads_as_reviewed() {
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let mut differ = Vec::new();
-    let mut names = BTreeSet::new();
+    let mut goldens = Goldens::default();
     for (name, title, before, now) in cases() {
         let before = before.map(|before| see(&before, None).0);
         let (status, news) = see(&now, before.as_ref());
@@ -391,20 +390,9 @@ fn every_status_and_event_reads_as_reviewed() {
             );
         }
         let actual = text(title, &status, &news);
-        let file = folder().join(format!("{name}.txt"));
-        if update {
-            fs::create_dir_all(folder()).unwrap();
-            fs::write(&file, &actual).unwrap();
-        }
-        if fs::read_to_string(&file).unwrap_or_default() != actual {
-            differ.push(format!("{name} (UPDATE_GOLDEN=1 accepts it):\n{actual}"));
-        }
-        assert!(names.insert(format!("{name}.txt")), "{name} twice");
+        goldens.hold(folder().join(format!("{name}.txt")), &actual);
     }
-    assert!(differ.is_empty(), "{}", differ.join("\n"));
-    let files: BTreeSet<String> =
-        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(files, names, "a file of no case, or a case without a file");
+    goldens.finish_folder(folder());
 }
 
 /// The words of `src/api/conditions.rs`: those of conditions, and those of reasons.
