@@ -9,6 +9,10 @@ use crate::index::fake::{FakeApi, policy};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Longer than anything that could still be under way: where time is paused, it passes as soon as nobody has anything to
+/// do, however slow the machine is.
+const LONG: Duration = Duration::from_secs(600);
+
 struct Running {
     api: Arc<FakeApi>,
     index: Arc<Index>,
@@ -23,18 +27,28 @@ fn start(policies: Vec<Value>, leading: bool) -> Running {
 }
 
 fn start_on(api: Arc<FakeApi>, policies: Vec<Value>, leading: bool) -> Running {
+    start_while(api, policies, leading, |_| true)
+}
+
+/// As [`start_on`], with a lease that is lost once `holds` says so, too.
+fn start_while(
+    api: Arc<FakeApi>,
+    policies: Vec<Value>,
+    leading: bool,
+    holds: impl Fn(&FakeApi) -> bool + Send + Sync + 'static,
+) -> Running {
     for policy in policies {
         api.put("ecraccesspolicies", policy);
     }
     let token = CancellationToken::new();
     let leader = Arc::new(AtomicBool::new(leading));
     let index = Index::start(api.client(), IndexOptions::default(), token.clone());
-    let is_leader = Arc::clone(&leader);
+    let (is_leader, lease) = (Arc::clone(&leader), Arc::clone(&api));
     let options = ControllerOptions { instance: "replica-0".to_owned(), ..ControllerOptions::default() };
     tokio::spawn(run(
         api.client(),
         Arc::clone(&index),
-        move || is_leader.load(Ordering::SeqCst),
+        move || is_leader.load(Ordering::SeqCst) && holds(&lease),
         options.clone(),
         token.clone(),
     ));
@@ -56,14 +70,14 @@ fn ready(applied: &Value) -> (&str, &str) {
     (ready["status"].as_str().unwrap(), ready["reason"].as_str().unwrap())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_policy_gets_its_status_once_and_a_broken_one_harms_no_other() {
     let mut broken = policy("payments", "broken");
     broken["spec"]["puller"]["node"] = json!({});
     let running = start(vec![broken, policy("payments", "fine")], true);
     until("both statuses", || running.api.applied().len() >= 2).await;
     // The echo of both writes arrives and must cause no third.
-    tokio::time::sleep(GATHER * 5).await;
+    tokio::time::sleep(LONG).await;
     let mut applied = running.api.applied();
     assert_eq!(applied.len(), 2, "{applied:#?}");
     applied.sort_by(|one, other| one.0.cmp(&other.0));
@@ -78,7 +92,7 @@ async fn every_policy_gets_its_status_once_and_a_broken_one_harms_no_other() {
     assert_eq!(applied[1].1.get("spec"), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn pods_are_counted_in_the_first_status_and_later_not_more_often_than_allowed() {
     let running = start(vec![policy("payments", "a")], false);
     running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
@@ -102,7 +116,7 @@ async fn pods_are_counted_in_the_first_status_and_later_not_more_often_than_allo
     assert_eq!(counts(&running.api.applied()), [1]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_edit_is_in_the_status_within_a_second() {
     let running = start(vec![policy("payments", "a")], true);
     until("the first status", || running.api.applied().len() == 1).await;
@@ -127,10 +141,10 @@ async fn an_edit_is_in_the_status_within_a_second() {
     assert_eq!(applied["status"]["observedGeneration"], 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_the_leader_writes() {
     let running = start(vec![policy("payments", "a")], false);
-    tokio::time::sleep(LEADERSHIP * 2).await;
+    tokio::time::sleep(LONG).await;
     assert!(running.api.applied().is_empty());
     assert_eq!(running.options.metrics.leader.get(), 0);
     running.leader.store(true, Ordering::SeqCst);
@@ -139,11 +153,25 @@ async fn only_the_leader_writes() {
     running.leader.store(false, Ordering::SeqCst);
     until("the end of the term", || running.options.metrics.leader.get() == 0).await;
     running.api.put("ecraccesspolicies", policy("payments", "b"));
-    tokio::time::sleep(LEADERSHIP).await;
+    tokio::time::sleep(LONG).await;
     assert_eq!(running.api.applied().len(), 1);
 }
 
-#[tokio::test]
+/// A look at everything may find much to write, and a lease may be lost meanwhile.
+#[tokio::test(start_paused = true)]
+async fn the_lease_is_asked_before_each_write() {
+    let policies = (0..WRITES * 4).map(|index| policy("payments", &format!("p{index}"))).collect();
+    let running = start_while(FakeApi::new(), policies, false, |api| api.applied().is_empty());
+    running.index.wait_until_synced().await;
+    running.leader.store(true, Ordering::SeqCst);
+    until("a first status", || !running.api.applied().is_empty()).await;
+    tokio::time::sleep(LONG).await;
+    // Those that were under way when the lease was lost, and no more.
+    assert!(running.api.applied().len() <= WRITES, "{}", running.api.applied().len());
+    assert_eq!(running.options.metrics.leader.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_leader_finds_everything_said_and_writes_nothing() {
     let first = start(vec![policy("payments", "a")], true);
     until("the status", || first.api.applied().len() == 1).await;
@@ -155,11 +183,11 @@ async fn a_new_leader_finds_everything_said_and_writes_nothing() {
         second.options.metrics.policies.get_or_create(&ReadyLabels { ready: Truth::True }).get() == 1
     })
     .await;
-    tokio::time::sleep(GATHER * 5).await;
+    tokio::time::sleep(LONG).await;
     assert!(second.api.applied().is_empty(), "{:#?}", second.api.applied());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_status_that_somebody_else_changed_is_put_right() {
     let running = start(vec![policy("payments", "a")], true);
     until("the status", || running.api.applied().len() == 1).await;
@@ -170,7 +198,7 @@ async fn a_status_that_somebody_else_changed_is_put_right() {
     assert_eq!(running.api.applied()[1].1["status"]["serviceAccounts"], 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn writes_that_fail_are_tried_again() {
     let running = start(vec![policy("payments", "a")], false);
     let failed =
@@ -405,7 +433,7 @@ async fn what_happens_to_a_policy_is_told_once_and_a_new_leader_repeats_nothing(
     assert!(running.api.events().iter().all(|event| event["series"].is_null()), "{:#?}", running.api.events());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_a_leader_tells_and_what_an_api_server_refuses_is_tried_again() {
     let running = start(vec![narrow()], true);
     running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
