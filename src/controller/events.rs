@@ -125,8 +125,48 @@ fn line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::text::{HARMFUL, is_harmless};
+
+    /// A status with these conditions: type, status, reason and message.
+    fn status(conditions: &[(&str, &str, &str, &str)]) -> PolicyStatus {
+        let condition = |(kind, status, reason, message): &(&str, &str, &str, &str)| {
+            let condition = json!({"type": kind, "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": "2026-11-23T00:00:00Z"});
+            serde_json::from_value(condition).unwrap()
+        };
+        PolicyStatus { conditions: conditions.iter().map(condition).collect(), ..PolicyStatus::default() }
+    }
+
+    /// What is wrong in another way than before is news, though it is as wrong as before; other words for it are none.
+    #[test]
+    fn another_reason_is_news_and_another_message_is_none() {
+        let metadata = json!({"name": "pull", "namespace": "payments", "uid": "u"});
+        let policy =
+            PolicyObject::from_json(json!({"kind": "EcrAccessPolicy", "metadata": metadata, "spec": {}})).unwrap();
+        for (kind, truth, warning) in [
+            (READY, "False", true),
+            (POLICIES_RESOLVED, "False", true),
+            (CONFLICTED, "True", true),
+            (CHANGE_AHEAD, "True", false),
+        ] {
+            let with = |reason: &str, message: &str| {
+                let mut conditions = vec![(kind, truth, reason, message)];
+                if kind != READY {
+                    conditions.push((READY, "True", "Ready", ""));
+                }
+                status(&conditions)
+            };
+            let told = |now: &PolicyStatus| -> Vec<(bool, String)> {
+                let news = transitions(&policy, Some(&with("Before", "words")), now, None);
+                news.into_iter().map(|news| (news.warning, news.reason)).collect()
+            };
+            assert_eq!(told(&with("After", "words")), [(warning, "After".to_owned())], "{kind}");
+            assert_eq!(told(&with("Before", "other words")), [], "{kind}");
+        }
+    }
 
     #[test]
     fn a_note_is_one_line_of_whole_characters_within_the_limit() {

@@ -414,6 +414,25 @@ mod tests {
         assert_eq!(together, 80);
     }
 
+    /// A policy, and with it what its tenant makes it say, uses up its own room and nobody else's.
+    #[tokio::test(start_paused = true)]
+    async fn what_one_policy_may_tell_is_limited_while_all_together_have_room() {
+        let api = crate::index::fake::FakeApi::new();
+        let mut recorder = Recorder::new(api.client(), "", Metrics::default());
+        let mut tell = async |policy: &str, count: usize| {
+            let mut told = Vec::new();
+            for index in 0..count {
+                let news = news(policy, &format!("{policy} {index} {}", api.told().len()));
+                told.push(recorder.tell(&key(policy), &news, || true).await);
+            }
+            told.iter().filter(|told| **told == Told::Done).count()
+        };
+        assert_eq!((tell("loud", 30).await, tell("quiet", 3).await, tell("loud", 3).await), (20, 3, 0));
+        assert_eq!(api.told().len(), 23, "what is limited is not written");
+        tokio::time::advance(REFILL).await;
+        assert_eq!((tell("loud", 3).await, tell("quiet", 1).await), (1, 1));
+    }
+
     fn policy(uid: &str) -> PolicyObject {
         let metadata = json!({"name": "pull", "namespace": "payments", "uid": uid});
         PolicyObject::from_json(json!({"kind": "EcrAccessPolicy", "metadata": metadata, "spec": {}})).unwrap()

@@ -308,6 +308,25 @@ mod tests {
         assert_ne!(a.leader.is_leader_now(), b.leader.is_leader_now());
     }
 
+    /// Counted from a later moment, or for longer, it would outlast what the others wait for.
+    #[tokio::test]
+    async fn the_fence_is_counted_from_before_the_write() {
+        let api = FakeApi::new();
+        api.put(LEASE, json!({"metadata": {"name": "lease", "namespace": "ns"}}));
+        let mut election = election(&api, "a");
+        // The first write takes the lease, the second one renews it.
+        for _ in 0..2 {
+            let begin = (Instant::now(), SystemTime::now());
+            election.attempt().await.unwrap();
+            let until = *election.leader.until.lock().unwrap();
+            let Until::At(instant, time) = until else { panic!("{until:?}") };
+            let (written_instant, written_time) = api.written();
+            assert!(begin.0 + FENCE <= instant && instant <= written_instant + FENCE, "{until:?}");
+            assert!(begin.1 + FENCE <= time && time <= written_time + FENCE, "{until:?}");
+        }
+        assert_eq!(api.writes().len(), 2);
+    }
+
     #[tokio::test]
     async fn a_lease_that_was_given_back_is_taken_at_once() {
         let api = FakeApi::new();

@@ -401,6 +401,36 @@ async fn whatever_came_with_the_pod_in_one_apply_counts() {
     }
 }
 
+/// Memory is behind: what it would refuse by is deleted, so that nothing is known of it any more.
+#[tokio::test]
+async fn an_account_and_a_namespace_that_are_gone_count_no_more() {
+    let response = ask(&FakeCluster::synced(payments()), "deny").await;
+    assert_eq!(annotation(&response, "verdict"), "Deny");
+    let mut api_server = payments();
+    api_server.accounts.clear();
+    let cluster = FakeCluster::new(payments(), api_server);
+    let response = ask(&cluster, "deny").await;
+    assert!(allowed(&response), "{response:#}");
+    assert_eq!(annotation(&response, "verdict"), "Unknown", "{response:#}");
+    assert!(warnings(&response)[0].ends_with("[ServiceAccountNotFound]"), "{response:#}");
+    assert!(cluster.reads().contains(&"service account payments/api".to_owned()));
+
+    // A cluster policy that selects by a label of the namespace, which memory still has.
+    let mut memory = payments();
+    let selector = json!({"namespaceSelector": {"matchLabels": {"tier": "gold"}}});
+    memory.policies = vec![policy(None, "everywhere", "1", "team/*", selector)];
+    memory.namespaces = vec![("payments".to_owned(), BTreeMap::from([("tier".to_owned(), "gold".to_owned())]))];
+    let response = ask(&FakeCluster::synced(memory.clone()), "deny").await;
+    assert_eq!(annotation(&response, "verdict"), "Deny");
+    let api_server = Objects { namespaces: Vec::new(), ..memory.clone() };
+    let cluster = FakeCluster::new(memory, api_server);
+    let response = ask(&cluster, "deny").await;
+    assert!(allowed(&response), "{response:#}");
+    assert_eq!(annotation(&response, "verdict"), "Unknown", "{response:#}");
+    assert!(warnings(&response)[0].ends_with("[SelectionNotKnown]"), "{response:#}");
+    assert!(cluster.reads().contains(&"namespace payments".to_owned()));
+}
+
 /// In namespace `payments`, the role of `api` may pull what key `app.json` of ConfigMap `iam` says, at `version`.
 pub fn by_config_map(version: &str, repositories: Option<&str>) -> Objects {
     let mut objects = payments();
