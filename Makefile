@@ -9,6 +9,7 @@ RUST_KEY := $(shell sha256sum <rust-toolchain.toml | cut -c1-16)
 export CARGO_TARGET_DIR ?= $(CACHE)/target-$(RUST_KEY)
 TOOLS := $(CACHE)/tools-1
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
+CARGO_SHEAR := $(TOOLS)/bin/cargo-shear
 MUSL := $(shell uname -m)-unknown-linux-musl
 # Builds of other toolchains that nobody used for a week are gigabytes of nothing.
 PRUNED := $(shell hack/prune-cache.sh "$(CACHE)" "$(CARGO_TARGET_DIR)")
@@ -48,11 +49,12 @@ scale: ## A cluster of 5,000 pods: start, memory, requests, time from an edit to
 soak: ## The cluster suite beside busy processes, to find what fails by chance (RUNS, NEIGHBOURS)
 	@hack/soak.sh
 
-lint: $(CARGO_DENY) wasm ## Formatting, clippy, dependency rules, documentation, generated files
+lint: $(CARGO_DENY) $(CARGO_SHEAR) wasm ## Formatting, clippy, dependency rules, documentation, generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	$(CARGO_DENY) --log-level warn check bans licenses sources
+	$(CARGO_SHEAR) shear --locked
 	bash -n hack/*.sh tests/cluster/*.sh .ci/run
 	python3 -B hack/circles_test.py --quiet
 	python3 -B hack/circles.py iam-verdict/src --allow 0 --allow-nested 4
@@ -88,8 +90,13 @@ image-binary: ## The static binary of the container image
 	CC_$(subst -,_,$(MUSL))=$${CC:-gcc} cargo build --release --locked --target $(MUSL)
 	@ls -l $(CARGO_TARGET_DIR)/$(MUSL)/release/ecr-access
 
-tools: $(CARGO_DENY) ## Install the pinned development tools into the cache
+tools: $(CARGO_DENY) $(CARGO_SHEAR) ## Install the pinned development tools into the cache
 
 $(CARGO_DENY):
 	cargo install --locked cargo-deny@0.20.2 --root $(TOOLS) --target-dir $(CACHE)/target-tools
+	rm -rf $(CACHE)/target-tools
+
+# The newest that the project's compiler builds.
+$(CARGO_SHEAR):
+	cargo install --locked cargo-shear@1.13.0 --root $(TOOLS) --target-dir $(CACHE)/target-tools
 	rm -rf $(CACHE)/target-tools
