@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test test-long availability load attacks scale soak differential lint wasm bench bench-peers crds bundle cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test test-long availability load attacks scale soak differential lint wasm msrv bench bench-peers crds bundle cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell sha256sum <rust-toolchain.toml | cut -c1-16)
@@ -49,7 +49,7 @@ scale: ## A cluster of 5,000 pods: start, memory, requests, time from an edit to
 soak: ## The cluster suite beside busy processes, to find what fails by chance (RUNS, NEIGHBOURS)
 	@hack/soak.sh
 
-lint: $(CARGO_DENY) $(CARGO_SHEAR) wasm ## Formatting, clippy, dependency rules, documentation, generated files
+lint: $(CARGO_DENY) $(CARGO_SHEAR) wasm msrv ## Formatting, clippy, dependency rules, documentation, generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
@@ -63,6 +63,10 @@ lint: $(CARGO_DENY) $(CARGO_SHEAR) wasm ## Formatting, clippy, dependency rules,
 wasm: ## The engine builds without an operating system beneath it
 	rustup target add wasm32-unknown-unknown
 	cargo build -p iam-verdict --target wasm32-unknown-unknown
+
+msrv: ## The engine builds with the oldest compiler that it says it does
+	version=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' iam-verdict/Cargo.toml); \
+		rustup toolchain install "$$version" --profile minimal --no-self-update && cargo "+$$version" check -p iam-verdict --locked
 
 bench: ## Benchmarks of one review and of one decision
 	cargo bench --workspace
