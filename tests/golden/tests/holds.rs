@@ -1,5 +1,8 @@
 //! What happens to files, by the value of the variable.
 
+// Helpers of tests may panic as tests may.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs, panic};
