@@ -33,14 +33,6 @@ pub enum DocumentErrorKind {
 }
 
 impl DocumentError {
-    /// What is said of a document with more than [`MAX_DEPTH`](crate::MAX_DEPTH) levels, for who found that out without
-    /// reading it.
-    #[must_use]
-    pub fn too_deep() -> Self {
-        let error = Self::new("$", JsonError::ValueTooDeep.to_string()).hint("a policy needs six");
-        Self { kind: DocumentErrorKind::TooDeep, ..error }
-    }
-
     pub(crate) fn new(path: impl fmt::Display, message: impl Into<String>) -> Self {
         Self { path: path.to_string(), message: message.into(), hint: None, kind: DocumentErrorKind::Malformed }
     }
@@ -68,7 +60,8 @@ impl From<JsonError> for DocumentError {
         match error {
             JsonError::Text { .. } => Self::new("$", format!("not JSON: {error}")),
             JsonError::TooDeep { .. } | JsonError::ValueTooDeep => {
-                Self { message: error.to_string(), ..Self::too_deep() }
+                let error = Self::new("$", error.to_string()).hint("a policy needs six");
+                Self { kind: DocumentErrorKind::TooDeep, ..error }
             }
         }
     }

@@ -12,7 +12,7 @@ use std::fmt;
 use crate::quote::Quoted;
 
 /// More lists and objects inside of each other are refused: a policy needs six levels.
-pub const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 /// Texts beyond this many bytes are refused; the largest AWS managed policies have about 100 KB.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 

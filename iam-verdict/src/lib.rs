@@ -38,7 +38,6 @@ pub use explain::{
     ConditionFinding, Explanation, Finding, LayerExplanation, MissCause, MissedPart, NearMiss, PolicyExplanation,
     Resolution, StatementExplanation, Wanted, explain, nearest_miss,
 };
-pub use json::MAX_DEPTH;
 pub use key::is_multivalued_key;
 pub use lint::facts::{ActionFacts, ServiceFacts};
 pub use lint::{Lint, LintId, Linter, MAX_LINTS, Severity, lint};

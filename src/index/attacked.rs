@@ -205,28 +205,42 @@ async fn one_object_that_no_parser_takes_leaves_all_others_known() {
     }
 }
 
-/// A document that decodes, but is deeper than a policy document can be.
+/// A document that is deeper than any policy is, whether the object around it decodes or not.
 #[tokio::test]
-async fn a_document_of_118_levels_spoils_its_own_policy_alone() {
-    let api = FakeApi::new();
-    let mut deep = policy("payments", "bad");
-    let entry = "/spec/puller/serviceAccount/identity/policies/0/document";
-    *deep.pointer_mut(entry).unwrap() = serde_json::from_str(&nested(117)).unwrap();
-    api.put("ecraccesspolicies", deep.clone());
-    api.put("ecraccesspolicies", policy("payments", "good"));
-    let token = CancellationToken::new();
-    let _guard = token.clone().drop_guard();
-    let index = Index::start(api.client(), IndexOptions::default(), token);
-    tokio::time::timeout(PATIENCE, index.wait_until_synced()).await.expect("the index syncs");
-    let bad = |inventory: &Inventory, name: &str| {
-        inventory.policy(&key(PolicyKind::EcrAccessPolicy, name)).map(|policy| !policy.problems.is_empty())
-    };
-    assert_eq!((bad(&index.snapshot(), "bad"), bad(&index.snapshot(), "good")), (Some(true), Some(false)));
-    deep["metadata"]["name"] = "bad-too".into();
-    api.put("ecraccesspolicies", deep);
-    api.put("ecraccesspolicies", policy("payments", "good-too"));
-    until(&index, "the watch goes on", |inventory| bad(inventory, "good-too") == Some(false)).await;
-    assert_eq!(bad(&index.snapshot(), "bad-too"), Some(true));
+async fn a_document_that_nests_too_deeply_spoils_its_own_policy_alone() {
+    for levels in [117, 200] {
+        let api = FakeApi::new();
+        let put = |name: &str| {
+            let mut object = policy("payments", name);
+            object["metadata"]["resourceVersion"] = VERSION.into();
+            let entry = "/spec/puller/serviceAccount/identity/policies/0/document";
+            *object.pointer_mut(entry).unwrap() = "@deep@".into();
+            let text = object.to_string().replace("\"@deep@\"", &nested(levels));
+            api.put_bytes("ecraccesspolicies", "payments", name, text.as_bytes());
+        };
+        put("bad");
+        api.put("ecraccesspolicies", policy("payments", "good"));
+        let token = CancellationToken::new();
+        let _guard = token.clone().drop_guard();
+        let index = Index::start(api.client(), IndexOptions::default(), token);
+        tokio::time::timeout(PATIENCE, index.wait_until_synced()).await.expect("the index syncs");
+        // The one document alone, which is told: everything else of the policy is in force.
+        let told = |inventory: &Inventory, name: &str| {
+            let policy = inventory.policy(&key(PolicyKind::EcrAccessPolicy, name))?;
+            assert!(policy.body.is_ok(), "{levels}: {:?}", policy.problems);
+            Some(policy.problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>())
+        };
+        let too_deep = Some(vec!["the document nests deeper than 64 levels (a policy needs six)".to_owned()]);
+        assert_eq!(
+            (told(&index.snapshot(), "bad"), told(&index.snapshot(), "good")),
+            (too_deep.clone(), Some(vec![])),
+            "{levels}"
+        );
+        put("bad-too");
+        api.put("ecraccesspolicies", policy("payments", "good-too"));
+        until(&index, "the watch goes on", |inventory| told(inventory, "good-too") == Some(vec![])).await;
+        assert_eq!(told(&index.snapshot(), "bad-too"), too_deep, "{levels}");
+    }
 }
 
 /// Follows `signals` until `is`, each of which `apply` takes.

@@ -232,6 +232,9 @@ pub fn policy_object(kind: PolicyKind, item: Item) -> Result<PolicyObject, Inven
     let policy = |raw: Raw| PolicyObject::from_json(raw.into_value(api::API_VERSION, kind.as_str()));
     match item {
         Item::Object(raw) => policy(raw),
+        // What of a policy can be nested too deeply is a document, which is not read for that reason, or a field that no
+        // policy has.
+        Item::Unreadable(object) if object.too_deep => policy(object.rest),
         Item::Unreadable(object) => Ok(policy(object.rest)?.unreadable(&object.error.to_string())),
     }
 }

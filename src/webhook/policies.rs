@@ -22,8 +22,9 @@ use crate::ecr::image_pattern::ImagePattern;
 use crate::ecr::managed;
 use crate::inventory::organization_policies;
 use crate::runtime::watch::cut::member;
-use crate::runtime::watch::object::DecodeError;
-use crate::runtime::watch::place::{self, Place};
+use crate::runtime::watch::object::{DecodeError, Raw};
+use crate::runtime::watch::place;
+use crate::runtime::watch::prune::pruned;
 
 /// At most so many fields are named in one refusal, and so many warnings are given.
 const MOST: usize = 8;
@@ -35,16 +36,17 @@ pub fn review(request: &Request, at: Timestamp) -> Answer {
     if !ours || !request.sub_resource.is_empty() || !matches!(request.operation.as_str(), "CREATE" | "UPDATE") {
         return nothing("NotApplicable");
     }
-    let object = match request.decoded() {
-        Ok(object) => object,
-        Err(error) => return undecoded(request, error),
+    // Of what is nested too deeply the rest is read: it tells which document that is, and what else is wrong.
+    let (whole, old) = (request.decoded(), request.decoded_old());
+    let rest = |whole: &Result<Raw, DecodeError>, bytes| match whole {
+        Ok(_) => Value::Null,
+        Err(_) => pruned(bytes).unwrap_or_default(),
     };
-    // A stored object that does not decode holds nothing that is known to be in place: whoever mends it is judged by what
-    // is written now.
-    let old = if request.operation == "UPDATE" { request.decoded_old().ok() } else { None };
-    let stored = old.as_ref().map(|old| Claims::of(old.value()).found).unwrap_or_default();
-    let mut given = Claims::of(object.value()).found;
-    given.retain(|(_, claim)| !stored.iter().any(|(_, known)| known == claim));
+    let (given, stored) = (rest(&whole, &request.object), rest(&old, &request.old_object));
+    let (given, stored) = (whole.as_ref().map_or(&given, Raw::value), old.as_ref().map_or(&stored, Raw::value));
+    let stored = if request.operation == "UPDATE" { Claims::of(stored).found } else { Vec::new() };
+    let (in_place, given): (Vec<_>, Vec<_>) =
+        Claims::of(given).found.into_iter().partition(|(_, claim)| stored.iter().any(|(_, known)| known == claim));
 
     let (mut refused, mut causes, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for (field, claim) in given {
@@ -59,6 +61,11 @@ pub fn review(request: &Request, at: Timestamp) -> Answer {
     }
     if let Some(reason) = refused.first() {
         return refuse(request, reason, causes);
+    }
+    if let Err(error) = whole {
+        let too_deep = |claim: &Claim<'_>| matches!(claim.check(at), Finding::Refused(TOO_DEEP, _));
+        let known = in_place.iter().any(|(_, claim)| too_deep(claim)) || has_the_stored_spec(request);
+        return if known { unread_as_before(request) } else { unread(request, error) };
     }
     let Some((reason, _)) = warnings.first() else { return nothing("Valid") };
     let mut answer = Answer::admitted(&request.uid, Outcome::new("Allow", "Warned", reason));
@@ -348,32 +355,31 @@ fn check_document(kind: PolicyType, document: &Value) -> Finding {
     }
 }
 
-/// Answers about an object that does not decode.
-///
-/// It is refused with the place, since nothing could be judged by it once it is stored; but not where it says what is
-/// stored already, so that labels and finalizers can go.
-fn undecoded(request: &Request, error: DecodeError) -> Answer {
-    if request.operation == "UPDATE" {
-        let spec = member(&request.object, b"spec");
-        if spec.is_some() && spec == member(&request.old_object, b"spec") {
-            let mut answer = Answer::admitted(&request.uid, Outcome::new("Allow", "Warned", UNREADABLE));
-            let Request { kind, namespace, name, .. } = request;
-            let object = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
-            answer.warnings.push(format!(
-                "ecr-access: {} {object} cannot be read, no more than what was stored before: its verdicts are Unknown",
-                kind.kind
-            ));
-            return answer;
-        }
-    }
-    let place = Place::of(&request.object, error, |key| key == b"document");
-    let is_document = place.path.ends_with(".document");
-    let (reason, message) = match place::depth(place.value) {
-        levels if is_document && levels > iam_verdict::MAX_DEPTH => (TOO_DEEP, describe(&DocumentError::too_deep())),
-        _ => (UNREADABLE, "is nested too deeply, or is no text".to_owned()),
-    };
-    let field = if place.path.is_empty() { request.kind.kind.clone() } else { place.path };
-    refuse(request, reason, vec![FieldCause { reason: "FieldValueInvalid", message, field }])
+/// Whether an update says what is stored already.
+fn has_the_stored_spec(request: &Request) -> bool {
+    let spec = member(&request.object, b"spec");
+    request.operation == "UPDATE" && spec.is_some() && spec == member(&request.old_object, b"spec")
+}
+
+/// Lets in what does not decode because of what is stored already: whoever takes a label or a finalizer away, or mends
+/// another document, is not stopped.
+fn unread_as_before(request: &Request) -> Answer {
+    let Request { kind, namespace, name, .. } = request;
+    let object = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
+    let mut answer = Answer::admitted(&request.uid, Outcome::new("Allow", "Warned", UNREADABLE));
+    answer.warnings.push(format!(
+        "ecr-access: {} {object} cannot be read, no more than what was stored before: its verdicts are Unknown",
+        kind.kind
+    ));
+    answer
+}
+
+/// Refuses what does not decode, with the place: nothing could be judged by it.
+fn unread(request: &Request, error: DecodeError) -> Answer {
+    let path = place::path(&request.object, error);
+    let field = if path.is_empty() { request.kind.kind.clone() } else { path };
+    let message = "is nested too deeply, or is no text".to_owned();
+    refuse(request, UNREADABLE, vec![FieldCause { reason: "FieldValueInvalid", message, field }])
 }
 
 fn text(document: &Value) -> String {

@@ -10,7 +10,7 @@ use super::message::{Outcome, Request};
 use crate::forecast::{Subject, SubjectError};
 use crate::index::subjects::controller;
 use crate::index::workloads::WorkloadKind;
-use crate::runtime::watch::place::Place;
+use crate::runtime::watch::place;
 
 /// The namespace of the control plane's own pods, which no webhook here touches.
 const KUBE_SYSTEM: &str = "kube-system";
@@ -44,7 +44,7 @@ impl Question {
         let object = match request.decoded() {
             Ok(object) => object,
             Err(error) => {
-                let Place { path, .. } = Place::of(&request.object, error, |_| false);
+                let path = place::path(&request.object, error);
                 let place = if path.is_empty() { "it".to_owned() } else { format!("`{path}`") };
                 return unreadable(&request, format!("{place} is nested too deeply, or is no text"));
             }

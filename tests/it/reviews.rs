@@ -201,6 +201,8 @@ fn policy_review(operation: &str, document: &[u8], old: Option<&[u8]>) -> Vec<u8
 
 const GOOD: &[u8] = br#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*"}]}"#;
 
+const DEEP_OF_2008: &str = r#"{"Version":"2008-10-17","Statement":MARK}"#;
+
 /// A document of so many levels.
 fn document(levels: usize) -> Vec<u8> {
     let inner = format!("{}1{}", "[".repeat(levels - 1), "]".repeat(levels - 1));
@@ -254,7 +256,7 @@ async fn levels_are_those_of_the_document_wherever_it_stands() {
 
 #[tokio::test]
 async fn a_policy_that_does_not_decode_is_refused_with_the_place() {
-    let text = compact("policy-malformed").replace(r#""spec":{"#, r#""spec":{"color":[MARK],"#);
+    let text = compact("policy-good").replace(r#""spec":{"#, r#""spec":{"color":[MARK],"#);
     for value in bad() {
         let response = ask(POLICIES, filled(&text, "MARK", &value)).await.response();
         assert!(!allowed(&response));
@@ -285,10 +287,40 @@ async fn what_is_stored_and_does_not_decode_stands_in_nobodys_way() {
             ]
         );
         // Another one in its place is as bad as a first one.
-        let other = if worse.starts_with(b"{") { document(201) } else { b"\"\xfe\"".to_vec() };
+        let other =
+            if worse.starts_with(b"{") { filled(DEEP_OF_2008, "MARK", &nested(200)) } else { b"\"\xfe\"".to_vec() };
         assert!(!allowed(&ask(POLICIES, policy_review("UPDATE", &other, Some(&worse))).await.response()));
         assert!(!allowed(&ask(POLICIES, policy_review("UPDATE", &worse, Some(GOOD))).await.response()));
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_beside_a_document_that_was_too_deep_before_is_told_and_can_be_mended() {
+    let with = |second: &str| {
+        let policies = format!(r#"[{{"name":"deep","document":MARK}},{{"name":"b","document":{second}}}]"#);
+        format!(
+            r#"{{"kind":"EcrAccessPolicy","spec":{{"puller":{{"role":{{"identity":{{"policies":{policies}}}}}}}}}}}"#
+        )
+    };
+    let ask = async |old: &str, new: &str| {
+        let text = format!(
+            r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"u","operation":"UPDATE",
+                "kind":{{"group":"ecraccess.dev","kind":"EcrAccessPolicy"}},"name":"pull","object":{},"oldObject":{}}}}}"#,
+            with(new),
+            with(old)
+        );
+        ask(POLICIES, filled(&text, "MARK", &document(300))).await.response()
+    };
+    let good = std::str::from_utf8(GOOD).unwrap();
+    let bad = good.replace("Allow", "Permit");
+    let mended = ask(&bad, good).await;
+    assert!(allowed(&mended), "{mended:#}");
+    assert_eq!(annotation(&mended, "reason"), "Unreadable");
+    let broken = ask(good, &bad).await;
+    assert_eq!((allowed(&broken), annotation(&broken, "reason")), (false, "MalformedDocument"));
+    let causes = broken["status"]["details"]["causes"].as_array().unwrap();
+    assert_eq!(causes.len(), 1, "{broken:#}");
+    assert_eq!(causes[0]["field"], "spec.puller.role.identity.policies[1].document");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ pub mod kind;
 pub mod lines;
 pub mod object;
 pub mod place;
+pub mod prune;
 pub mod reader;
 pub mod relist;
 pub mod source;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::cut::{Cursor, CutError};
+use super::prune::pruned;
 
 /// Annotation of `kubectl apply`: the whole object once more, of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -126,9 +127,12 @@ pub enum Item {
 /// An object that does not decode.
 #[derive(Clone, Debug)]
 pub struct Unreadable {
-    /// What of it decodes: of its members, and of those of its `spec`, each by itself. In the place of one that does not
-    /// stands `false`, which nobody expects there, so that it counts as what cannot be understood and not as left out.
+    /// What of it decodes: all but what is nested too deeply, where nothing else is wrong with it; otherwise of its
+    /// members, and of those of its `spec`, each by itself. In the place of what does not stands `false`, which nobody
+    /// expects there, so that it counts as what cannot be understood and not as left out.
     pub rest: Raw,
+    /// Nothing else is wrong with it than its depth.
+    pub too_deep: bool,
     /// Why it does not.
     pub error: DecodeError,
 }
@@ -138,7 +142,10 @@ impl Item {
     pub fn decode(bytes: &[u8]) -> Option<Item> {
         let item = match decode(bytes) {
             Ok(raw) => Item::Object(raw),
-            Err(error) => Item::Unreadable(Unreadable { rest: rest(bytes).ok()?, error }),
+            Err(error) => Item::Unreadable(match pruned(bytes) {
+                Ok(value) => Unreadable { rest: Raw::new(value), too_deep: true, error },
+                Err(_) => Unreadable { rest: rest(bytes).ok()?, too_deep: false, error },
+            }),
         };
         item.raw().name().is_some().then_some(item)
     }
@@ -210,7 +217,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    fn of(error: &serde_json::Error) -> DecodeError {
+    pub(super) fn of(error: &serde_json::Error) -> DecodeError {
         DecodeError::Json { line: error.line(), column: error.column() }
     }
 }
@@ -416,22 +423,23 @@ mod tests {
 
     #[test]
     fn what_decodes_of_an_object_that_does_not_is_kept() {
-        let text = format!(
-            r#"{{"kind":"EcrAccessPolicy","metadata":{{"name":"api","managedFields":[{deep}],"labels":{{"a":"b"}},"generation":7}},
-                "spec":{{"onDeny":"Warn","puller":{deep},"serviceAccounts":{{"names":["api"]}}}},"status":{{"pods":{{}}}},"data":{deep}}}"#,
-            deep = nested(200)
-        );
-        let Some(Item::Unreadable(Unreadable { rest, error })) = Item::decode(text.as_bytes()) else {
-            panic!("{text}")
-        };
-        assert!(matches!(error, DecodeError::Json { line: 2, .. }), "{error:?}");
-        assert_eq!((rest.name(), rest.generation()), (Some("api"), Some(7)));
-        assert_eq!(rest.labels(), BTreeMap::from([("a".to_owned(), "b".to_owned())]));
-        assert_eq!(
-            rest.value()["spec"],
-            json!({"onDeny": "Warn", "puller": false, "serviceAccounts": {"names": ["api"]}})
-        );
-        assert_eq!((&rest.value()["status"], &rest.value()["data"]), (&json!({"pods": {}}), &json!(false)));
+        let text = r#"{"kind":"EcrAccessPolicy","metadata":{"name":"api","managedFields":[@],"labels":{"a":"b"},"generation":7},
+                "spec":{"onDeny":"Warn","puller":@,"serviceAccounts":{"names":["api"]}},"status":{"pods":{}},"data":@}"#;
+        let with = |bad: &[u8]| text.split('@').map(str::as_bytes).collect::<Vec<_>>().join(bad);
+        let deep = nested(200).into_bytes();
+        let no_text = [b"[\"\xff\",", &*deep, b"]"].concat();
+        for (bad, is_too_deep) in [(b"\"\xff\"".to_vec(), false), (no_text, false), (deep, true)] {
+            let Some(Item::Unreadable(Unreadable { rest, too_deep, error })) = Item::decode(&with(&bad)) else {
+                panic!("it decodes")
+            };
+            assert!(matches!(error, DecodeError::Json { line: 2, .. }), "{error:?}");
+            assert_eq!((rest.name(), rest.generation(), too_deep), (Some("api"), Some(7), is_too_deep));
+            assert_eq!(rest.labels(), BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+            assert_eq!(rest.value()["status"], json!({"pods": {}}));
+            let spec = &rest.value()["spec"];
+            assert_eq!((&spec["onDeny"], &spec["serviceAccounts"]), (&json!("Warn"), &json!({"names": ["api"]})));
+            assert_eq!((spec["puller"] == json!(false), rest.value()["data"] == json!(false)), (!too_deep, !too_deep));
+        }
     }
 
     #[test]

@@ -9,51 +9,18 @@ const MAX_STEPS: usize = 12;
 /// Bytes of a key that a path shows. A user chose it.
 const MAX_KEY: usize = 63;
 
-/// The place of an error of [`decode`](super::object::decode).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Place<'a> {
-    /// As messages have it: `spec.containers[0].image`; empty for the object itself. Its keys are a user's words: they are
-    /// short and have no control characters, and do not belong in a log.
-    pub path: String,
-    /// What stands there.
-    pub value: &'a [u8],
-}
-
-impl<'a> Place<'a> {
-    /// Finds the innermost value that holds the byte at which `decode(object)` failed, but goes neither into the value of
-    /// a key that `is_whole` nor deeper than 12 steps.
-    pub fn of(object: &'a [u8], error: DecodeError, is_whole: impl Fn(&[u8]) -> bool) -> Place<'a> {
-        let mut at = offset(object, error);
-        let (mut path, mut value) = (String::new(), object);
-        for _ in 0..MAX_STEPS {
-            let Some(step) = Step::to(value, at) else { break };
-            path.push_str(&step.shown(path.is_empty()));
-            (value, at) = (step.value, step.at);
-            if step.key.is_some_and(&is_whole) {
-                break;
-            }
-        }
-        Place { path, value }
+/// The path of the innermost value that holds the byte at which `decode(object)` failed, or of one that holds that value
+/// where it is more than 12 steps away: `spec.containers[0].image`; empty for the object itself.
+///
+/// Its keys are a user's words: they are short and have no control characters, and do not belong in a log.
+pub fn path(object: &[u8], error: DecodeError) -> String {
+    let (mut path, mut value, mut at) = (String::new(), object, offset(object, error));
+    for _ in 0..MAX_STEPS {
+        let Some(step) = Step::to(value, at) else { break };
+        path.push_str(&step.shown(path.is_empty()));
+        (value, at) = (step.value, step.at);
     }
-}
-
-/// How many lists and objects stand inside of each other in this JSON.
-pub fn depth(json: &[u8]) -> usize {
-    let (mut open, mut most, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                open += 1;
-                most = most.max(open);
-            }
-            b'}' | b']' if !in_string => open = open.saturating_sub(1),
-            _ => {}
-        }
-    }
-    most
+    path
 }
 
 /// From an object or a list to one of its parts.
@@ -132,8 +99,8 @@ mod tests {
         format!("{}1{}", r#"{"x":"#.repeat(levels), "}".repeat(levels))
     }
 
-    fn path(object: &[u8]) -> String {
-        Place::of(object, decode(object).unwrap_err(), |key| key == b"document").path
+    fn failing(object: &[u8]) -> String {
+        path(object, decode(object).unwrap_err())
     }
 
     #[test]
@@ -147,36 +114,13 @@ mod tests {
             (b"{\"a\x7f\":\"\\ud800\"}", "spec[a?]"),
             (b"{\"n\":1e999}", "spec.n"),
         ] {
-            assert_eq!(path(&with(spec)), expected, "{}", String::from_utf8_lossy(spec));
+            assert_eq!(failing(&with(spec)), expected, "{}", String::from_utf8_lossy(spec));
         }
         let deep = nested(200);
-        assert_eq!(path(&with(deep.as_bytes())), format!("spec{}", ".x".repeat(MAX_STEPS - 1)));
+        assert_eq!(failing(&with(deep.as_bytes())), format!("spec{}", ".x".repeat(MAX_STEPS - 1)));
         let long = format!("{{\"{}\":{deep}}}", "k".repeat(100));
-        assert!(path(&with(long.as_bytes())).starts_with(&format!("spec[{}...].x.x", "k".repeat(63))));
-        assert_eq!(path(b"7 8"), "");
-        assert_eq!(path(b"{"), "");
-    }
-
-    #[test]
-    fn what_is_whole_is_not_gone_into() {
-        let document = nested(150);
-        let object = format!(r#"{{"spec":{{"policies":[{{"document":{{}}}},{{"document":{document}}}]}}}}"#);
-        let place = Place::of(object.as_bytes(), decode(object.as_bytes()).unwrap_err(), |key| key == b"document");
-        assert_eq!((place.path.as_str(), place.value), ("spec.policies[1].document", document.as_bytes()));
-    }
-
-    #[test]
-    fn brackets_are_counted_outside_of_strings() {
-        for (json, levels) in [
-            (&b"1"[..], 0),
-            (b"\"[[[\"", 0),
-            (b"{}", 1),
-            (b"[[],[[]],{\"a[\\\"[\":[{}]}]", 4),
-            (b"\xff[", 1),
-            (b"]]]][", 1),
-        ] {
-            assert_eq!(depth(json), levels, "{}", String::from_utf8_lossy(json));
-        }
-        assert_eq!(depth(nested(500).as_bytes()), 500);
+        assert!(failing(&with(long.as_bytes())).starts_with(&format!("spec[{}...].x.x", "k".repeat(63))));
+        assert_eq!(failing(b"7 8"), "");
+        assert_eq!(failing(b"{"), "");
     }
 }
