@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test test-long availability load attacks scale soak differential lint wasm msrv bench bench-peers crds bundle cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test test-long availability load attacks scale soak differential fuzz lint wasm msrv bench bench-peers crds bundle cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell sha256sum <rust-toolchain.toml | cut -c1-16)
@@ -10,9 +10,14 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target-$(RUST_KEY)
 TOOLS := $(CACHE)/tools-1
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 CARGO_SHEAR := $(TOOLS)/bin/cargo-shear
+CARGO_FUZZ := $(TOOLS)/bin/cargo-fuzz
 MUSL := $(shell uname -m)-unknown-linux-musl
 # Builds of other toolchains that nobody used for a week are gigabytes of nothing.
 PRUNED := $(shell hack/prune-cache.sh "$(CACHE)" "$(CARGO_TARGET_DIR)")
+
+FUZZ_TARGETS := list_page review watch_line
+ENGINE_FUZZ_TARGETS := evaluate parse pattern round_trip validate variables
+FUZZ_SECONDS ?= 60
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +35,11 @@ test: ## Run every test: units, offline, and on a real control plane
 differential: ## The engine against the naive evaluator, over a million environments (ORACLE_ENVIRONMENTS, ORACLE_SEED)
 	ORACLE_ENVIRONMENTS=$${ORACLE_ENVIRONMENTS:-1000000} ORACLE_SEED=$${ORACLE_SEED:-1} \
 		cargo test --release -p iam-verdict --test oracle -- --nocapture
+
+fuzz: $(CARGO_FUZZ) ## Every fuzz target for a minute (FUZZ_SECONDS); needs a nightly compiler
+	export PATH="$(TOOLS)/bin:$$PATH" CARGO_TARGET_DIR="$(CACHE)/target-fuzz"; \
+	hack/fuzz.sh fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS); \
+	hack/fuzz.sh iam-verdict/fuzz $(FUZZ_SECONDS) $(ENGINE_FUZZ_TARGETS)
 
 test-long: ## The property tests with many more cases, optimised (minutes)
 	WITHHOLD_CASES=$${WITHHOLD_CASES:-100000} cargo test --release --test it -- withholding
@@ -94,7 +104,7 @@ image-binary: ## The static binary of the container image
 	CC_$(subst -,_,$(MUSL))=$${CC:-gcc} cargo build --release --locked --target $(MUSL)
 	@ls -l $(CARGO_TARGET_DIR)/$(MUSL)/release/ecr-access
 
-tools: $(CARGO_DENY) $(CARGO_SHEAR) ## Install the pinned development tools into the cache
+tools: $(CARGO_DENY) $(CARGO_SHEAR) $(CARGO_FUZZ) ## Install the pinned development tools into the cache
 
 $(CARGO_DENY):
 	cargo install --locked cargo-deny@0.20.2 --root $(TOOLS) --target-dir $(CACHE)/target-tools
@@ -103,4 +113,6 @@ $(CARGO_DENY):
 # The newest that the project's compiler builds.
 $(CARGO_SHEAR):
 	cargo install --locked cargo-shear@1.13.0 --root $(TOOLS) --target-dir $(CACHE)/target-tools
+$(CARGO_FUZZ):
+	cargo install --locked cargo-fuzz@0.13.2 --root $(TOOLS) --target-dir $(CACHE)/target-tools
 	rm -rf $(CACHE)/target-tools

@@ -19,6 +19,7 @@ mod ecr;
 mod evaluate;
 mod exemptions;
 mod fixes;
+mod fuzz;
 mod messages;
 mod operations;
 mod pages;

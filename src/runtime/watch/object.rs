@@ -244,7 +244,12 @@ impl Address {
         let (mut address, mut cursor) = (Address::default(), Cursor::new(bytes));
         cursor.object(|key, cursor| -> Result<(), CutError> {
             let value = cursor.value()?;
-            if key != b"metadata" || !value.starts_with(b"{") {
+            if key != b"metadata" {
+                return Ok(());
+            }
+            // Of several the last counts, as when all of it is decoded.
+            address = Address::default();
+            if !value.starts_with(b"{") {
                 return Ok(());
             }
             Cursor::new(value).object(|key, cursor| -> Result<(), CutError> {

@@ -264,7 +264,7 @@ impl Status {
 ///
 /// # Errors
 /// When it is no list.
-fn page(body: &Bytes) -> Result<Page, AnswerError> {
+pub fn page(body: &Bytes) -> Result<Page, AnswerError> {
     let (mut items, mut version, mut next) = (None, None, None);
     let mut cursor = Cursor::new(body);
     let cut = cursor.object(|key, cursor| -> Result<(), CutError> {
