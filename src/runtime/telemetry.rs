@@ -171,7 +171,7 @@ fn may_be_logged(metadata: &Metadata<'_>) -> bool {
         let rest = metadata.target().strip_prefix(*module);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
-    !SILENT.iter().any(|module| is_below(module)) || NOT_SILENT.iter().any(|module| is_below(module))
+    !SILENT.iter().any(&is_below) || NOT_SILENT.iter().any(is_below)
 }
 
 impl fmt::Display for LogFormat {

@@ -465,7 +465,7 @@ mod tests {
             for field in ["tls.key", "ca.key"] {
                 let mut material = good.clone();
                 let pem = if field == "tls.key" { &mut material.key } else { &mut material.authority_key };
-                let secret = pem.lines().nth(1).unwrap()[8..16].to_owned();
+                let secret = pem.lines().nth(1).unwrap().get(8..16).unwrap().to_owned();
                 *pem = spoil(pem);
                 let text = error(material, 0);
                 assert!(text.starts_with(&format!("`{field}` cannot be read: ")) && text.len() < 120, "{text}");
