@@ -85,7 +85,7 @@ fn spellings() -> Vec<String> {
         let padded: Vec<u8> = std::iter::repeat_n(b' ', before).chain(bytes.iter().copied()).collect();
         let text = base64(&padded);
         let certain = (before * 8).div_ceil(6)..(padded.len() * 8 / 6);
-        spellings.push(text[certain].to_ascii_lowercase());
+        spellings.extend(text.get(certain).map(str::to_ascii_lowercase));
     }
     spellings
 }

@@ -37,6 +37,10 @@ pub async fn no_level_and_no_error_brings_what_users_wrote_into_a_log(world: &Wo
     let deployment = workload("Deployment", "web", pod("", "api", &denied)["spec"].clone());
     world.must("POST", &path("Deployment", NAMESPACE), Some(&deployment)).await?;
     until_logged(world, "cannot write an Event").await?;
+    // What the next refusal quotes has to be there.
+    let status = format!("{}/pull", policies(NAMESPACE));
+    let told = async || Ok(world.must("GET", &status, None).await?["status"]["denials"][0]["image"].is_string());
+    world.eventually(PATIENCE, "the denial stands in the status", told).await?;
     refuse(world, "statuses", "ecraccess.dev", "ecraccesspolicies/status", "UPDATE", "object.status.denials[0].image")
         .await?;
     let other = workload("Deployment", "other", pod("", "api", &image(&canary("other")))["spec"].clone());
@@ -54,7 +58,7 @@ pub async fn no_level_and_no_error_brings_what_users_wrote_into_a_log(world: &Wo
     for key in ["a.json", "b.json"] {
         let reference = json!({"name": "shared", "configMapKeyRef": {"name": "iam", "key": key}});
         let spec = json!({"puller": {"serviceAccount": {"identity": {"policies": [reference]}}}});
-        world.policy(NAMESPACE, &format!("by-{}", &key[..1]), spec).await?;
+        world.policy(NAMESPACE, &format!("by-{}", key.trim_end_matches(".json")), spec).await?;
     }
 
     let deep = too_deep(world).await?;

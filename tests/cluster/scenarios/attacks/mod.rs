@@ -215,24 +215,19 @@ async fn look(world: &World, ledger: &mut Ledger, moment: Moment) -> Result<()> 
 async fn itself(world: &World, kind: Kind, attack: Attack) -> Result<()> {
     let Own { namespace, account } = own(kind, attack);
     match (kind, attack) {
-        // Nothing is known of it, and that is said.
+        // What it says of the puller's rights is not known, and why.
         (Kind::Policy | Kind::ClusterPolicy, Attack::Document) => {
             for repository in ["good", "bad"] {
                 world
                     .try_pod(&namespace, &account, &image(repository))
                     .await?
-                    .warned_with(&["Unknown", &account_or(&namespace, &account, kind)])?;
+                    .warned_with(&["not known whether", "the document nests deeper than 64 levels"])?;
             }
             Ok(())
         }
         (Kind::Pod | Kind::Workload(_), _) => reviews::judged_at_the_door(world, &namespace, kind, attack).await,
         _ => judged(world, &namespace, &account, "good", "bad").await,
     }
-}
-
-/// The policy that a warning names.
-fn account_or(namespace: &str, account: &str, kind: Kind) -> String {
-    if kind == Kind::ClusterPolicy { namespace.to_owned() } else { account.to_owned() }
 }
 
 /// Both replicas say so, now.
