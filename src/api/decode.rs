@@ -47,7 +47,7 @@ pub fn decode(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError
     }
 }
 
-/// Everything that an API server with these CRDs would refuse in an object of `kind`, up to [`MOST`]; empty where it
+/// Everything that an API server with these CRDs would refuse in an object of `kind`, up to a bound; empty where it
 /// would take it.
 ///
 /// For manifests that are judged offline. Unlike [`decode`] it looks at the limits of length too.

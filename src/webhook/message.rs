@@ -1,7 +1,7 @@
 //! The AdmissionReview of `admission.k8s.io/v1`, in and out (Kubernetes documentation, "Dynamic Admission Control").
 //!
 //! A review is read twice: here all but its objects, of which only the bytes are taken, and each object by itself
-//! ([`decode`](crate::runtime::watch::object::decode)) where it is asked for. So whatever stands in an object, however deep
+//! ([`decode`]) where it is asked for. So whatever stands in an object, however deep
 //! it is nested and whether it is text or not, the question has its uid and can be answered.
 
 use std::borrow::Cow;

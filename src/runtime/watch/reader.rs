@@ -186,7 +186,7 @@ impl Reader {
         page(&whole(body).await?)
     }
 
-    /// What changes behind `version`, as lines for [`line`], until the API server ends it after `timeout` seconds.
+    /// What changes behind `version`, as lines for [`line()`], until the API server ends it after `timeout` seconds.
     ///
     /// # Errors
     /// As the API server answers.
