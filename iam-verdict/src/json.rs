@@ -59,7 +59,7 @@ pub(crate) enum JsonError {
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let deep = format_args!("the document nests deeper than {MAX_DEPTH} levels");
+        let deep = format!("the document nests deeper than {MAX_DEPTH} levels");
         match self {
             Self::Text { line, column, message } => write!(f, "{message} at line {line} column {column}"),
             Self::TooDeep { line, column } => write!(f, "{deep} at line {line} column {column}"),

@@ -169,7 +169,8 @@ async fn honest_pods(world: &World, ledger: &mut Ledger, moment: Moment) -> Resu
 
 async fn members(world: &World, ledger: &mut Ledger, moment: Moment, until: Instant) -> Result<()> {
     let mut wrong: BTreeMap<usize, u16> = (0..MEMBERS).map(|index| (index, 0)).collect();
-    loop {
+    // On a busy machine the first look at all of them may last beyond the end: who was late then is asked once more.
+    for look in 1.. {
         let asked: Vec<(usize, u16)> = stream::iter(wrong.keys().copied())
             .map(async |index| {
                 let answer = world.try_pod(HONEST, &format!("m{index:03}"), &image("good")).await?;
@@ -181,7 +182,7 @@ async fn members(world: &World, ledger: &mut Ledger, moment: Moment, until: Inst
             .await?;
         let expected = |index| if is_changed(index).is_some() { 403 } else { 201 };
         wrong = asked.into_iter().filter(|(index, code)| *code != expected(*index)).collect();
-        if wrong.is_empty() || Instant::now() > until {
+        if wrong.is_empty() || (look > 1 && Instant::now() > until) {
             break;
         }
         tokio::time::sleep(AGAIN).await;
