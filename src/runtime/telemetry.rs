@@ -106,12 +106,15 @@ pub fn read_error(error: &kube::Error) -> String {
 /// is only told where rights are missing: that one is about who we are.
 pub fn write_error(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) if status.code == 403 && status.message.contains(" is forbidden: User \"") => {
-            read_error(error)
-        }
+        kube::Error::Api(status) if is_about_rights(status.code, &status.message) => read_error(error),
         kube::Error::Api(status) => format!("refused: {} (code {})", cut(&status.reason, SHORTEST), status.code),
         error => failure(error),
     }
+}
+
+/// Whether an API server refuses for want of rights: then its words are about who asks, and not about the object.
+pub(super) fn is_about_rights(code: u16, message: &str) -> bool {
+    code == 403 && message.contains(" is forbidden: User \"")
 }
 
 /// Bytes of an API server's message that are logged at most.
@@ -131,7 +134,7 @@ fn failure(error: &kube::Error) -> String {
 }
 
 /// An error with what caused it, as far as that says more.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

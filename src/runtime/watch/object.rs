@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::DeserializeSeed;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::cut::{Cursor, CutError};
-use super::prune::pruned;
+use super::prune::{Part, pruned};
 
 /// Annotation of `kubectl apply`: the whole object once more, of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -102,7 +102,7 @@ impl Raw {
 
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Raw, D::Error> {
-        deserializer.deserialize_any(Members::OfObject).map(Raw::new)
+        Part::OBJECT.deserialize(deserializer).map(Raw::new)
     }
 }
 
@@ -173,7 +173,7 @@ fn rest(bytes: &[u8]) -> Result<Raw, CutError> {
         let value = match key {
             "metadata" => {
                 let mut deserializer = serde_json::Deserializer::from_slice(value);
-                let metadata = Members::OfMetadata.deserialize(&mut deserializer);
+                let metadata = Part::METADATA.deserialize(&mut deserializer);
                 metadata.unwrap_or_else(|_| address.to_metadata())
             }
             "spec" => {
@@ -270,78 +270,6 @@ impl Address {
     fn to_metadata(&self) -> Value {
         let Address { name, namespace, uid, version } = self;
         serde_json::json!({"name": name, "namespace": namespace, "uid": uid, "resourceVersion": version})
-    }
-}
-
-/// Collects the members of an object, without `metadata.managedFields`.
-#[derive(Clone, Copy)]
-enum Members {
-    OfObject,
-    OfMetadata,
-}
-
-impl<'de> DeserializeSeed<'de> for Members {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Members {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            match (self, key.as_str()) {
-                (Members::OfObject, "metadata") => {
-                    members.insert(key, map.next_value_seed(Members::OfMetadata)?);
-                }
-                (Members::OfMetadata, "managedFields") => drop(map.next_value::<IgnoredAny>()?),
-                _ => {
-                    members.insert(key, map.next_value()?);
-                }
-            }
-        }
-        Ok(Value::Object(members))
-    }
-
-    // Anything else is no object of Kubernetes, and is kept as it is.
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let mut all = Vec::new();
-        while let Some(element) = elements.next_element()? {
-            all.push(element);
-        }
-        Ok(Value::Array(all))
     }
 }
 

@@ -1,7 +1,8 @@
-//! An object that is nested too deeply to decode, without what is too deep.
+//! The JSON of an object without `managedFields`, and, where it is nested too deeply to decode, without what is too deep.
 //!
-//! Where something else than the depth counts: what stands in the rest, and that there is more.
+//! What is never looked into is said here, once, for objects that decode and for those that do not.
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -18,14 +19,15 @@ const LEVELS: usize = 100;
 /// When it is no JSON, or has bytes that are no UTF-8 outside of what is left out. The error quotes nothing of the object.
 pub fn pruned(bytes: &[u8]) -> Result<Value, DecodeError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Part { levels: LEVELS, place: Place::Object }.deserialize(&mut deserializer);
+    let value = Part { levels: Some(LEVELS), ..Part::OBJECT }.deserialize(&mut deserializer);
     value.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| DecodeError::of(&error))
 }
 
-/// A part of an object, of which so many levels are kept.
+/// A part of an object, to be decoded without `metadata.managedFields`.
 #[derive(Clone, Copy)]
-struct Part {
-    levels: usize,
+pub(super) struct Part {
+    /// Levels that are kept; all of them where this is `None`, so that the decoder's own limit counts.
+    levels: Option<usize>,
     place: Place,
 }
 
@@ -37,8 +39,13 @@ enum Place {
 }
 
 impl Part {
+    /// All of an object.
+    pub(super) const OBJECT: Part = Part { levels: None, place: Place::Object };
+    /// All of its `metadata`.
+    pub(super) const METADATA: Part = Part { levels: None, place: Place::Metadata };
+
     fn inside(self, place: Place) -> Part {
-        Part { levels: self.levels.saturating_sub(1), place }
+        Part { levels: self.levels.map(|levels| levels.saturating_sub(1)), place }
     }
 }
 
@@ -46,10 +53,12 @@ impl<'de> DeserializeSeed<'de> for Part {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if self.levels == 0 {
-            return deserializer.deserialize_ignored_any(IgnoredAny).map(|IgnoredAny| Value::Bool(false));
+        match (self.levels, self.place) {
+            (Some(0), _) => deserializer.deserialize_ignored_any(IgnoredAny).map(|IgnoredAny| Value::Bool(false)),
+            // Nothing further down is left out.
+            (None, Place::Anywhere) => Value::deserialize(deserializer),
+            _ => deserializer.deserialize_any(self),
         }
-        deserializer.deserialize_any(self)
     }
 }
 

@@ -18,6 +18,7 @@ use super::cut::{Cursor, CutError};
 use super::kind::{Kind, NameError, segment};
 use super::lines::Lines;
 use super::object::{self, Item};
+use crate::runtime::telemetry::{causes, is_about_rights};
 
 /// Bytes of an answer, and of a line of a watch, at most. An object has 1.5 MiB in an API server as it comes, and 8 MiB
 /// where its etcd takes that.
@@ -116,9 +117,7 @@ impl AnswerError {
     /// else, so that its text is only told where rights are missing: that one is about who we are.
     pub fn of_write(&self) -> String {
         match self {
-            AnswerError::Status(Status { code, message, .. })
-                if *code != 403 || !message.contains(" is forbidden: User \"") =>
-            {
+            AnswerError::Status(Status { code, message, .. }) if !is_about_rights(*code, message) => {
                 format!("refused (code {code})")
             }
             error => error.to_string(),
@@ -379,21 +378,6 @@ fn words(text: &str) -> String {
         line.push('…');
     }
     line
-}
-
-/// An error with what caused it, as far as that says more.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
