@@ -131,6 +131,23 @@ fn change(kind: Kind, member: &str) -> Value {
     }
 }
 
+/// One more of each kind that is counted: what came before may have been counted by somebody who can see no more.
+pub async fn come(world: &World, moment: Moment) -> Result<()> {
+    let name = format!("came-{}", more_at(moment));
+    let came = Kind::all_counted().into_iter();
+    let came = came.map(|kind| (kind, counted_object(kind, &name, &kind.counter(), "good")));
+    create(world, &came.collect::<Vec<_>>()).await
+}
+
+/// How many came so far, one before each moment but the first.
+fn more_at(moment: Moment) -> usize {
+    match moment {
+        Moment::Burst | Moment::Pages => 0,
+        Moment::Restart => 1,
+        Moment::Fail => 2,
+    }
+}
+
 /// Whether everybody else is judged right.
 pub async fn look(world: &World, ledger: &mut Ledger, moment: Moment, until: Instant) -> Result<()> {
     honest_pods(world, ledger, moment).await?;
@@ -141,7 +158,8 @@ pub async fn look(world: &World, ledger: &mut Ledger, moment: Moment, until: Ins
         let found = in_time(until, async || judged(world, namespace, "default", other, repository).await);
         ledger.note_kind(kind, moment, found.await);
     }
-    let expected = Kind::all_counted().into_iter().map(|kind| (kind, "allowed", first_of(kind) + LATER));
+    let all = |kind| first_of(kind) + LATER + more_at(moment);
+    let expected = Kind::all_counted().into_iter().map(|kind| (kind, "allowed", all(kind)));
     counted(world, ledger, moment, HONEST, &expected.collect::<Vec<_>>()).await
 }
 

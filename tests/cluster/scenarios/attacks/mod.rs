@@ -66,9 +66,11 @@ async fn at_every_moment(world: &World, tenant: Tenant<'_>, ledger: &mut Ledger,
 
     ledger.note_all(Moment::Restart, restart(world).await);
     clock.tell("restarted");
+    crowd::come(world, Moment::Restart).await?;
     look(world, ledger, Moment::Restart).await?;
     clock.tell("looked");
 
+    crowd::come(world, Moment::Fail).await?;
     release::upgrade(world, &["--set=webhook.failurePolicy=Fail"])?;
     // The API server takes a moment to see its new configuration.
     tokio::time::sleep(Duration::from_secs(1)).await;
