@@ -21,6 +21,7 @@ pub const EDITED: &str = "attacks-edited";
 pub const RELABELLED: &str = "attacks-relabelled";
 /// More than a page of the index.
 const MEMBERS: usize = 510;
+const PLACES: usize = 10;
 /// More than a page of the leader.
 const COUNTED: usize = 210;
 /// Events of every kind in the burst.
@@ -39,30 +40,32 @@ const ASKED: usize = 50;
 /// Makes all of them. Their namespaces sort before those of the attacker: what he stores is on a later page.
 pub async fn make(world: &World) -> Result<()> {
     world.namespace(HONEST, &[]).await?;
-    let mut objects = vec![
-        (Kind::Namespace, namespace(EDITED, "edited")),
-        (Kind::Namespace, namespace(RELABELLED, "none")),
-        (Kind::ClusterPolicy, cluster_policy("attacks-edited", "edited", pull_document(&["good"]))),
-        (Kind::ClusterPolicy, cluster_policy("attacks-tier", "tier", pull_document(&["good"]))),
-        (Kind::ServiceAccount, service_account("api", "good")),
-        (Kind::Policy, policy("api", &["api"], &declared("good"))),
-    ];
+    let mut objects: Vec<(String, Value)> =
+        places().map(|place| at(Kind::Namespace, namespace(&place, "none"))).collect();
+    objects.extend([
+        at(Kind::Namespace, namespace(EDITED, "edited")),
+        at(Kind::Namespace, namespace(RELABELLED, "none")),
+        at(Kind::ClusterPolicy, cluster_policy("attacks-edited", "edited", pull_document(&["good"]))),
+        at(Kind::ClusterPolicy, cluster_policy("attacks-tier", "tier", pull_document(&["good"]))),
+        at(Kind::ServiceAccount, service_account("api", "good")),
+        at(Kind::Policy, policy("api", &["api"], &declared("good"))),
+    ]);
     for kind in Kind::all_counted() {
         let counter = kind.counter();
-        objects.push((Kind::ServiceAccount, service_account(&counter, "good")));
-        objects.push((Kind::Policy, policy(&counter, &[&counter], &declared("good"))));
+        objects.push(at(Kind::ServiceAccount, service_account(&counter, "good")));
+        objects.push(at(Kind::Policy, policy(&counter, &[&counter], &declared("good"))));
     }
     create(world, &objects).await?;
     objects.clear();
     for index in 0..MEMBERS {
-        let name = format!("m{index:03}");
-        objects.push((Kind::ServiceAccount, service_account(&name, "good")));
-        objects.push((Kind::ConfigMap, config_map(&name, "good")));
-        objects.push((Kind::Policy, policy(&name, &[&name], &from_config_map(&name))));
+        let (place, name) = member(index);
+        objects.push((Kind::ServiceAccount.path(&place), service_account(&name, "good")));
+        objects.push((Kind::ConfigMap.path(&place), config_map(&name, "good")));
+        objects.push((Kind::Policy.path(&place), policy(&name, &[&name], &from_config_map(&name))));
     }
     for kind in Kind::all_counted() {
         for index in 0..first_of(kind) {
-            objects.push((kind, counted_object(kind, &format!("w{index:03}"), &kind.counter(), "good")));
+            objects.push(at(kind, counted_object(kind, &format!("w{index:03}"), &kind.counter(), "good")));
         }
     }
     create(world, &objects).await?;
@@ -77,11 +80,11 @@ pub async fn burst(world: &World, meanwhile: impl Future<Output = Result<()>>) -
     let mut changes: Vec<(String, Value)> = Vec::new();
     let touched = |index: usize| json!({"metadata": {"labels": {"burst": index.to_string()}}});
     for index in 0..EVENTS {
-        let member = format!("m{:03}", index % MEMBERS);
+        let (place, member) = member(index % MEMBERS);
         let changed = |kind: Kind| (is_changed(index) == Some(kind)).then(|| change(kind, &member));
         for kind in [Kind::ServiceAccount, Kind::ConfigMap, Kind::Policy] {
             let patch = changed(kind).unwrap_or_else(|| touched(index));
-            changes.push((format!("{}/{member}", kind.path(HONEST)), patch));
+            changes.push((format!("{}/{member}", kind.path(&place)), patch));
         }
         for kind in Kind::all_counted() {
             // What costs the controllers much comes less often.
@@ -108,7 +111,7 @@ pub async fn burst(world: &World, meanwhile: impl Future<Output = Result<()>>) -
         let mut later = Vec::new();
         for kind in Kind::all_counted() {
             let name = |index| format!("later{index}");
-            later.extend((0..LATER).map(|index| (kind, counted_object(kind, &name(index), &kind.counter(), "good"))));
+            later.extend((0..LATER).map(|index| at(kind, counted_object(kind, &name(index), &kind.counter(), "good"))));
         }
         create(world, &later).await
     };
@@ -135,7 +138,7 @@ fn change(kind: Kind, member: &str) -> Value {
 pub async fn come(world: &World, moment: Moment) -> Result<()> {
     let name = format!("came-{}", more_at(moment));
     let came = Kind::all_counted().into_iter();
-    let came = came.map(|kind| (kind, counted_object(kind, &name, &kind.counter(), "good")));
+    let came = came.map(|kind| at(kind, counted_object(kind, &name, &kind.counter(), "good")));
     create(world, &came.collect::<Vec<_>>()).await
 }
 
@@ -191,7 +194,8 @@ async fn members(world: &World, ledger: &mut Ledger, moment: Moment, until: Inst
     for look in 1.. {
         let asked: Vec<(usize, u16)> = stream::iter(wrong.keys().copied())
             .map(async |index| {
-                let answer = world.try_pod(HONEST, &format!("m{index:03}"), &image("good")).await?;
+                let (place, name) = member(index);
+                let answer = world.try_pod(&place, &name, &image("good")).await?;
                 let silent = answer.warnings.is_empty();
                 anyhow::Ok((index, if answer.code == 201 && !silent { 299 } else { answer.code }))
             })
@@ -305,11 +309,24 @@ pub async fn default_account(world: &World, namespace: &str) -> Result<()> {
         .map(drop)
 }
 
-async fn create(world: &World, objects: &[(Kind, Value)]) -> Result<()> {
+/// The namespaces of the members. A review reads the policies of one before it refuses, so no namespace has all of them.
+pub fn places() -> impl Iterator<Item = String> {
+    (0..PLACES).map(|number| format!("attacks-m{number}"))
+}
+
+/// Namespace and name of a member.
+fn member(index: usize) -> (String, String) {
+    (format!("attacks-m{}", index % PLACES), format!("m{index:03}"))
+}
+
+/// With the path at which it is made.
+fn at(kind: Kind, object: Value) -> (String, Value) {
+    (kind.path(HONEST), object)
+}
+
+async fn create(world: &World, objects: &[(String, Value)]) -> Result<()> {
     stream::iter(objects.iter().map(Ok))
-        .try_for_each_concurrent(AT_ONCE, async |(kind, object)| {
-            world.must("POST", &kind.path(HONEST), Some(object)).await.map(drop)
-        })
+        .try_for_each_concurrent(AT_ONCE, async |(path, object)| world.must("POST", path, Some(object)).await.map(drop))
         .await
 }
 

@@ -305,6 +305,7 @@ async fn clean_up(world: &World, ledger: &Ledger) -> Result<()> {
     world.call("DELETE", &format!("{}?gracePeriodSeconds=0", pods(crowd::HONEST)), None).await?;
     let mut namespaces: BTreeSet<String> =
         [EVIL, crowd::HONEST, crowd::EDITED, crowd::RELABELLED].map(str::to_owned).into();
+    namespaces.extend(crowd::places());
     for (kind, attack) in ledger.rows() {
         let place = own(*kind, *attack).namespace;
         if *kind == Kind::ClusterPolicy {
