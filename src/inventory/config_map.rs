@@ -333,6 +333,14 @@ mod tests {
             said(&maps, "app.json")
                 .starts_with("ConfigMap/shop/iam `$.data[\"app.json\"].Statement[0].Effect`: `Alow`")
         );
+        maps.change(
+            vec![facts("3", json!({"app.json": good()})).unreadable("it is nested too deeply".to_owned())],
+            &[],
+        );
+        assert_eq!(
+            said(&maps, "app.json"),
+            "of ConfigMap shop/iam nothing is known: it is nested too deeply / write ConfigMap shop/iam anew"
+        );
     }
 
     #[test]
