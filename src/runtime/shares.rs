@@ -4,6 +4,9 @@
 //! caller that is none may have a quarter at most; see [`super::callers`] for when that holds. Where nobody is known
 //! for an API server, one caller alone may have three quarters, so that another one always finds something.
 //!
+//! There may be more than is worth taking: four turns at two processors, so that a quarter is one. Then API servers
+//! together, or one caller where nobody is known for one, take no more than is `enough`.
+//!
 //! What somebody has is never taken from him, so a reserve is kept free rather than lent.
 
 use std::collections::HashMap;
@@ -25,6 +28,8 @@ pub struct Shares {
     total: usize,
     /// What one caller must be able to have where nobody is an API server.
     one: usize,
+    /// What API servers together, or one caller where nobody is one, have at most.
+    enough: usize,
     taken: usize,
     /// What callers have that are no API servers.
     by_others: usize,
@@ -33,17 +38,20 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Of `total`, of which one caller must be able to have `one` while nothing is reserved.
-    pub fn new(total: usize, one: usize) -> Shares {
-        Shares { total: total.max(one).max(1), one, taken: 0, by_others: 0, each: HashMap::new() }
+    /// Of `total`, of which one caller must be able to have `one` while nothing is reserved, and whoever is not held to a
+    /// stranger's share no more than is `enough`.
+    pub fn new(total: usize, one: usize, enough: usize) -> Shares {
+        let total = total.max(one).max(1);
+        let enough = enough.max(one).clamp(1, total);
+        Shares { total, one, enough, taken: 0, by_others: 0, each: HashMap::new() }
     }
 
     /// The most that this caller may ever have at a time.
     pub fn most(&self, caller: Caller) -> usize {
         match caller.standing {
-            Standing::ApiServer => self.total,
+            Standing::ApiServer => self.enough,
             Standing::Apart => (self.total / 4).max(1),
-            Standing::Equal => (self.total - self.total / 4).max(self.one),
+            Standing::Equal => (self.total - self.total / 4).max(self.one).min(self.enough),
         }
     }
 
@@ -59,7 +67,7 @@ impl Shares {
     /// Whether the caller may have so much more but for what others have.
     fn is_within(&self, caller: Caller, n: usize) -> bool {
         let reserve = match caller.standing {
-            Standing::ApiServer => return true,
+            Standing::ApiServer => return (self.taken - self.by_others).saturating_add(n) <= self.enough,
             Standing::Apart => self.total / 2,
             Standing::Equal => 0,
         };
@@ -118,9 +126,14 @@ struct Waiter {
 }
 
 impl Pool {
-    /// See [`Shares::new`].
+    /// See [`Shares::new`]; everything is worth taking.
     pub fn new(total: usize, one: usize) -> Arc<Pool> {
-        Arc::new(Pool(Mutex::new(State { shares: Shares::new(total, one), line: Vec::new(), next: 0 })))
+        Pool::of(Shares::new(total, one, usize::MAX))
+    }
+
+    /// Of these.
+    pub fn of(shares: Shares) -> Arc<Pool> {
+        Arc::new(Pool(Mutex::new(State { shares, line: Vec::new(), next: 0 })))
     }
 
     /// The most that this caller may ever have at a time.
@@ -186,12 +199,20 @@ impl State {
     }
 
     fn next_in_line(&self) -> Option<usize> {
-        let order = |waiter: &Waiter| match waiter.caller.standing {
-            Standing::ApiServer => (0, 0, waiter.number),
-            _ => (1, self.shares.has(waiter.caller), waiter.number),
-        };
-        let within = self.line.iter().enumerate().filter(|(_, waiter)| self.shares.is_within(waiter.caller, waiter.n));
-        let (at, next) = within.min_by_key(|(_, waiter)| order(waiter))?;
+        let is_server = |waiter: &Waiter| waiter.caller.standing == Standing::ApiServer;
+        let within = |waiter: &Waiter| self.shares.is_within(waiter.caller, waiter.n);
+        if let Some((at, first)) = self.line.iter().enumerate().find(|(_, waiter)| is_server(waiter)) {
+            let free = self.shares.is_free(first.n);
+            if free && within(first) {
+                return Some(at);
+            }
+            // What API servers would leave to others all the same is the others'.
+            if !free || self.shares.enough == self.shares.total {
+                return None;
+            }
+        }
+        let others = self.line.iter().enumerate().filter(|(_, waiter)| !is_server(waiter) && within(waiter));
+        let (at, next) = others.min_by_key(|(_, waiter)| (self.shares.has(waiter.caller), waiter.number))?;
         self.shares.is_free(next.n).then_some(at)
     }
 }
@@ -285,7 +306,7 @@ mod tests {
     #[test]
     fn a_stranger_has_a_quarter_and_all_of_them_a_half() {
         for (total, quarter, half) in [(4, 1, 2), (8, 2, 4), (64, 16, 32), (1000, 250, 500)] {
-            let mut shares = Shares::new(total, 1);
+            let mut shares = Shares::new(total, 1, usize::MAX);
             assert_eq!(take_all(&mut shares, apart(2)), quarter, "of {total}");
             let others: usize = (3..200).map(|address| take_all(&mut shares, apart(address))).sum();
             assert_eq!(quarter + others, half, "of {total}");
@@ -295,7 +316,7 @@ mod tests {
 
     #[test]
     fn an_api_server_may_have_everything() {
-        let mut shares = Shares::new(8, 1);
+        let mut shares = Shares::new(8, 1, usize::MAX);
         assert_eq!(take_all(&mut shares, server()), 8);
         assert!(!shares.take(apart(2), 1) && !shares.take(equal(2), 1));
         shares.give_back(server(), 8);
@@ -305,15 +326,28 @@ mod tests {
     #[test]
     fn where_nobody_is_known_one_alone_is_hardly_held_back_and_leaves_room_for_another() {
         for (total, one, most) in [(4, 1, 3), (8, 1, 6), (1, 1, 1), (64, 40, 48), (64, 60, 60)] {
-            let mut shares = Shares::new(total, one);
+            let mut shares = Shares::new(total, one, usize::MAX);
             assert_eq!(take_all(&mut shares, equal(2)), most, "of {total}");
             assert_eq!(take_all(&mut shares, equal(3)), total - most, "of {total}");
         }
     }
 
     #[test]
+    fn what_is_more_than_enough_is_for_others() {
+        // Four turns at two processors.
+        let mut shares = Shares::new(4, 1, 2);
+        assert_eq!(take_all(&mut shares, server()), 2);
+        assert_eq!(take_all(&mut shares, caller(9, Standing::ApiServer)), 0, "all of them together");
+        assert_eq!((take_all(&mut shares, apart(2)), take_all(&mut shares, apart(3))), (1, 1));
+        shares.give_back(server(), 1);
+        assert_eq!((take_all(&mut shares, apart(4)), take_all(&mut shares, server())), (0, 1));
+        let mut shares = Shares::new(4, 1, 2);
+        assert_eq!((take_all(&mut shares, equal(2)), take_all(&mut shares, equal(3))), (2, 2));
+    }
+
+    #[test]
     fn what_is_given_back_can_be_taken_again_and_leaves_no_trace() {
-        let mut shares = Shares::new(8, 1);
+        let mut shares = Shares::new(8, 1, usize::MAX);
         for _ in 0..3 {
             let callers = [server(), apart(2), apart(3), equal(4)];
             let taken: Vec<usize> = callers.iter().map(|caller| take_all(&mut shares, *caller)).collect();
@@ -330,7 +364,7 @@ mod tests {
 
     #[test]
     fn whoever_took_more_before_an_api_server_called_gets_nothing_until_it_is_within_its_share() {
-        let mut shares = Shares::new(8, 1);
+        let mut shares = Shares::new(8, 1, usize::MAX);
         assert_eq!(take_all(&mut shares, equal(2)), 6);
         assert!(!shares.take(apart(2), 1));
         assert_eq!(take_all(&mut shares, server()), 2);
@@ -393,6 +427,20 @@ mod tests {
         assert!(!small.is_finished());
         drop(big);
         small.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_enough_keeps_nobody_from_the_rest() {
+        let pool = Pool::of(Shares::new(4, 1, 2));
+        let held: Vec<Permit> = (0..2).filter_map(|_| pool.try_take(server(), 1)).collect();
+        let mut more = wait(&pool, server(), 1);
+        settle().await;
+        let other = wait(&pool, apart(2), 1).await.unwrap();
+        assert!(!more.is_finished());
+        drop(held);
+        drop((&mut more).await.unwrap());
+        drop(other);
+        assert_eq!(pool.lock().shares.taken, 0);
     }
 
     #[tokio::test]

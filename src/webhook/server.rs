@@ -48,7 +48,7 @@ pub struct Limits {
     pub stranger_body: usize,
     /// Reviews that are worked on at a time; more have to wait. See [`Limits::turns_for`].
     pub turns: usize,
-    /// Processors that these turns share.
+    /// Processors that these turns share. API servers have no more turns than there are processors.
     pub processors: usize,
     /// Requests of the API server for fresh reads that are on their way at a time; more have to wait.
     pub reads: usize,
@@ -147,6 +147,7 @@ impl<C: Cluster> Server<C> {
         let most = if caller.is_apart() { self.limits.stranger_body } else { self.limits.body };
         // Before anything is waited for: what will not be read need not come in.
         if announced(&body) > most {
+            self.allotments.hold_up(caller).await;
             return Err(Turned::TooLarge(most));
         }
         let allotment = Allotment { of: Arc::clone(&self.allotments), caller };
