@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use crate::text::{cut, escaped};
+
 /// For so long after the last call of an API server, strangers are kept out of what is reserved.
 pub const LATELY: Duration = Duration::from_secs(600);
 
@@ -38,7 +40,7 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Cidr, CidrError> {
-        let wrong = || CidrError(text.chars().filter(|c| !c.is_control()).take(60).collect());
+        let wrong = || CidrError(escaped(&cut(text, 60)).into_owned());
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let network: IpAddr = address.parse().map_err(|_| wrong())?;
         let all = if network.is_ipv4() { 32 } else { 128 };

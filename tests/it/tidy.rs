@@ -80,6 +80,23 @@ fn verdicts_are_made_without_clock_and_input() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// Which characters of a stranger's text are shown is said once, or one way to show it forgets one of them.
+#[test]
+fn only_one_module_says_which_characters_are_harmless() {
+    let others: Vec<String> =
+        code("src").into_iter().filter(|file| file.path != "src/text.rs").flat_map(|file| suspects(&file)).collect();
+    assert!(others.is_empty(), "use `text::escaped`:\n{}", others.join("\n"));
+    let text =
+        "fn line(text: &str) -> String {\n    text.chars().filter(|c| !c.is_control()).collect()\n}\n".to_owned();
+    assert_eq!(suspects(&Source { path: "src/a.rs".to_owned(), depth: 1, text }).len(), 1);
+}
+
+fn suspects(file: &Source) -> Vec<String> {
+    let (code, _) = file.text.split_once("#[cfg(test)]").unwrap_or((&file.text, ""));
+    let is_one = |line: &&str| line.contains("is_control") || line.contains("escape_default()");
+    code.lines().filter(is_one).map(|line| format!("{}: {}", file.path, line.trim())).collect()
+}
+
 #[test]
 fn every_file_begins_by_saying_what_it_is() {
     let missing: Vec<String> = sources("src")

@@ -1,5 +1,7 @@
 //! Rows of a table of kinds: how the objects of one kind are addressed, and which of them are wanted.
 
+use crate::text::{cut, escaped};
+
 /// A kind of objects, as the API server is asked for them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Kind {
@@ -87,7 +89,7 @@ pub fn segment(name: &str) -> Result<&str, NameError> {
     if !name.is_empty() && name.chars().all(known) && name != "." && name != ".." {
         Ok(name)
     } else {
-        Err(NameError(name.chars().filter(|c| !c.is_control()).take(260).collect()))
+        Err(NameError(escaped(&cut(name, 260)).into_owned()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::cut::{Cursor, CutError};
 use super::object::DecodeError;
+use crate::text::escaped;
 
 /// Steps that a path has at most. What cannot be decoded is often nested deeply.
 const MAX_STEPS: usize = 12;
@@ -72,7 +73,7 @@ impl<'a> Step<'a> {
     fn shown(&self, is_first: bool) -> String {
         let Some(key) = self.key else { return format!("[{}]", self.index) };
         let text = String::from_utf8_lossy(key.get(..MAX_KEY).unwrap_or(key));
-        let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let text = escaped(&text).into_owned();
         let text = if key.len() > MAX_KEY { format!("{text}...") } else { text };
         let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
         match (is_plain, is_first) {

@@ -19,6 +19,7 @@ use super::kind::{Kind, NameError, segment};
 use super::lines::Lines;
 use super::object::{self, Item};
 use crate::runtime::telemetry::{causes, is_about_rights};
+use crate::text::{cut, escaped};
 
 /// Bytes of an answer, and of a line of a watch, at most. An object has 1.5 MiB in an API server as it comes, and 8 MiB
 /// where its etcd takes that.
@@ -27,7 +28,7 @@ pub const MAX_BYTES: usize = 32 << 20;
 /// Bytes of an answer with an error that are read.
 const MAX_STATUS: usize = 64 << 10;
 
-/// Characters of the API server's own words that go into a message.
+/// Bytes of the API server's own words that go into a message.
 const MAX_MESSAGE: usize = 512;
 
 /// How long a list or an object may take to come, whatever pieces it comes in.
@@ -372,12 +373,7 @@ async fn beginning(mut body: Body) -> Vec<u8> {
 
 /// As one line that is not too long.
 fn words(text: &str) -> String {
-    let mut line: String =
-        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect();
-    if text.trim().chars().nth(MAX_MESSAGE).is_some() {
-        line.push('…');
-    }
-    line
+    escaped(&cut(text.trim(), MAX_MESSAGE)).into_owned()
 }
 
 #[cfg(test)]
@@ -435,7 +431,7 @@ mod tests {
         assert_eq!(failed(Answer::new(500, b"\xff".to_vec())).await, refused(500, "\u{fffd}", 0));
         assert_eq!(failed(Answer::new(301, "")).await, refused(301, "Moved Permanently", 0));
         let AnswerError::Status(long) = failed(Answer::new(500, vec![b'x'; MAX_STATUS * 2])).await else { panic!() };
-        assert_eq!(long.message.chars().count(), MAX_MESSAGE + 1);
+        assert!(long.message.len() == MAX_MESSAGE && long.message.ends_with("x…"), "{}", long.message);
         let half = Answer::new(403, "half").then(Then::Break);
         assert_eq!(failed(half).await, refused(403, "half", 0));
     }

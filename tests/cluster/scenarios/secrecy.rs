@@ -141,7 +141,8 @@ async fn refuse(world: &World, name: &str, group: &str, resource: &str, operatio
 async fn too_deep(world: &World) -> Result<Vec<String>> {
     let neighbour = world.pod(NAMESPACE, "neighbour", "api", &image("good")).await?;
     ensure!(neighbour.ok(), "{neighbour:?}");
-    let nested = format!("{}{{}}{}", "{\"f:x\":".repeat(200), "}".repeat(200));
+    let step = format!("{{\"f:{}\":", canary("key"));
+    let nested = format!("{}{{}}{}", step.repeat(200), "}".repeat(200));
     let fields = format!(
         r#"[{{"manager":"{}","operation":"Update","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{nested}}}]"#,
         canary("manager")
