@@ -188,6 +188,7 @@ async fn operate(args: RunArgs, connections: Connections) -> anyhow::Result<()> 
     };
     let reviewer = Reviewer::new(LiveCluster::new(index.clone(), client.clone()), judging.clone(), metrics.clone());
     let router = server::router(reviewer, Limits::default(), metrics.clone());
+    let router = shutdown::closing_connections(router, readiness.clone());
     let address = args.webhook_address;
     let webhook = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let api_servers = ApiServers::new(args.api_server_cidrs);

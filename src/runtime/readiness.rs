@@ -43,10 +43,14 @@ impl Readiness {
         self.draining.store(true, Ordering::SeqCst);
     }
 
+    /// Whether the program is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
     /// What stands between this replica and its requests, one line each; empty when it is ready.
     pub fn reasons(&self) -> Vec<String> {
-        let draining =
-            self.draining.load(Ordering::SeqCst).then(|| "shutdown: the program is shutting down".to_owned());
+        let draining = self.is_draining().then(|| "shutdown: the program is shutting down".to_owned());
         let failed = self.checks.iter().filter_map(|(name, check)| Some(format!("{name}: {}", check().err()?)));
         draining.into_iter().chain(failed).collect()
     }

@@ -1,11 +1,15 @@
 //! Shutdown in an order that refuses no request.
 //!
 //! On SIGTERM the endpoint of this pod is removed, but the API server learns of it a moment later and keeps using the
-//! connections it has. So: first not ready, then serve on for a delay, then let open requests finish, then exit.
+//! connections it has. So: first not ready, then serve on for a delay, in which each connection ends with its next answer,
+//! then let open requests finish, then exit.
 //! (Kubernetes documentation, "Pod Lifecycle", section "Termination of Pods".)
 
 use std::time::Duration;
 
+use axum::Router;
+use axum::http::{HeaderValue, Request, Version, header};
+use axum::middleware::{Next, from_fn};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -49,4 +53,23 @@ pub async fn on_signal(readiness: Readiness, stop: CancellationToken, delay: Dur
     tracing::info!("finishing what is in flight");
     stop.cancel();
     Ok(())
+}
+
+/// The router, whose answers end their connections while the program is shutting down.
+///
+/// API servers call webhooks over HTTP/1.1 and keep connections. One that is still in use when it is closed may lose a
+/// request that was sent at that moment, which a client must not repeat (RFC 9112, "Connection Management"). HTTP/2 says
+/// by itself up to which request it has read.
+pub fn closing_connections(router: Router, readiness: Readiness) -> Router {
+    router.layer(from_fn(move |request: Request<axum::body::Body>, next: Next| {
+        let readiness = readiness.clone();
+        async move {
+            let closes = request.version() < Version::HTTP_2;
+            let mut response = next.run(request).await;
+            if closes && readiness.is_draining() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
+    }))
 }

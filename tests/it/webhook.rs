@@ -12,6 +12,8 @@ use ecr_access::forecast::Options;
 use ecr_access::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts};
 use ecr_access::runtime::callers::ApiServers;
 use ecr_access::runtime::metrics::Metrics;
+use ecr_access::runtime::readiness::Readiness;
+use ecr_access::runtime::shutdown::closing_connections;
 use ecr_access::runtime::watch::object::{Item, Raw};
 use ecr_access::webhook::certificates::{Loaded, Material};
 use ecr_access::webhook::cluster::{Cluster, ReadError};
@@ -874,6 +876,7 @@ struct Running {
     address: std::net::SocketAddr,
     serving: Arc<Serving>,
     metrics: Metrics,
+    readiness: Readiness,
     stop: CancellationToken,
     server: tokio::task::JoinHandle<()>,
 }
@@ -883,10 +886,12 @@ async fn running(cluster: &FakeCluster) -> Running {
     let (address, serving, stop) = (listener.local_addr().unwrap(), Serving::new(), CancellationToken::new());
     // How long a review may take is not what is tested over TLS.
     let (app, metrics) = app(cluster, Limits { deadline: Duration::from_secs(60), ..Limits::default() });
+    let readiness = Readiness::new();
+    let app = closing_connections(app, readiness.clone());
     let config = tls::server_config(serving.clone()).unwrap();
     let server = tls::serve(listener, config, app, 100, ApiServers::nobody(), metrics.clone(), stop.clone());
     let server = tokio::spawn(server);
-    Running { address, serving, metrics, stop, server }
+    Running { address, serving, metrics, readiness, stop, server }
 }
 
 type Tls = tokio_rustls::client::TlsStream<TcpStream>;
@@ -950,6 +955,41 @@ async fn a_certificate_is_exchanged_while_connections_are_open() {
 /// that never ends.
 async fn soon<T>(what: &str, waited_for: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), waited_for).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+#[tokio::test]
+async fn while_the_program_shuts_down_each_connection_ends_with_its_next_answer() {
+    let running = running(&FakeCluster::synced(payments())).await;
+    let certificate = certificate();
+    running.serving.swap(certificate.pair.certified.clone());
+    let stream = connect(&running, &certificate, b"http/1.1").await.unwrap();
+    let (mut h1, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let stream = connect(&running, &certificate, b"h2").await.unwrap();
+    let (mut h2, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for name in ["allow", "deny"] {
+        let response = h1.send_request(post(hyper::Version::HTTP_11, name)).await.unwrap();
+        assert_eq!(response.headers().get(header::CONNECTION), None);
+        uid_of(response).await;
+    }
+    running.readiness.drain();
+    let response = h1.send_request(post(hyper::Version::HTTP_11, "allow")).await.unwrap();
+    assert_eq!(response.headers()[header::CONNECTION], "close");
+    assert_eq!(uid_of(response).await, "allow-1");
+    soon("the connection ends", ended).await.unwrap().unwrap();
+    // What is shared by many requests ends at the end.
+    for _ in 0..2 {
+        let response = h2.send_request(post(hyper::Version::HTTP_2, "allow")).await.unwrap();
+        assert_eq!(uid_of(response).await, "allow-1");
+    }
+    // New connections are served on.
+    let stream = connect(&running, &certificate, b"http/1.1").await.unwrap();
+    let (mut h1, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let response = h1.send_request(post(hyper::Version::HTTP_11, "deny")).await.unwrap();
+    assert_eq!(uid_of(response).await, "deny-1");
 }
 
 #[tokio::test]
