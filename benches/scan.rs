@@ -76,7 +76,11 @@ fn least<T>(measurements: usize, mut run: impl FnMut() -> T) -> Duration {
             let kept = run();
             runs += 1;
             // Reading the clock is no part of it, however short a run is.
-            let spent = if runs.is_power_of_two() || runs.is_multiple_of(64) { processor_time() - begin } else { Duration::ZERO };
+            let spent = if runs.is_power_of_two() || runs.is_multiple_of(64) {
+                processor_time() - begin
+            } else {
+                Duration::ZERO
+            };
             drop(kept);
             if spent >= Duration::from_secs(1) {
                 return spent / runs;
@@ -147,9 +151,7 @@ fn dated_policy(windows: usize, dated: bool) -> Value {
 }
 
 fn object(namespace: &str, account: &str, name: &str, repositories: &[String]) -> Value {
-    let container = |(n, repository): (usize, &String)| {
-        json!({"name": format!("c{n}"), "image": format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1")})
-    };
+    let container = |(n, repository): (usize, &String)| json!({"name": format!("c{n}"), "image": format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1")});
     let containers: Vec<Value> = repositories.iter().enumerate().map(container).collect();
     json!({"metadata": {"namespace": namespace, "name": name},
         "spec": {"serviceAccountName": account, "containers": containers}})

@@ -12,6 +12,7 @@ use iam_verdict::{NamedPolicy, PolicyState};
 use serde_json::Value;
 
 use super::image::EcrImage;
+use super::missing::MissingFact;
 
 /// Names a ConfigMap. Displayed as `NAMESPACE/NAME`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -35,14 +36,6 @@ pub struct ConfigMapKey {
     pub config_map: ConfigMapName,
     /// The key.
     pub key: String,
-}
-
-impl ConfigMapKey {
-    /// What the missing fact of a document that could not be read here is called.
-    #[must_use]
-    pub fn fact(&self) -> String {
-        format!("configMap:{self}")
-    }
 }
 
 impl fmt::Display for ConfigMapKey {
@@ -90,13 +83,22 @@ pub struct SourcedPolicy {
     pub source: PolicySource,
     /// Its document as compact JSON; none of a managed policy, whose text is built in, and of one that is malformed.
     pub text: Option<Arc<str>>,
+    /// What is missing where it could not be read; the engine calls it by its text.
+    pub missing: Option<MissingFact>,
 }
 
 impl SourcedPolicy {
     /// A policy with its source.
     #[must_use]
     pub const fn new(policy: NamedPolicy, source: PolicySource) -> Self {
-        Self { policy, source, text: None }
+        Self { policy, source, text: None, missing: None }
+    }
+
+    /// A policy that could not be read, and what is missing of it.
+    #[must_use]
+    pub fn unread(name: &str, missing: MissingFact, source: PolicySource) -> Self {
+        let policy = NamedPolicy::unreadable(name, missing.to_string());
+        Self { policy, source, text: None, missing: Some(missing) }
     }
 
     /// Keeps the document, for whoever proposes a change of it.
@@ -124,6 +126,7 @@ pub struct IdentityPolicies {
     policies: Vec<NamedPolicy>,
     sources: Vec<PolicySource>,
     texts: Vec<Option<Arc<str>>>,
+    missing: Vec<Option<MissingFact>>,
     boundary: Option<SourcedPolicy>,
     tags: Option<BTreeMap<String, String>>,
     condition_keys: BTreeSet<String>,
@@ -137,11 +140,12 @@ impl IdentityPolicies {
 
     /// Adds an identity-based policy with its text.
     pub fn push_sourced(&mut self, sourced: SourcedPolicy) {
-        let SourcedPolicy { policy, source, text } = sourced;
+        let SourcedPolicy { policy, source, text, missing } = sourced;
         self.condition_keys.extend(condition_keys(&policy).map(str::to_owned));
         self.policies.push(policy);
         self.sources.push(source);
         self.texts.push(text);
+        self.missing.push(missing);
     }
 
     /// Sets the permissions boundary; without one the principal has none.
@@ -168,11 +172,12 @@ impl IdentityPolicies {
 
     /// The identity-based policies with all that is known of them.
     pub fn entries(&self) -> impl Iterator<Item = SourcedPolicy> {
-        let texts = self.sourced().zip(&self.texts);
-        texts.map(|((policy, source), text)| SourcedPolicy {
+        let all = self.sourced().zip(&self.texts).zip(&self.missing);
+        all.map(|(((policy, source), text), missing)| SourcedPolicy {
             policy: policy.clone(),
             source: source.clone(),
             text: text.clone(),
+            missing: missing.clone(),
         })
     }
 
@@ -211,6 +216,12 @@ impl IdentityPolicies {
             PolicySource::Document { problem } => problem.as_deref(),
             PolicySource::ConfigMap(_) | PolicySource::Managed { .. } => None,
         }
+    }
+
+    /// What is missing of policies that could not be read, the boundary among them.
+    pub fn missing(&self) -> impl Iterator<Item = &MissingFact> {
+        let boundary = self.boundary.iter().filter_map(|boundary| boundary.missing.as_ref());
+        self.missing.iter().flatten().chain(boundary)
     }
 
     /// The ConfigMaps that these policies are read from.
@@ -257,8 +268,8 @@ pub struct Declared {
     pub organization: Organization,
     /// `spec.context`.
     pub context: ContextValues,
-    /// The documents in ConfigMaps, of the puller too, that could not be read, by the fact that each is missing as.
-    pub unread: BTreeMap<String, Unread>,
+    /// The documents in ConfigMaps, of the puller too, that could not be read.
+    pub unread: BTreeMap<ConfigMapKey, Unread>,
 }
 
 impl Declared {
@@ -272,6 +283,15 @@ impl Declared {
         });
         let levels = self.organization.scps.iter().chain(&self.organization.rcps);
         resource.chain(levels.flat_map(|level| &level.policies).map(|sourced| &sourced.source)).filter_map(config_map)
+    }
+
+    /// Why a document in a ConfigMap is missing; none of any other fact.
+    #[must_use]
+    pub fn unread(&self, fact: &MissingFact) -> Option<&Unread> {
+        match fact {
+            MissingFact::ConfigMap(at) => self.unread.get(at),
+            _ => None,
+        }
     }
 
     /// The first entry whose pattern matches the repository's ARN.

@@ -8,4 +8,5 @@ pub mod image;
 pub mod image_pattern;
 pub mod judge;
 pub mod managed;
+pub mod missing;
 pub mod needs;

@@ -7,6 +7,7 @@ use super::{Candidate, ImageReport, ImageUse, Report, Subject, Texts, Verdict};
 use crate::ecr::advice::{CauseCode, Fix, close, first_denied, refusing_layer};
 use crate::ecr::declared::Declared;
 use crate::ecr::judge::{Answer, Judgement, Puller};
+use crate::ecr::missing::MissingFact;
 
 /// A detail is worth this many bytes at most.
 const MAX_DETAIL: usize = 240;
@@ -117,7 +118,7 @@ pub(super) fn open(
     subject: &Subject,
     used: &ImageUse,
     speaker: &Speaker<'_>,
-    missing: &[String],
+    missing: &[MissingFact],
     declared: &Declared,
     (fixes, object): (&[Fix], &str),
 ) -> Texts {
@@ -126,7 +127,7 @@ pub(super) fn open(
     pieces.extend(puller(speaker.puller));
     let missing: Vec<String> = missing
         .iter()
-        .map(|fact| match declared.unread.get(fact) {
+        .map(|fact| match declared.unread(fact) {
             Some(unread) => unread.why.clone(),
             None => in_words(fact, speaker.puller),
         })
@@ -297,38 +298,52 @@ fn puller(puller: &Puller) -> [Piece; 4] {
 }
 
 /// A missing fact as a sentence.
-fn in_words(fact: &str, puller: &Puller) -> String {
-    match fact.split_once(':') {
-        Some(("role", arn)) => format!("IAM role {arn} is not in the inventory, and no identity is declared beside it"),
-        Some(("document", name)) => match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
+fn in_words(fact: &MissingFact, puller: &Puller) -> String {
+    match fact {
+        MissingFact::Role(arn) => {
+            format!("IAM role {arn} is not in the inventory, and no identity is declared beside it")
+        }
+        MissingFact::Document(name) => match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
             Some(problem) => format!("policy {name} is malformed: {problem}"),
             None => format!("policy {name} is malformed"),
         },
-        Some(("policy", arn)) => format!("managed policy {arn} is not built in"),
-        Some(("presence", arn)) => {
+        MissingFact::ManagedPolicy(arn) => format!("managed policy {arn} is not built in"),
+        MissingFact::Presence(arn) => {
             format!("this works only for what is already cached, and whether {arn} is cached is not known")
         }
-        Some(("repositoryPolicy" | "registryPolicy", place)) if place.ends_with("].policy") => {
+        MissingFact::RepositoryDocument(place) | MissingFact::RegistryDocument(place) => {
             format!("policy {place} is malformed")
         }
-        Some(("registryPolicy", registry)) => {
-            format!("what the registry policy of {registry} does is not known (spec.registries can tell)")
+        MissingFact::RegistryPolicy { account, region } => {
+            format!("what the registry policy of {account}/{region} does is not known (spec.registries can tell)")
         }
-        Some(("repositoryPolicy", arn)) => {
+        MissingFact::RepositoryPolicy(arn) => {
             format!("the repository policy of {arn} is not known (spec.repositories can tell)")
         }
-        None if fact == "account" => "the account of the puller is not known, and a policy goes by it".to_owned(),
-        None if fact == "principal" => {
+        MissingFact::Account => "the account of the puller is not known, and a policy goes by it".to_owned(),
+        MissingFact::Principal => {
             "the ARN of the puller, or the name of its session, is not known, and a policy goes by it".to_owned()
         }
-        Some(("aws", key)) if key.to_ascii_lowercase().starts_with("principaltag/") => {
-            format!("{fact} is not known at admission (tags of the identity can tell)")
-        }
-        Some(("aws" | "ecr", key)) if key.to_ascii_lowercase().starts_with("resourcetag/") => {
-            format!("{fact} is not known at admission (tags in spec.repositories can tell)")
-        }
-        Some(("aws", _)) => format!("{fact} is not known at admission (spec.context can tell)"),
-        _ => format!("{fact} is not known at admission"),
+        MissingFact::ConditionKey(key) => format!("{key} is not known at admission{}", who_can_tell(key)),
+        // Of the puller itself, which is told otherwise than by a missing fact.
+        MissingFact::ServiceAccount { .. }
+        | MissingFact::Namespace(_)
+        | MissingFact::Spec(_)
+        | MissingFact::Node
+        | MissingFact::PullerRole
+        | MissingFact::ImagePullSecret
+        | MissingFact::ConfigMap(_) => format!("{fact} is not known at admission"),
+    }
+}
+
+/// The field in which the value of a condition key can be declared.
+fn who_can_tell(key: &str) -> &'static str {
+    let key = key.to_ascii_lowercase();
+    match key.split_once(':') {
+        Some(("aws", name)) if name.starts_with("principaltag/") => " (tags of the identity can tell)",
+        Some(("aws" | "ecr", name)) if name.starts_with("resourcetag/") => " (tags in spec.repositories can tell)",
+        Some(("aws", _)) => " (spec.context can tell)",
+        _ => "",
     }
 }
 

@@ -13,6 +13,7 @@ use crate::ecr::advice::{self, CauseCode, Fix, FixKind, Reason};
 use crate::ecr::declared::{Declared, ResourcePolicy, Unread};
 use crate::ecr::image::{EcrImage, ImageKind, ReferenceError};
 use crate::ecr::judge::{self, Court, Existence, Judgement, Puller, note};
+use crate::ecr::missing::MissingFact;
 use crate::ecr::needs::Need;
 use crate::inventory::{CompiledPuller, CompiledSpec, Inventory, PolicyObject};
 use crate::puller::{self, IRSA_ANNOTATION, NotKnown, Pullers, Selection, pullers, select};
@@ -114,7 +115,7 @@ pub struct ImageReport {
     /// Why, coarsely.
     pub reason: Reason,
     /// The facts that would settle an Unknown.
-    pub missing: Vec<String>,
+    pub missing: Vec<MissingFact>,
     /// What a user sees, for this image alone.
     pub message: String,
     /// Everybody who may pull it, with the requests that were judged.
@@ -253,7 +254,7 @@ struct Finding {
     repository: String,
     verdict: Verdict,
     reason: Reason,
-    missing: Vec<String>,
+    missing: Vec<MissingFact>,
     diagnosis: Diagnosis,
     candidates: Vec<Candidate>,
     notes: Vec<&'static str>,
@@ -287,7 +288,7 @@ impl<'a> Case<'a> {
         &self,
         possible: &[Arc<PolicyObject>],
         maybe_none: bool,
-        missing: Vec<String>,
+        missing: Vec<MissingFact>,
         options: &Options,
     ) -> Report {
         let names: Vec<String> = possible.iter().map(|policy| policy.key.to_string()).collect();
@@ -295,7 +296,7 @@ impl<'a> Case<'a> {
             reason: Reason::FactsMissing,
             cause: CauseCode::SelectionNotKnown,
             why: format!("whether {} applies depends on labels that were not found", names.join(" or ")),
-            missing: missing.first().cloned().unwrap_or_default(),
+            missing,
             fix: Vec::new(),
         };
         // The mildest policy that may be in force; with none of them, nothing would happen at all.
@@ -307,7 +308,7 @@ impl<'a> Case<'a> {
         let cap = if maybe_none { Action::Warn } else { Action::Reject };
         let actions = Actions::new(on_deny.min(cap), on_unknown, options);
         let bench = Bench { pullers: Err(&not_known), spec: None, declared: &Declared::default(), needs: &[] };
-        self.judge(None, &bench, &missing, actions)
+        self.judge(None, &bench, actions)
     }
 
     fn under(&self, policy: &PolicyObject, options: &Options) -> Report {
@@ -319,13 +320,12 @@ impl<'a> Case<'a> {
                 let not_known = NotKnown {
                     reason: Reason::FactsMissing,
                     cause: CauseCode::UnsupportedSpec,
-                    missing: format!("spec:{key}"),
+                    missing: vec![MissingFact::Spec(key.clone())],
                     why: format!("{key} cannot be read: {error}"),
                     fix: Vec::new(),
                 };
-                let missing = [not_known.missing.clone()];
                 let bench = Bench { pullers: Err(&not_known), spec: None, declared: &Declared::default(), needs: &[] };
-                return self.judge(Some(key), &bench, &missing, actions);
+                return self.judge(Some(key), &bench, actions);
             }
         };
         let Subject { namespace, service_account, .. } = self.subject;
@@ -334,16 +334,14 @@ impl<'a> Case<'a> {
         needs.extend(&options.requires);
         let bench = |pullers| Bench { pullers, spec: Some(spec), declared: &spec.declared, needs: &needs };
         match pullers(spec, namespace, service_account, account.map(Arc::as_ref)) {
-            Pullers::Candidates(candidates) => self.judge(Some(key), &bench(Ok(&candidates)), &[], actions),
-            Pullers::NotKnown(not_known) => {
-                self.judge(Some(key), &bench(Err(&not_known)), std::slice::from_ref(&not_known.missing), actions)
-            }
+            Pullers::Candidates(candidates) => self.judge(Some(key), &bench(Ok(&candidates)), actions),
+            Pullers::NotKnown(not_known) => self.judge(Some(key), &bench(Err(&not_known)), actions),
         }
     }
 
-    fn judge(&self, policy: Option<String>, bench: &Bench<'_>, missing: &[String], actions: Actions) -> Report {
+    fn judge(&self, policy: Option<String>, bench: &Bench<'_>, actions: Actions) -> Report {
         let object = policy.as_deref().unwrap_or_default();
-        let Hearing { images, mut notes, next_change } = self.hear(bench, missing, object);
+        let Hearing { images, mut notes, next_change } = self.hear(bench, object);
         let verdict = Verdict::all(images.iter().map(|image| image.verdict));
         if verdict == Verdict::Deny && self.account().is_none() {
             notes.push(SERVICE_ACCOUNT_NOT_SEEN);
@@ -356,7 +354,7 @@ impl<'a> Case<'a> {
             Some(_) if self.subject.template && !images.iter().any(speaks_up) => Admission::Admitted,
             Some(_) => Admission::Warned,
         };
-        let next_transition = self.next_transition(bench, missing, actions, (verdict, ruling.action), next_change);
+        let next_transition = self.next_transition(bench, actions, (verdict, ruling.action), next_change);
         let mut report = self.report(policy, verdict, admission, notes, images, actions);
         report.next_transition = next_transition;
         report
@@ -367,7 +365,6 @@ impl<'a> Case<'a> {
     fn next_transition(
         &self,
         bench: &Bench<'_>,
-        missing: &[String],
         actions: Actions,
         now: (Verdict, Option<Action>),
         next_change: Option<Timestamp>,
@@ -375,7 +372,7 @@ impl<'a> Case<'a> {
         let mut change = next_change;
         for _ in 0..MAX_CHANGES {
             let at = change?;
-            let later = Self { at, ..*self }.hear(bench, missing, "");
+            let later = Self { at, ..*self }.hear(bench, "");
             let verdict = Verdict::all(later.images.iter().map(|image| image.verdict));
             if (verdict, Ruling::of(&later.images, actions).action) != now {
                 return Some(at);
@@ -387,7 +384,7 @@ impl<'a> Case<'a> {
     }
 
     /// Judges every image.
-    fn hear(&self, bench: &Bench<'_>, missing: &[String], object: &str) -> Hearing {
+    fn hear(&self, bench: &Bench<'_>, object: &str) -> Hearing {
         let mut findings: BTreeMap<String, Finding> = BTreeMap::new();
         let mut notes: Vec<&'static str> = Vec::new();
         let mut images = Vec::with_capacity(self.subject.images.len());
@@ -406,7 +403,7 @@ impl<'a> Case<'a> {
                     self.not_found(used, &image)
                 }
                 (ImageKind::Invalid { ecr: true, .. } | ImageKind::Private(_), Err(not_known)) => {
-                    self.not_known(used, not_known, missing)
+                    self.not_known(used, not_known)
                 }
                 (ImageKind::Invalid { ecr: true, error }, Ok(_)) => self.invalid(used, error),
                 (ImageKind::Private(image), Ok(candidates)) => {
@@ -527,7 +524,7 @@ impl<'a> Case<'a> {
             spokesman: spokesman.and_then(|index| Some((index, judgements.get(index)?.clone()))),
         };
         if differ {
-            finding.missing.push("node".to_owned());
+            finding.missing.push(MissingFact::Node);
         }
         if verdict == Verdict::Unknown {
             for fact in judgements.iter().flat_map(|judgement| &judgement.missing) {
@@ -544,7 +541,7 @@ impl<'a> Case<'a> {
         if verdict == Verdict::Deny && !not_found && self.has_pull_secret() && judgements.iter().any(by_pull) {
             finding.verdict = Verdict::Unknown;
             finding.reason = Reason::PullSecret;
-            finding.missing = vec!["imagePullSecret".to_owned()];
+            finding.missing = vec![MissingFact::ImagePullSecret];
         }
         if verdict != Verdict::Allow {
             finding.diagnosis = self.diagnose(image, spoken, bench);
@@ -572,8 +569,8 @@ impl<'a> Case<'a> {
         if judgement.verdict == Verdict::Unknown {
             // A document in a ConfigMap that could not be read: what to do is known, whatever the rest comes to.
             let unread: Vec<&Unread> =
-                judgement.missing.iter().filter_map(|fact| bench.declared.unread.get(fact)).collect();
-            let first = judgement.missing.first().and_then(|fact| bench.declared.unread.get(fact));
+                judgement.missing.iter().filter_map(|fact| bench.declared.unread(fact)).collect();
+            let first = judgement.missing.first().and_then(|fact| bench.declared.unread(fact));
             if first.is_some_and(|unread| unread.malformed) {
                 diagnosis.cause = Some(CauseCode::DocumentMalformed);
             }
@@ -721,10 +718,10 @@ impl<'a> Case<'a> {
         })
     }
 
-    fn not_known(&self, used: &ImageUse, not_known: &NotKnown, missing: &[String]) -> ImageReport {
+    fn not_known(&self, used: &ImageUse, not_known: &NotKnown) -> ImageReport {
         let texts = explain::not_known(self.subject, used, &not_known.why, not_known.cause, &not_known.fix);
         self.image(used, Verdict::Unknown, not_known.reason, texts, |report| {
-            report.missing = missing.to_vec();
+            report.missing.clone_from(&not_known.missing);
             report.cause = Some(not_known.cause);
             report.fix.clone_from(&not_known.fix);
         })
@@ -779,7 +776,7 @@ fn candidate(judgement: &Judgement, puller: &Puller) -> Candidate {
 fn speaks_up(image: &ImageReport) -> bool {
     match image.verdict {
         Verdict::Deny => true,
-        Verdict::Unknown => !image.missing.iter().any(|fact| fact.starts_with("serviceAccount:")),
+        Verdict::Unknown => !image.missing.iter().any(|fact| matches!(fact, MissingFact::ServiceAccount { .. })),
         _ => false,
     }
 }
@@ -815,7 +812,7 @@ impl Report {
             if !speaks {
                 continue;
             }
-            if image.missing.iter().any(|fact| fact.starts_with("configMap:")) {
+            if image.missing.iter().any(|fact| matches!(fact, MissingFact::ConfigMap(_))) {
                 way_out = way_out.or(image.texts.fix.as_deref());
             }
             if lines.len() < MAX_WARNINGS {

@@ -29,6 +29,11 @@ fn allow(action: Value, resource: Value) -> Value {
     json!({"Effect": "Allow", "Action": action, "Resource": resource})
 }
 
+/// What is missing of an image, as the report has it.
+fn lacking(image: &ImageReport) -> Vec<String> {
+    image.missing.iter().map(ToString::to_string).collect()
+}
+
 /// A spec with the role `app` and one document.
 fn by_role(statements: Value) -> Value {
     json!({"puller": {"role": {"arn": ROLE,
@@ -362,7 +367,7 @@ fn a_pull_secret_turns_a_deny_into_unknown_and_nothing_else() {
     for report in [judge_in(&world(by_role(nothing())), &of_pod), judge_in(&lent, &pod(&[IMAGE]))] {
         let image = &report.images[0];
         assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Warned));
-        assert_eq!((image.reason, image.missing.as_slice()), (Reason::PullSecret, &["imagePullSecret".to_owned()][..]));
+        assert_eq!((image.reason, image.missing.as_slice()), (Reason::PullSecret, &[MissingFact::ImagePullSecret][..]));
         assert_eq!(image.cause, Some(CauseCode::PullSecret));
         // What is wrong without the secret is still told.
         assert_eq!(image.candidates[0].verdict, Verdict::Deny);
@@ -490,7 +495,7 @@ fn who_is_not_known_is_unknown_and_named() {
     for (inventory, reason, missing, words) in cases {
         let report = judge_in(&inventory, &pod(&[IMAGE, "nginx"]));
         assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Warned), "{words}");
-        assert_eq!((report.images[0].reason, report.images[0].missing.as_slice()), (reason, &[missing.to_owned()][..]));
+        assert_eq!((report.images[0].reason, lacking(&report.images[0])), (reason, vec![missing.to_owned()]));
         assert_eq!(report.images[1].verdict, Verdict::OutOfScope);
         let warnings = report.warnings();
         assert_eq!(warnings.len(), 1);
@@ -510,7 +515,7 @@ fn an_unclear_selection_is_unknown_and_mild() {
     let report = judge_in(&inventory, &pod(&[IMAGE]));
     assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Warned));
     assert_eq!(report.policy, None);
-    assert_eq!(report.images[0].missing, ["serviceAccount:payments/api", "namespace:payments"]);
+    assert_eq!(lacking(&report.images[0]), ["serviceAccount:payments/api", "namespace:payments"]);
     assert_eq!(report.images[0].cause, Some(CauseCode::SelectionNotKnown));
 }
 
@@ -550,7 +555,7 @@ fn nodes_must_agree() {
         let report = judge(by_nodes(&nodes), &[IMAGE]);
         let image = &report.images[0];
         assert_eq!((image.verdict, image.reason), (verdict, reason), "{nodes:?}");
-        let lower: Vec<String> = image.missing.iter().map(|fact| fact.to_ascii_lowercase()).collect();
+        let lower: Vec<String> = lacking(image).iter().map(|fact| fact.to_ascii_lowercase()).collect();
         assert_eq!(lower, missing, "{nodes:?}");
         assert_eq!(image.cause == Some(CauseCode::CandidatesDiffer), reason == DependsOnNode, "{nodes:?}");
         assert_eq!(image.candidates.len(), nodes.len());
@@ -676,13 +681,36 @@ fn further_needs_count_when_they_are_asked_for() {
     assert_eq!(ask(&pod(&["nginx", "public.ecr.aws/a/b"]), &[Need::Push]).verdict, Verdict::Allow);
 }
 
+/// The user declares what no service of AWS sets; however the key is called, it is a condition key.
+#[test]
+fn a_condition_key_is_one_whatever_other_fact_it_is_called_like() {
+    let prefixes = ["document", "policy", "presence", "repositoryPolicy", "role", "spec", "namespace"];
+    let more = ["configMap", "registryPolicy", "serviceAccount"];
+    let keys = prefixes.iter().chain(&more).map(|prefix| format!("{prefix}:tier"));
+    for key in keys.chain(["repositoryPolicy:repositories[0].policy".to_owned()]) {
+        let mut spec = by_role(json!([{"Effect": "Allow", "Action": "ecr:*", "Resource": "*",
+            "Condition": {"StringEquals": {&*key: "gold"}}}]));
+        spec["context"] = json!({&*key: ["gold", "silver"]});
+        let report = judge(spec, &[IMAGE]);
+        let image = &report.images[0];
+        assert_eq!(image.missing, [MissingFact::ConditionKey(key.clone())], "{key}");
+        assert_eq!(image.cause, Some(CauseCode::ConditionNotKnown), "{key}");
+        assert!(
+            image.message.ends_with(&format!(": {key} is not known at admission [ConditionNotKnown]")),
+            "{}",
+            image.message
+        );
+        assert_eq!((report.verdict, report.warnings().len()), (Verdict::Unknown, 1), "{key}: one line, no way out");
+    }
+}
+
 #[test]
 fn a_malformed_document_is_told_with_its_path() {
     let spec = json!({"puller": {"role": {"arn": ROLE, "identity": {"policies": [
         {"name": "app-pull", "document": {"Version": "2012-10-17", "Statement": [{"Effect": "Maybe", "Action": "*", "Resource": "*"}]}}]}}}});
     let report = judge(spec, &[IMAGE]);
     let image = &report.images[0];
-    assert_eq!((report.verdict, image.missing.as_slice()), (Verdict::Unknown, &["document:app-pull".to_owned()][..]));
+    assert_eq!((report.verdict, lacking(image)), (Verdict::Unknown, vec!["document:app-pull".to_owned()]));
     assert_eq!(image.cause, Some(CauseCode::DocumentMalformed));
     let path = "$.spec.puller.role.identity.policies[0].document.Statement[0].Effect";
     assert!(image.message.contains(path), "{}", image.message);
@@ -695,7 +723,7 @@ fn a_config_map_that_is_not_there_is_told_with_the_way_out() {
         json!({"puller": {"role": {"arn": ROLE, "identity": {"policies": [reference("iam"), reference("more")]}}}});
     let report = judge(spec.clone(), &[IMAGE, IMAGE]);
     let image = &report.images[0];
-    assert_eq!(image.missing, ["configMap:payments/iam/app.json", "configMap:payments/more/app.json"]);
+    assert_eq!(lacking(image), ["configMap:payments/iam/app.json", "configMap:payments/more/app.json"]);
     assert_eq!((report.verdict, image.cause), (Verdict::Unknown, Some(CauseCode::ConfigMapNotFound)));
     let command = "kubectl label configmap -n payments iam ecraccess.dev/policy-document=true";
     assert_eq!(image.fix.len(), 2, "{:?}", image.fix);

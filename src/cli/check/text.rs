@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::{CheckReport, Summary};
 use crate::ecr::judge::note;
+use crate::ecr::missing::MissingFact;
 use crate::forecast::{Admission, Advice, ImageReport, Report, Verdict};
 
 /// The report as text. `objects` is how many objects of known kinds the input had.
@@ -84,11 +85,15 @@ fn image_lines(text: &mut String, subject: &Report, report: &ImageReport, width:
         indented(text, &format!("exempted until {}, by {}: {}", used.expires_at, used.name, used.reason));
     }
     if !report.missing.is_empty() && !message.contains("missing: ") {
-        indented(text, &format!("missing: {}", report.missing.join(", ")));
+        indented(text, &format!("missing: {}", joined(&report.missing)));
     }
     for fix in &report.fix {
         indented(text, &format!("fix: {}", fix.text(subject.policy.as_deref(), report.candidates.len() > 1)));
     }
+}
+
+fn joined(missing: &[MissingFact]) -> String {
+    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What the notes in the report mean, each once.
@@ -153,7 +158,7 @@ fn hint(text: &mut String, report: &CheckReport) {
     let images = report.results.iter().flat_map(|result| &result.images);
     if images
         .flat_map(|image| &image.missing)
-        .any(|fact| fact.starts_with("serviceAccount:") || fact.starts_with("namespace:"))
+        .any(|fact| matches!(fact, MissingFact::ServiceAccount { .. } | MissingFact::Namespace(_)))
     {
         let command = "kubectl get serviceaccounts,namespaces -A -o yaml | ecr-access check -f - -f …";
         line(text, "", &format!("ServiceAccounts or Namespaces are missing in the input. Of a cluster: {command}"));

@@ -6,6 +6,7 @@ use iam_verdict::{Decision, Layer, MissCause, MissedPart, NearMiss};
 use serde::Serialize;
 
 use super::super::judge::{Answer, Existence, Judgement, Puller, Verdict, Who};
+use super::super::missing::MissingFact;
 use super::super::needs::{self, Need};
 use super::{close, first_denied};
 
@@ -109,24 +110,27 @@ impl fmt::Display for CauseCode {
 impl CauseCode {
     /// The cause that a missing fact stands for.
     #[must_use]
-    pub fn of_fact(fact: &str) -> Self {
-        match fact.split_once(':') {
-            Some(("document", _)) => Self::DocumentMalformed,
-            // One that is there and malformed is told apart by whoever knows why it was not read.
-            Some(("configMap", _)) => Self::ConfigMapNotFound,
-            Some(("policy", _)) => Self::ManagedPolicyNotFound,
-            Some(("role", _)) => Self::RoleNotInInventory,
-            // A repository is named by its ARN; anything else is the place of a document that could not be read.
-            Some(("repositoryPolicy" | "registryPolicy", place)) if place.ends_with("].policy") => {
+    pub const fn of_fact(fact: &MissingFact) -> Self {
+        match fact {
+            MissingFact::Document(_) | MissingFact::RepositoryDocument(_) | MissingFact::RegistryDocument(_) => {
                 Self::DocumentMalformed
             }
-            Some(("repositoryPolicy", _)) => Self::RepositoryPolicyNotKnown,
-            Some(("registryPolicy", _)) => Self::RegistryPolicyNotKnown,
-            Some(("presence", _)) => Self::OnlyIfCached,
-            Some(("serviceAccount", _)) => Self::ServiceAccountNotFound,
-            None if fact == "account" => Self::AccountNotKnown,
-            None if fact == "principal" => Self::PrincipalNotKnown,
-            _ => Self::ConditionNotKnown,
+            // One that is there and malformed is told apart by whoever knows why it was not read.
+            MissingFact::ConfigMap(_) => Self::ConfigMapNotFound,
+            MissingFact::ManagedPolicy(_) => Self::ManagedPolicyNotFound,
+            MissingFact::PullerRole => Self::NoRoleMapped,
+            MissingFact::Role(_) => Self::RoleNotInInventory,
+            MissingFact::RepositoryPolicy(_) => Self::RepositoryPolicyNotKnown,
+            MissingFact::RegistryPolicy { .. } => Self::RegistryPolicyNotKnown,
+            MissingFact::Presence(_) => Self::OnlyIfCached,
+            MissingFact::ServiceAccount { .. } => Self::ServiceAccountNotFound,
+            MissingFact::Namespace(_) => Self::SelectionNotKnown,
+            MissingFact::Spec(_) => Self::UnsupportedSpec,
+            MissingFact::Node => Self::NodePulls,
+            MissingFact::ImagePullSecret => Self::PullSecret,
+            MissingFact::Account => Self::AccountNotKnown,
+            MissingFact::Principal => Self::PrincipalNotKnown,
+            MissingFact::ConditionKey(_) => Self::ConditionNotKnown,
         }
     }
 }
@@ -159,7 +163,7 @@ pub fn cause(judgement: &Judgement, puller: &Puller, partition: &str) -> Option<
             }
             first_denied(judgement).map(cause_of_answer)
         }
-        Verdict::Unknown => judgement.missing.first().map(|fact| CauseCode::of_fact(fact)),
+        Verdict::Unknown => judgement.missing.first().map(CauseCode::of_fact),
         _ => None,
     }
 }
@@ -205,26 +209,62 @@ fn is_missing_tag(miss: &NearMiss) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::arn::RoleArn;
+    use super::super::super::declared::{ConfigMapKey, ConfigMapName};
     use super::*;
 
     #[test]
     fn missing_facts_have_causes() {
-        for (fact, cause) in [
-            ("document:app", CauseCode::DocumentMalformed),
-            ("configMap:payments/iam/app.json", CauseCode::ConfigMapNotFound),
-            ("repositoryPolicy:repositories[0].policy", CauseCode::DocumentMalformed),
-            ("registryPolicy:registries[12].policy", CauseCode::DocumentMalformed),
-            ("policy:arn:aws:iam::aws:policy/X", CauseCode::ManagedPolicyNotFound),
-            ("role:arn:aws:iam::111122223333:role/app", CauseCode::RoleNotInInventory),
-            ("repositoryPolicy:arn:aws:ecr:us-east-1:111122223333:repository/a", CauseCode::RepositoryPolicyNotKnown),
-            ("registryPolicy:111122223333/us-east-1", CauseCode::RegistryPolicyNotKnown),
-            ("presence:arn:aws:ecr:us-east-1:111122223333:repository/a", CauseCode::OnlyIfCached),
-            ("account", CauseCode::AccountNotKnown),
-            ("principal", CauseCode::PrincipalNotKnown),
-            ("serviceAccount:payments/api", CauseCode::ServiceAccountNotFound),
-            ("aws:SourceIp", CauseCode::ConditionNotKnown),
+        const REPOSITORY: &str = "arn:aws:ecr:us-east-1:111122223333:repository/a";
+        let text = str::to_owned;
+        let role = RoleArn::parse("arn:aws:iam::111122223333:role/app").unwrap();
+        let config_map = ConfigMapName { namespace: text("payments"), name: text("iam") };
+        let key = ConfigMapKey { config_map, key: text("app.json") };
+        for (fact, words, cause) in [
+            (MissingFact::Document(text("app")), "document:app", CauseCode::DocumentMalformed),
+            (MissingFact::ConfigMap(key), "configMap:payments/iam/app.json", CauseCode::ConfigMapNotFound),
+            (
+                MissingFact::RepositoryDocument(text("repositories[0].policy")),
+                "repositoryPolicy:repositories[0].policy",
+                CauseCode::DocumentMalformed,
+            ),
+            (
+                MissingFact::RegistryDocument(text("registries[12].policy")),
+                "registryPolicy:registries[12].policy",
+                CauseCode::DocumentMalformed,
+            ),
+            (
+                MissingFact::ManagedPolicy(text("arn:aws:iam::aws:policy/X")),
+                "policy:arn:aws:iam::aws:policy/X",
+                CauseCode::ManagedPolicyNotFound,
+            ),
+            (MissingFact::Role(role), "role:arn:aws:iam::111122223333:role/app", CauseCode::RoleNotInInventory),
+            (
+                MissingFact::RepositoryPolicy(text(REPOSITORY)),
+                "repositoryPolicy:arn:aws:ecr:us-east-1:111122223333:repository/a",
+                CauseCode::RepositoryPolicyNotKnown,
+            ),
+            (
+                MissingFact::RegistryPolicy { account: text("111122223333"), region: text("us-east-1") },
+                "registryPolicy:111122223333/us-east-1",
+                CauseCode::RegistryPolicyNotKnown,
+            ),
+            (
+                MissingFact::Presence(text(REPOSITORY)),
+                "presence:arn:aws:ecr:us-east-1:111122223333:repository/a",
+                CauseCode::OnlyIfCached,
+            ),
+            (MissingFact::Account, "account", CauseCode::AccountNotKnown),
+            (MissingFact::Principal, "principal", CauseCode::PrincipalNotKnown),
+            (
+                MissingFact::ServiceAccount { namespace: text("payments"), name: text("api") },
+                "serviceAccount:payments/api",
+                CauseCode::ServiceAccountNotFound,
+            ),
+            (MissingFact::ConditionKey(text("aws:SourceIp")), "aws:SourceIp", CauseCode::ConditionNotKnown),
+            (MissingFact::ConditionKey(text("role:tier")), "role:tier", CauseCode::ConditionNotKnown),
         ] {
-            assert_eq!(CauseCode::of_fact(fact), cause, "{fact}");
+            assert_eq!((CauseCode::of_fact(&fact), fact.to_string().as_str()), (cause, words), "{fact:?}");
         }
     }
 }

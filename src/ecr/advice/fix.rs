@@ -18,6 +18,7 @@ use super::super::declared::{
 };
 use super::super::image::EcrImage;
 use super::super::judge::{Answer, Court, Existence, Judgement, Puller, Verdict, Who};
+use super::super::missing::MissingFact;
 use super::super::needs::{Ask, Need};
 use super::edit::{self, Exemption, Statement};
 use super::{close, hint};
@@ -495,9 +496,10 @@ impl<'a> Workbench<'a> {
     fn open_resource_side(&mut self, judgement: &Judgement) -> bool {
         let known = |policy: Option<&ResourcePolicy>| matches!(policy, Some(ResourcePolicy::Policy(_)));
         let entry = self.declared_before.repository(self.image);
-        let of_this = |fact: &String| {
-            let fact = fact.as_str();
-            fact.strip_prefix("repositoryPolicy:") == Some(self.arn.as_str()) || fact.starts_with("registryPolicy:")
+        let of_this = |fact: &MissingFact| match fact {
+            MissingFact::RepositoryPolicy(arn) => *arn == self.arn,
+            MissingFact::RegistryPolicy { .. } | MissingFact::RegistryDocument(_) => true,
+            _ => false,
         };
         let other_account = matches!(&self.before.who, Who::Role { arn, .. } if arn.account() != self.image.account);
         if judgement.verdict != Verdict::Unknown

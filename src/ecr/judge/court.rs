@@ -14,6 +14,7 @@ use crate::ecr::declared::{
     condition_keys,
 };
 use crate::ecr::image::EcrImage;
+use crate::ecr::missing::MissingFact;
 use crate::ecr::needs::{self, Ask, Need};
 
 /// A name for what a policy that was not declared at all would be called.
@@ -36,6 +37,8 @@ pub struct Court<'a> {
     rcps: Vec<Vec<NamedPolicy>>,
     /// The condition keys of all policies but those of the resource side.
     keys: BTreeSet<&'a str>,
+    /// What is missing of these policies.
+    unread: Vec<MissingFact>,
 }
 
 /// What is known of one repository's side, seen from one puller.
@@ -50,6 +53,8 @@ struct Place<'a> {
     registry_of_login: Option<NamedPolicy>,
     tags: Option<&'a BTreeMap<String, String>>,
     keys: BTreeSet<String>,
+    /// What is missing of the policies of this side.
+    unread: Vec<MissingFact>,
 }
 
 /// The hearings of one puller about one repository, by what they are about.
@@ -67,8 +72,13 @@ impl<'a> Court<'a> {
     #[must_use]
     pub fn new(puller: &'a Puller, declared: &'a Declared, at: Timestamp) -> Self {
         let mut keys: BTreeSet<&str> = puller.identity.iter().flat_map(|identity| identity.condition_keys()).collect();
+        let mut unread: Vec<MissingFact> = match &puller.identity {
+            Some(identity) => identity.missing().cloned().collect(),
+            None => vec![identity_fact(&puller.who)],
+        };
         let mut levels = |levels: &'a [PolicyLevel]| -> Vec<Vec<NamedPolicy>> {
             let level = |level: &'a PolicyLevel| {
+                unread.extend(level.policies.iter().filter_map(|sourced| sourced.missing.clone()));
                 let policies = level.policies.iter().map(|sourced| &sourced.policy);
                 keys.extend(policies.clone().flat_map(condition_keys));
                 policies.cloned().collect()
@@ -80,13 +90,13 @@ impl<'a> Court<'a> {
         let environment = Environment {
             identity: match &puller.identity {
                 Some(identity) => identity.policies().to_vec(),
-                None => vec![NamedPolicy::unreadable("identity", identity_fact(&puller.who))],
+                None => vec![NamedPolicy::unreadable("identity", identity_fact(&puller.who).to_string())],
             },
             boundary: puller.identity.as_ref().and_then(|i| i.boundary()).map(|boundary| boundary.policy.clone()),
             scps,
             ..Environment::default()
         };
-        Self { puller, declared, at, principal: principal(&puller.who), environment, rcps, keys }
+        Self { puller, declared, at, principal: principal(&puller.who), environment, rcps, keys, unread }
     }
 
     /// Judges what the puller can do with the repository of `image`.
@@ -128,16 +138,14 @@ impl<'a> Court<'a> {
             _ => (Verdict::Unknown, Existence::OnlyIfCached),
         };
         if existence == Existence::OnlyIfCached {
-            missing.add(format!("presence:{}", image.arn()));
-            missing.extend(import_missing);
+            missing.add(MissingFact::Presence(image.arn().to_string()));
+            missing.extend(import_missing.facts);
         }
         if verdict == Verdict::Allow {
             notes.extend(self.advice(&mut hearings, cached, &answers));
         }
         // A Deny does not depend on what is missing.
         let missing = if verdict == Verdict::Unknown { missing.facts } else { Vec::new() };
-        let written = |fact: String| self.declared.context.written(&fact).map_or(fact.clone(), str::to_owned);
-        let missing = missing.into_iter().map(written).collect();
         Judgement { verdict, answers, missing, notes, existence, next_change }
     }
 
@@ -173,6 +181,7 @@ impl<'a> Court<'a> {
         let other_partition = self.role().is_some_and(|arn| arn.partition() != image.partition);
         let same_account = !other_partition && self.role().is_none_or(|arn| arn.account() == image.account);
         let registry_policy = registry.and_then(|registry| Some((registry, registry.policy.as_ref()?)));
+        let mut unread = Vec::new();
         let repository = match entry.and_then(|entry| entry.policy.as_ref()) {
             // A policy of one partition cannot name a principal of another.
             _ if other_partition => {
@@ -183,7 +192,7 @@ impl<'a> Court<'a> {
                 if registry_policy.is_none() && matches!(policy, ResourcePolicy::Policy(_)) {
                     notes.push(note::NO_REGISTRY_POLICY_DECLARED);
                 }
-                Some(named(policy, REPOSITORY_POLICY, || repository_fact(image)))
+                Some(named(policy, REPOSITORY_POLICY, || repository_fact(image), &mut unread))
             }
             // With the puller's policies declared, leaving out the repository's asserts that there is none. Without
             // them everything is open already, and declaring them settles both.
@@ -193,10 +202,10 @@ impl<'a> Court<'a> {
                 }
                 None
             }
-            None => Some(NamedPolicy::unreadable(REPOSITORY_POLICY, repository_fact(image))),
+            None => Some(not_known(REPOSITORY_POLICY, repository_fact(image), &mut unread)),
         };
-        let registry_named = |(registry, policy): (&RegistryEntry, &ResourcePolicy)| {
-            named(policy, REGISTRY_POLICY, || registry_fact(&registry.account, &image.region))
+        let mut registry_named = |(registry, policy): (&RegistryEntry, &ResourcePolicy)| {
+            named(policy, REGISTRY_POLICY, || registry_fact(&registry.account, &image.region), &mut unread)
         };
         let registry_of_login = match self.role() {
             None => registry,
@@ -206,15 +215,23 @@ impl<'a> Court<'a> {
         let registry_of_login = registry_of_login
             .filter(|registry| registry.scope == RegistryPolicyScope::V2)
             .and_then(|registry| Some(registry_named((registry, registry.policy.as_ref()?))));
+        let registry_of_repository = registry_policy.filter(|_| !other_partition).map(registry_named);
+        if let (Some(NamedPolicy { policy: PolicyState::Unreadable(_), .. }), None, false) =
+            (&repository, &registry_of_repository, same_account)
+        {
+            // Of a repository that is to be made, see `hearing`.
+            unread.push(registry_fact(&image.account, &image.region));
+        }
         let mut place = Place {
             image,
             same_account,
             repository,
-            registry: registry_policy.filter(|_| !other_partition).map(registry_named),
+            registry: registry_of_repository,
             registry_scope: registry.map(|registry| registry.scope).unwrap_or_default(),
             registry_of_login,
             tags: entry.and_then(|entry| entry.tags.as_ref()),
             keys: BTreeSet::new(),
+            unread,
         };
         if entry.and_then(|entry| entry.presence) == Some(Presence::Missing) {
             // What is not there has no tags.
@@ -228,8 +245,9 @@ impl<'a> Court<'a> {
     /// Decides one request; adds to `missing` what would settle it.
     fn answer(&self, hearings: &mut Hearings<'_, '_>, ask: Ask, missing: &mut Missing) -> (Answer, Option<Timestamp>) {
         let place = hearings.place;
+        let fact = |name| self.fact(place, name);
         let hearing = hearings.of(&ask);
-        let mut outcome = hearing.decide(missing);
+        let mut outcome = hearing.decide(missing, fact);
         let mut next_change = hearing.next_change();
         let denied =
             |outcome: &Outcome| matches!(outcome.decision, Decision::ExplicitlyDenied | Decision::ImplicitlyDenied);
@@ -239,15 +257,15 @@ impl<'a> Court<'a> {
         let by_statement = outcome.decision == Decision::ExplicitlyDenied;
         if by_statement && matches!(self.puller.who, Who::ServiceAccount { .. }) {
             let elsewhere = self.elsewhere(place, &ask);
-            if !denied(&elsewhere.decide(&mut Missing::default())) {
-                missing.add("account".to_owned());
+            if !denied(&elsewhere.decide(&mut Missing::default(), fact)) {
+                missing.add(MissingFact::Account);
                 outcome = open();
             }
         }
         if let (true, false, Some(policy)) = (ask.is_login(), denied(&outcome), &place.registry_of_login) {
             // Whether a registry policy can deny a login is not documented; that it cannot grant one is.
             hearing.environment.registry = Some(policy.clone());
-            let decision = hearing.decide(&mut Missing::default()).decision;
+            let decision = hearing.decide(&mut Missing::default(), fact).decision;
             next_change = earlier(next_change, hearing.next_change());
             hearing.environment.registry = None;
             let may_deny = decision == Decision::ExplicitlyDenied
@@ -259,6 +277,21 @@ impl<'a> Court<'a> {
         }
         let miss = if outcome.decision == Decision::ImplicitlyDenied { hearing.nearest_miss() } else { None };
         (Answer { ask, outcome, miss }, next_change)
+    }
+
+    /// What the engine calls by this name. A key that the user declared is one, whatever its name looks like: no other key
+    /// that could be taken for a fact of another kind is ever open.
+    fn fact(&self, place: &Place<'_>, name: String) -> MissingFact {
+        if let Some(written) = self.declared.context.written(&name) {
+            return MissingFact::ConditionKey(written.to_owned());
+        }
+        let mut unread = self.unread.iter().chain(&place.unread);
+        match unread.find(|fact| fact.to_string() == name) {
+            Some(fact) => fact.clone(),
+            None if name == "account" => MissingFact::Account,
+            None if name == "principal" => MissingFact::Principal,
+            None => MissingFact::ConditionKey(name),
+        }
     }
 
     /// What is refused although a pull does not need it at once.
@@ -297,7 +330,7 @@ impl<'a> Court<'a> {
                     if place.registry.is_none() && !place.same_account =>
                 {
                     let fact = registry_fact(&place.image.account, &place.image.region);
-                    environment.registry = Some(NamedPolicy::unreadable(REGISTRY_POLICY, fact));
+                    environment.registry = Some(NamedPolicy::unreadable(REGISTRY_POLICY, fact.to_string()));
                 }
                 (_, needs::CREATE) => {}
                 (repository, _) => environment.resource.clone_from(repository),
@@ -448,24 +481,39 @@ fn user_id_by_session(environment: &Environment) -> bool {
     identity.iter().chain(session).chain(single).chain(levels).all(alone)
 }
 
-fn named(policy: &ResourcePolicy, name: &str, fact: impl FnOnce() -> String) -> NamedPolicy {
+/// A declared policy as the engine takes it; adds to `unread` what is missing of it.
+fn named(
+    policy: &ResourcePolicy,
+    name: &str,
+    fact: impl FnOnce() -> MissingFact,
+    unread: &mut Vec<MissingFact>,
+) -> NamedPolicy {
     match policy {
-        ResourcePolicy::Policy(sourced) => sourced.policy.clone(),
-        ResourcePolicy::Unknown => NamedPolicy::unreadable(name, fact()),
+        ResourcePolicy::Policy(sourced) => {
+            unread.extend(sourced.missing.clone());
+            sourced.policy.clone()
+        }
+        ResourcePolicy::Unknown => not_known(name, fact(), unread),
     }
 }
 
-fn identity_fact(who: &Who) -> String {
+fn not_known(name: &str, fact: MissingFact, unread: &mut Vec<MissingFact>) -> NamedPolicy {
+    let policy = NamedPolicy::unreadable(name, fact.to_string());
+    unread.push(fact);
+    policy
+}
+
+fn identity_fact(who: &Who) -> MissingFact {
     match who {
-        Who::Role { arn, .. } => format!("role:{arn}"),
-        Who::ServiceAccount { .. } => "role".to_owned(),
+        Who::Role { arn, .. } => MissingFact::Role(arn.clone()),
+        Who::ServiceAccount { .. } => MissingFact::PullerRole,
     }
 }
 
-fn repository_fact(image: &EcrImage) -> String {
-    format!("{REPOSITORY_POLICY}:{}", image.arn())
+fn repository_fact(image: &EcrImage) -> MissingFact {
+    MissingFact::RepositoryPolicy(image.arn().to_string())
 }
 
-fn registry_fact(account: &str, region: &str) -> String {
-    format!("{REGISTRY_POLICY}:{account}/{region}")
+fn registry_fact(account: &str, region: &str) -> MissingFact {
+    MissingFact::RegistryPolicy { account: account.to_owned(), region: region.to_owned() }
 }

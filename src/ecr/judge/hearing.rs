@@ -3,6 +3,8 @@
 use iam_verdict::{Decision, Environment, NearMiss, Outcome, Request, evaluate, nearest_miss, next_transition};
 use jiff::Timestamp;
 
+use crate::ecr::missing::MissingFact;
+
 /// One request with all that bears upon it.
 pub(super) struct Hearing {
     pub(super) environment: Environment,
@@ -20,8 +22,9 @@ impl Hearing {
         }
     }
 
-    /// The decision over all readings, which must agree; adds to `missing` what would settle it otherwise.
-    pub(super) fn decide(&self, missing: &mut Missing) -> Outcome {
+    /// The decision over all readings, which must agree; adds to `missing` what would settle it otherwise, as `fact` makes
+    /// it of the engine's name for it.
+    pub(super) fn decide(&self, missing: &mut Missing, fact: impl Fn(String) -> MissingFact) -> Outcome {
         let outcomes: Vec<Outcome> = self.requests.iter().map(|request| evaluate(&self.environment, request)).collect();
         let count = |decision| outcomes.iter().filter(|outcome| outcome.decision == decision).count();
         let allowed = count(Decision::Allowed);
@@ -29,10 +32,10 @@ impl Hearing {
         if unknown > 0 || (allowed > 0 && allowed < outcomes.len()) {
             for (request, outcome) in self.requests.iter().zip(&outcomes) {
                 if outcome.decision == Decision::Unknown {
-                    missing.extend_with(iam_verdict::missing(&self.environment, request).facts);
+                    missing.extend(iam_verdict::missing(&self.environment, request).facts.into_iter().map(&fact));
                 }
             }
-            missing.extend_with(self.deciding_alternatives(&outcomes));
+            missing.extend(self.deciding_alternatives(&outcomes).into_iter().map(&fact));
             return open();
         }
         // Where readings are denied in different ways, the milder one holds in any case.
@@ -78,25 +81,21 @@ impl Hearing {
     }
 }
 
-/// Names of missing facts, each once, in the order in which they were found.
+/// Missing facts, each once, in the order in which they were found.
 #[derive(Default)]
 pub(super) struct Missing {
-    pub(super) facts: Vec<String>,
+    pub(super) facts: Vec<MissingFact>,
 }
 
 impl Missing {
-    pub(super) fn add(&mut self, fact: String) {
+    pub(super) fn add(&mut self, fact: MissingFact) {
         if !self.facts.contains(&fact) {
             self.facts.push(fact);
         }
     }
 
-    fn extend_with(&mut self, facts: Vec<String>) {
+    pub(super) fn extend(&mut self, facts: impl IntoIterator<Item = MissingFact>) {
         facts.into_iter().for_each(|fact| self.add(fact));
-    }
-
-    pub(super) fn extend(&mut self, other: Self) {
-        self.extend_with(other.facts);
     }
 }
 

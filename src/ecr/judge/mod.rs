@@ -11,6 +11,7 @@ use super::arn::RoleArn;
 use super::context::Session;
 use super::declared::{Declared, Presence};
 use super::image::EcrImage;
+use super::missing::MissingFact;
 use super::needs::{Ask, Need};
 
 mod court;
@@ -171,7 +172,7 @@ pub struct Judgement {
     /// The requests, in the order a pull makes them, then those of further needs.
     pub answers: Vec<Answer>,
     /// The facts that would settle an Unknown.
-    pub missing: Vec<String>,
+    pub missing: Vec<MissingFact>,
     /// Words of [`note`].
     pub notes: Vec<&'static str>,
     /// What the repository's presence did to the verdict.

@@ -58,6 +58,10 @@ fn ask_with(image: &EcrImage, puller: &Puller, declared: &Declared) -> Judgement
     judge(image, puller, declared, &[Need::Pull], at())
 }
 
+fn missing(judgement: &Judgement) -> Vec<String> {
+    judgement.missing.iter().map(ToString::to_string).collect()
+}
+
 fn decisions(judgement: &Judgement) -> Vec<&'static str> {
     judgement.answers.iter().map(|answer| answer.outcome.decision.as_str()).collect()
 }
@@ -141,7 +145,7 @@ fn across_accounts_the_repository_policy_is_not_known_but_a_refusing_identity_de
     let judgement = ask(&team_app(), &role(FOREIGN_ROLE, Some(all)));
     assert_eq!(judgement.verdict, Verdict::Unknown);
     assert_eq!(decisions(&judgement), ["Allowed", "Unknown", "Unknown"]);
-    assert_eq!(judgement.missing, ["repositoryPolicy:arn:aws:ecr:us-east-1:111122223333:repository/team/app"]);
+    assert_eq!(missing(&judgement), ["repositoryPolicy:arn:aws:ecr:us-east-1:111122223333:repository/team/app"]);
     assert!(!judgement.notes.contains(&note::NO_REPOSITORY_POLICY_DECLARED));
 
     let login = identity(&[("login", allow(json!("ecr:GetAuthorizationToken"), json!("*")))]);
@@ -169,7 +173,7 @@ fn no_policy_reaches_across_partitions() {
 fn a_role_without_declared_policies_is_unknown() {
     let judgement = ask(&team_app(), &role(ROLE, None));
     assert_eq!(judgement.verdict, Verdict::Unknown);
-    assert_eq!(judgement.missing, [format!("role:{ROLE}")]);
+    assert_eq!(missing(&judgement), [format!("role:{ROLE}")]);
     assert_eq!(decisions(&judgement), ["Unknown"; 3]);
 }
 
@@ -201,24 +205,28 @@ fn a_condition_that_cannot_be_known_is_unknown_and_named() {
         "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}]});
     let judgement = ask(&team_app(), &role(ROLE, Some(identity(&[("p", document)]))));
     assert_eq!(judgement.verdict, Verdict::Unknown);
-    assert!(judgement.missing.iter().any(|fact| fact.eq_ignore_ascii_case("aws:SourceIp")), "{:?}", judgement.missing);
+    assert!(
+        missing(&judgement).iter().any(|fact| fact.eq_ignore_ascii_case("aws:SourceIp")),
+        "{:?}",
+        judgement.missing
+    );
 }
 
 #[test]
 fn an_unreadable_policy_is_unknown_beside_what_is_certain() {
     let with = |document: Value| {
         let mut policies = IdentityPolicies::default();
-        policies.push(NamedPolicy::unreadable("bad", "document:bad"), OWN);
+        policies.push_sourced(SourcedPolicy::unread("bad", MissingFact::Document("bad".to_owned()), OWN));
         policies.push(NamedPolicy::known("good", Policy::from_value(&document).unwrap()), OWN);
         ask(&team_app(), &role(ROLE, Some(Arc::new(policies))))
     };
     // It might deny what the other allows.
     let judgement = with(allow(json!("ecr:*"), json!("*")));
-    assert_eq!((judgement.verdict, judgement.missing), (Verdict::Unknown, vec!["document:bad".to_owned()]));
+    assert_eq!((judgement.verdict, missing(&judgement)), (Verdict::Unknown, vec!["document:bad".to_owned()]));
     // It cannot allow what the other denies.
     let deny = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ecr:*", "Resource": "*"}]});
     let judgement = with(deny);
-    assert_eq!((judgement.verdict, judgement.missing), (Verdict::Deny, vec![]));
+    assert_eq!((judgement.verdict, missing(&judgement)), (Verdict::Deny, vec![]));
 }
 
 #[test]
@@ -365,10 +373,10 @@ fn what_is_said_of_the_repository_policy() {
         assert_eq!(judgement.verdict, same, "{policy:?}");
         assert_eq!(judgement.notes.contains(&note::NO_REPOSITORY_POLICY_DECLARED), noted, "{policy:?}");
         if same == Verdict::Unknown {
-            assert_eq!(judgement.missing, std::slice::from_ref(&fact));
+            assert_eq!(missing(&judgement), std::slice::from_ref(&fact));
         }
         let judgement = ask_with(&team_app(), &foreign(everything()), &declared);
-        assert_eq!((judgement.verdict, judgement.missing), (across, vec![fact.clone()]), "{policy:?}");
+        assert_eq!((judgement.verdict, missing(&judgement)), (across, vec![fact.clone()]), "{policy:?}");
     }
     // The first entry that matches counts, not the one that says more.
     let first = RepositoryEntry { pattern: ArnPattern::new("*team/*"), ..entry(None, None) };
@@ -412,7 +420,7 @@ fn whether_a_registry_policy_denies_login_is_not_documented() {
     let judgement =
         ask_with(&team_app(), &by_role(everything()), &declared(vec![], vec![registry(Some(only_login.clone()), &[])]));
     assert_eq!(decisions(&judgement), ["Unknown", "Allowed", "Allowed"]);
-    assert_eq!(judgement.missing, ["registryPolicy:111122223333/us-east-1"]);
+    assert_eq!(missing(&judgement), ["registryPolicy:111122223333/us-east-1"]);
     // One that denies the rest too denies the pull; an identity that does not allow login denies it anyway.
     let everything_denied = registry_policy("Deny", json!("ecr:*"));
     let denied = declared(vec![], vec![registry(Some(everything_denied), &[])]);
@@ -427,7 +435,7 @@ fn whether_a_registry_policy_denies_login_is_not_documented() {
     let own = RegistryEntry { account: "444455556666".into(), ..registry(Some(only_login), &[]) };
     let of_puller = declared(grant(), vec![own]);
     let judgement = ask_with(&team_app(), &foreign(everything()), &of_puller);
-    assert_eq!(judgement.missing, ["registryPolicy:444455556666/us-east-1"]);
+    assert_eq!(missing(&judgement), ["registryPolicy:444455556666/us-east-1"]);
     // What it allows is no login.
     let allows = declared(vec![], vec![registry(Some(registry_policy("Allow", json!("ecr:*"))), &[])]);
     assert_eq!(decisions(&ask_with(&team_app(), &without, &allows))[0], "ImplicitlyDenied");
@@ -516,7 +524,7 @@ fn presence_and_the_cache() {
             "{case}"
         );
         let presence_fact = vec![format!("presence:{}", hub.arn())];
-        assert_eq!(judgement.missing, if verdict == Unknown { presence_fact } else { vec![] }, "{case}");
+        assert_eq!(missing(&judgement), if verdict == Unknown { presence_fact } else { vec![] }, "{case}");
         let noted = covered && presence == Some(Present);
         assert_eq!(judgement.notes.contains(&note::NO_IMPORT), noted, "{case}");
     }
@@ -544,7 +552,11 @@ fn what_may_fill_the_cache() {
     let cached = declared(vec![], vec![registry(None, &["hub"])]);
     let judgement = ask_with(&hub, &foreign(everything()), &cached);
     assert_eq!(decisions(&judgement), ["Allowed", "Unknown", "Unknown", "Unknown", "Unknown"]);
-    assert!(judgement.missing.contains(&"registryPolicy:111122223333/us-east-1".to_owned()), "{:?}", judgement.missing);
+    assert!(
+        missing(&judgement).contains(&"registryPolicy:111122223333/us-east-1".to_owned()),
+        "{:?}",
+        judgement.missing
+    );
 }
 
 #[test]
@@ -574,9 +586,9 @@ fn tags_decide_where_they_are_known() {
         assert_eq!(ask(&team_app(), &role(ROLE, Some(Arc::new(policies)))).verdict, verdict, "{known:?}");
     }
     // A repository that is not there yet has no tags, whatever the entry says of its like.
-    let missing = RepositoryEntry { tags: Some(tags("gold")), ..entry(None, Some(Presence::Missing)) };
+    let gone = RepositoryEntry { tags: Some(tags("gold")), ..entry(None, Some(Presence::Missing)) };
     let hub = image(&format!("{REGISTRY}/hub/library/nginx"));
-    let judgement = ask_with(&hub, &by_role(repository), &declared(vec![missing], vec![registry(None, &["hub"])]));
+    let judgement = ask_with(&hub, &by_role(repository), &declared(vec![gone], vec![registry(None, &["hub"])]));
     assert_eq!(decisions(&judgement)[1..], ["ImplicitlyDenied"; 4]);
 }
 
@@ -588,7 +600,7 @@ fn alternatives_must_agree() {
         let mut declared = Declared::default();
         declared.context.set("AWS:SourceVpc", values.iter().map(|value| (*value).to_owned()).collect());
         let judgement = ask_with(&team_app(), &by_role(document.clone()), &declared);
-        (judgement.verdict, judgement.missing)
+        (judgement.verdict, missing(&judgement))
     };
     assert_eq!(within(&["vpc-1"]), (Verdict::Allow, vec![]));
     assert_eq!(within(&["vpc-1", "vpc-2"]), (Verdict::Allow, vec![]));
@@ -631,7 +643,7 @@ fn the_assumed_account_is_not_held_against_the_puller() {
     let but_others = json!([deny, {"Effect": "Allow", "Principal": "*", "Action": "ecr:*"}]);
     let judgement =
         ask_with(&team_app(), &service_account(everything()), &declared_policy(resource_policy(but_others)));
-    assert_eq!((judgement.verdict, judgement.missing), (Verdict::Unknown, vec!["account".to_owned()]));
+    assert_eq!((judgement.verdict, missing(&judgement)), (Verdict::Unknown, vec!["account".to_owned()]));
     // Where others are not let in either, it is denied all the same.
     let alone = declared_policy(resource_policy(json!([deny])));
     assert_eq!(ask_with(&team_app(), &service_account(everything()), &alone).verdict, Verdict::Deny);
@@ -648,8 +660,8 @@ fn what_is_certain_without_the_role_is_certain() {
     assert_eq!(ask_with(&team_app(), &puller, &declared_policy(deny)).verdict, Verdict::Deny);
     let allow = grants(json!("*"), json!("ecr:*"));
     assert_eq!(ask_with(&team_app(), &puller, &declared_policy(allow)).verdict, Verdict::Unknown);
-    let missing = declared(vec![entry(None, Some(Presence::Missing))], vec![]);
-    assert_eq!(ask_with(&team_app(), &puller, &missing).existence, Existence::NotFound);
+    let gone = declared(vec![entry(None, Some(Presence::Missing))], vec![]);
+    assert_eq!(ask_with(&team_app(), &puller, &gone).existence, Existence::NotFound);
 }
 
 #[test]
