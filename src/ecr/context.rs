@@ -244,6 +244,13 @@ fn tag_of<'k>(key: &'k str, prefixes: &[&str]) -> Option<&'k str> {
     prefixes.iter().find_map(|prefix| key.strip_prefix(prefix)?.strip_prefix('/'))
 }
 
+/// Whether a condition key is about a tag of the principal or of the resource.
+#[must_use]
+pub fn is_tag(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    tag_of(&key, &["aws:principaltag", "aws:resourcetag", "ecr:resourcetag"]).is_some()
+}
+
 /// The organization of the resource: the principal's, as far as the user knows it, where both are one account.
 fn same_organization(principal_key: &str, facts: &Facts<'_>) -> Fact {
     let same = facts.principal_account.is_some() && facts.principal_account == facts.resource_account;

@@ -681,6 +681,20 @@ fn further_needs_count_when_they_are_asked_for() {
     assert_eq!(ask(&pod(&["nginx", "public.ecr.aws/a/b"]), &[Need::Push]).verdict, Verdict::Allow);
 }
 
+#[test]
+fn a_condition_that_asks_for_no_tag_misses_none_whatever_it_compares_with() {
+    for (key, cause) in [
+        ("aws:ResourceTag/tier", CauseCode::TagMissing),
+        ("ECR:resourcetag/tier", CauseCode::TagMissing),
+        ("ecr:RepositoryName", CauseCode::ConditionNotMet),
+    ] {
+        let mut spec = by_role(json!([allow(json!("ecr:GetAuthorizationToken"), json!("*")),
+            {"Effect": "Allow", "Action": "ecr:*", "Resource": "*", "Condition": {"StringEquals": {key: "resourcetag/"}}}]));
+        spec["repositories"] = json!([{"match": "*", "tags": {}}]);
+        assert_eq!(judge(spec, &[IMAGE]).images[0].cause, Some(cause), "{key}");
+    }
+}
+
 /// The user declares what no service of AWS sets; however the key is called, it is a condition key.
 #[test]
 fn a_condition_key_is_one_whatever_other_fact_it_is_called_like() {

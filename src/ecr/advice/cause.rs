@@ -5,6 +5,7 @@ use std::fmt;
 use iam_verdict::{Decision, Layer, MissCause, MissedPart, NearMiss};
 use serde::Serialize;
 
+use super::super::context::is_tag;
 use super::super::judge::{Answer, Existence, Judgement, Puller, Verdict, Who};
 use super::super::missing::MissingFact;
 use super::super::needs::{self, Need};
@@ -201,10 +202,9 @@ pub fn refusing_layer(answer: &Answer) -> Option<Layer> {
     }
 }
 
-/// Whether what a condition misses is a tag that is not there.
+/// Whether what a condition misses is a tag of the repository or of the role that is not there.
 fn is_missing_tag(miss: &NearMiss) -> bool {
-    let what = miss.what.to_ascii_lowercase();
-    miss.cause == MissCause::KeyAbsent && ["resourcetag/", "principaltag/"].iter().any(|key| what.contains(key))
+    miss.cause == MissCause::KeyAbsent && miss.key.as_deref().is_some_and(is_tag)
 }
 
 #[cfg(test)]
