@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use iam_verdict::Decision;
+
 use crate::api::Denial;
 use crate::api::status::MAX_DENIALS;
 use crate::forecast::{ImageReport, Report, Verdict};
@@ -77,7 +79,8 @@ pub fn told_by(row: &Denial) -> u64 {
 
 fn row(held: &Held, about: &Owner, image: &ImageReport) -> Denial {
     let decisions = || image.candidates.iter().flat_map(|candidate| &candidate.decisions);
-    let denied = decisions().find(|decision| matches!(decision.decision, "ExplicitlyDenied" | "ImplicitlyDenied"));
+    let denied = decisions()
+        .find(|decision| matches!(decision.decision, Decision::ExplicitlyDenied | Decision::ImplicitlyDenied));
     // The token is asked for on `*`, everything else on the repository.
     let repository = decisions().find(|decision| decision.resource != "*");
     let mut row = Denial {

@@ -182,7 +182,7 @@ fn resolved(policy: &PolicyObject) -> Finding {
             Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&policy.problems) }
         }
         Ok(_) if !policy.unresolved.is_empty() => {
-            let of_config_map = policy.unresolved.iter().any(Problem::is_missing_config_map);
+            let of_config_map = policy.unresolved.iter().any(|problem| problem.is_missing_config_map);
             let reason = if of_config_map { REASON_CONFIG_MAP_NOT_FOUND } else { REASON_POLICY_NOT_FOUND };
             Finding { status: "False", reason, message: list(&policy.unresolved) }
         }

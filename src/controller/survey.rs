@@ -116,8 +116,6 @@ pub fn survey(
     options: &forecast::Options,
 ) -> Survey {
     let mut survey = Survey::default();
-    // Reports name policies by their text.
-    let mut by_name = BTreeMap::new();
     for policy in inventory.policies() {
         let tally = Tally {
             uid: policy.uid.clone(),
@@ -127,7 +125,6 @@ pub fn survey(
             exemptions: exemptions(policy, at),
             ..Tally::default()
         };
-        by_name.insert(policy.key.to_string(), policy.key.clone());
         survey.tallies.insert(policy.key.clone(), tally);
     }
     count_accounts(&mut survey, inventory, options);
@@ -157,7 +154,7 @@ pub fn survey(
         subjects(population).filter(|held| !held.subject.mirror && !never_judged(&held.subject.namespace, options))
     {
         let report = forecast::forecast(inventory, &held.subject, at, options);
-        if let Some(key) = report.policy.as_ref().and_then(|name| by_name.get(name)) {
+        if let Some(key) = &report.policy {
             note(key, held, &report);
         }
         for policy in audits(inventory, &held.subject.namespace, &held.subject.service_account) {

@@ -247,7 +247,7 @@ pub(super) fn exempted(report: &Report) -> Option<String> {
         Piece::name(&first.name),
     ]);
     if let Some(policy) = &report.policy {
-        pieces.extend([Piece::words(" of "), Piece::name(policy)]);
+        pieces.extend([Piece::words(" of "), Piece::name(&policy.to_string())]);
     }
     let more = report.used().count() - 1;
     if more > 0 {
@@ -270,23 +270,15 @@ fn object(report: &Report) -> Vec<Piece> {
 
 /// `Pod payments/api-0, container app: `
 fn place(subject: &Subject, used: &ImageUse) -> Vec<Piece> {
-    let field = used.field.as_str();
-    let what = if field.contains("volumes[") {
-        ", volume "
-    } else if field.contains("initContainers[") {
-        ", init container "
-    } else if field.contains("ephemeralContainers[") {
-        ", ephemeral container "
-    } else {
-        ", container "
-    };
     vec![
         Piece::name(&subject.kind),
         Piece::words(" "),
         Piece::name(&subject.namespace),
         Piece::words("/"),
         Piece::name(&subject.name),
-        Piece::words(what),
+        Piece::words(", "),
+        Piece::words(used.kind.as_str()),
+        Piece::words(" "),
         Piece::name(&used.container),
         Piece::words(": "),
     ]

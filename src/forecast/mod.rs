@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use iam_verdict::Decision;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::api::Action;
 use crate::ecr::advice::{self, CauseCode, Fix, FixKind, Reason};
@@ -15,7 +16,7 @@ use crate::ecr::image::{EcrImage, ImageKind, ReferenceError};
 use crate::ecr::judge::{self, Court, Existence, Judgement, Puller, note};
 use crate::ecr::missing::MissingFact;
 use crate::ecr::needs::Need;
-use crate::inventory::{CompiledPuller, CompiledSpec, Inventory, PolicyObject};
+use crate::inventory::{CompiledPuller, CompiledSpec, Inventory, PolicyKey, PolicyObject};
 use crate::puller::{self, IRSA_ANNOTATION, NotKnown, Pullers, Selection, pullers, select};
 
 mod admission;
@@ -32,7 +33,7 @@ pub use admission::{Admission, ExemptionUse};
 pub use advise::{Advice, AdviceKind, Uses, advise, lints_of};
 use message::middle;
 pub use message::{MAX_LINE, MAX_MESSAGE};
-pub use subject::{ImageUse, Subject, SubjectError};
+pub use subject::{ContainerKind, ImageUse, Subject, SubjectError};
 
 /// A pod's service account was not seen; for this verdict that made no difference, but its image pull secrets might.
 const SERVICE_ACCOUNT_NOT_SEEN: &str = "ServiceAccountNotSeen";
@@ -78,8 +79,8 @@ pub struct Report {
     pub namespace: String,
     /// The name.
     pub name: String,
-    /// The policy in force: `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
-    pub policy: Option<String>,
+    /// The policy in force; in the report `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
+    pub policy: Option<PolicyKey>,
     /// The verdict over all images.
     pub verdict: Verdict,
     /// What admission does about it.
@@ -166,7 +167,8 @@ pub struct DecisionReport {
     /// The resource ARN or `*`.
     pub resource: String,
     /// `Allowed`, `ExplicitlyDenied`, `ImplicitlyDenied` or `Unknown`.
-    pub decision: &'static str,
+    #[serde(serialize_with = "decision_word")]
+    pub decision: Decision,
     /// The deciding layer.
     pub layer: Option<&'static str>,
     /// The deciding policy.
@@ -181,6 +183,11 @@ pub struct DecisionReport {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_pull(need: &Need) -> bool {
     *need == Need::Pull
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn decision_word<S: Serializer>(decision: &Decision, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(decision.as_str())
 }
 
 /// Why a container keeps its pod from being admitted (a cause of a Kubernetes `Status`).
@@ -313,14 +320,14 @@ impl<'a> Case<'a> {
 
     fn under(&self, policy: &PolicyObject, options: &Options) -> Report {
         let actions = Actions::new(policy.on_deny, policy.on_unknown, options);
-        let key = policy.key.to_string();
+        let key = policy.key.clone();
         let spec = match &policy.body {
             Ok(spec) => spec,
             Err(error) => {
                 let not_known = NotKnown {
                     reason: Reason::FactsMissing,
                     cause: CauseCode::UnsupportedSpec,
-                    missing: vec![MissingFact::Spec(key.clone())],
+                    missing: vec![MissingFact::Spec(key.to_string())],
                     why: format!("{key} cannot be read: {error}"),
                     fix: Vec::new(),
                 };
@@ -339,8 +346,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn judge(&self, policy: Option<String>, bench: &Bench<'_>, actions: Actions) -> Report {
-        let object = policy.as_deref().unwrap_or_default();
+    fn judge(&self, policy: Option<PolicyKey>, bench: &Bench<'_>, actions: Actions) -> Report {
+        let object = &policy.as_ref().map(ToString::to_string).unwrap_or_default();
         let Hearing { images, mut notes, next_change } = self.hear(bench, object);
         let verdict = Verdict::all(images.iter().map(|image| image.verdict));
         if verdict == Verdict::Deny && self.account().is_none() {
@@ -441,7 +448,7 @@ impl<'a> Case<'a> {
 
     fn report(
         &self,
-        policy: Option<String>,
+        policy: Option<PolicyKey>,
         verdict: Verdict,
         admission: Admission,
         notes: Vec<&'static str>,
@@ -758,7 +765,7 @@ fn candidate(judgement: &Judgement, puller: &Puller) -> Candidate {
     let decision = |answer: &judge::Answer| DecisionReport {
         action: answer.ask.action,
         resource: answer.ask.resource.clone(),
-        decision: answer.outcome.decision.as_str(),
+        decision: answer.outcome.decision,
         layer: answer.outcome.layer.map(iam_verdict::Layer::as_str),
         policy: answer.outcome.policy.as_deref().map(str::to_owned),
         statement: answer.outcome.statement.as_deref().map(str::to_owned),

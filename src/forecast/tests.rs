@@ -422,7 +422,7 @@ fn a_policy_on_trial_is_judged_only_when_asked() {
     spec["onDeny"] = json!("Audit");
     let inventory = world(spec);
     let report = judge_in(&inventory, &pod(&[IMAGE]));
-    assert_eq!((report.verdict, report.policy.as_deref()), (Verdict::NotSelected, None));
+    assert_eq!((report.verdict, &report.policy), (Verdict::NotSelected, &None));
     let policy = inventory.policies().next().unwrap();
     let report = forecast_under(policy, &inventory, &pod(&[IMAGE]), at(), &Options::default());
     assert_eq!((report.verdict, report.admission), (Verdict::Deny, Admission::Admitted));
@@ -432,7 +432,7 @@ fn a_policy_on_trial_is_judged_only_when_asked() {
 fn pods_that_are_never_judged() {
     let not_selected = |report: &Report| {
         assert_eq!((report.verdict, report.admission), (Verdict::NotSelected, Admission::Admitted));
-        assert_eq!((report.policy.as_deref(), report.images.len()), (None, 0));
+        assert_eq!((&report.policy, report.images.len()), (&None, 0));
     };
     let inventory = world(by_role(nothing()));
     let mut mirror = pod(&[IMAGE]);
@@ -449,7 +449,8 @@ fn pods_that_are_never_judged() {
     .unwrap();
     let mut inventory = Inventory::default();
     inventory.put_policy(everywhere);
-    assert_eq!(judge_in(&inventory, &elsewhere).policy.as_deref(), Some("ClusterEcrAccessPolicy/all"));
+    let key = judge_in(&inventory, &elsewhere).policy.unwrap();
+    assert_eq!(key.to_string(), "ClusterEcrAccessPolicy/all");
     elsewhere.namespace = "kube-system".into();
     not_selected(&judge_in(&inventory, &elsewhere));
 }
@@ -670,7 +671,7 @@ fn further_needs_count_when_they_are_asked_for() {
     let report = ask(&pod(&[IMAGE]), &[Need::Push]);
     assert_eq!(report.verdict, Verdict::Deny);
     let denied: Vec<_> =
-        report.images[0].candidates[0].decisions.iter().filter(|d| d.decision == "ImplicitlyDenied").collect();
+        report.images[0].candidates[0].decisions.iter().filter(|d| d.decision == Decision::ImplicitlyDenied).collect();
     assert_eq!(denied.len(), 5);
     assert!(denied.iter().all(|decision| decision.need == Need::Push));
     // No secret of the pod pushes anything.
@@ -923,8 +924,8 @@ proptest! {
         let subject = Subject {
             kind: "Pod".into(), namespace: "payments".into(), name: name.clone(), service_account: "api".into(),
             images: vec![
-                ImageUse { field: "spec.containers[0].image".into(), container: name, image: image.clone(), never: false },
-                ImageUse { field: "f".into(), container: "c".into(), image: format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{image}"), never: false },
+                ImageUse { field: "spec.containers[0].image".into(), container: name, image: image.clone(), ..ImageUse::default() },
+                ImageUse { field: "f".into(), container: "c".into(), image: format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{image}"), ..ImageUse::default() },
             ],
             ..Subject::default()
         };

@@ -186,7 +186,7 @@ impl<'a> Compiler<'a> {
             }
             Err(NotFound::Missing { why, way_out }) => {
                 let message = format!("{why}; {way_out}");
-                self.unresolved.push(Problem::at(&format!("{path}.configMapKeyRef"), message));
+                self.unresolved.push(Problem::missing_config_map(&format!("{path}.configMapKeyRef"), message));
                 Unread { malformed: false, why, way_out }
             }
             Err(NotFound::Malformed(problem)) => {

@@ -339,7 +339,7 @@ impl Knowledge {
     /// depends by what is known now; another round follows where the fresh policies name others.
     fn missing_before_reject(&self, report: &Report, subject: &Subject) -> BTreeSet<Fresh> {
         let mut needed = BTreeSet::from([Fresh::ServiceAccount, Fresh::Policies]);
-        let namespaced = report.policy.as_deref().is_some_and(|policy| policy.starts_with("EcrAccessPolicy/"));
+        let namespaced = report.policy.as_ref().is_some_and(|policy| policy.kind == PolicyKind::EcrAccessPolicy);
         if !namespaced {
             needed.extend([Fresh::Namespace, Fresh::ClusterPolicies]);
         }
@@ -419,7 +419,7 @@ fn answer(uid: &str, report: &Report) -> Answer {
     };
     let mut answer = Answer::admitted(uid, outcome);
     if let Some(policy) = &report.policy {
-        answer.audit.insert("policy", policy.clone());
+        answer.audit.insert("policy", policy.to_string());
     }
     let exemptions: Vec<&str> = report.exemptions().map(|used| used.name.as_str()).collect();
     if !exemptions.is_empty() {
@@ -486,7 +486,7 @@ fn unconfirmed(uid: &str, subject: &Subject, report: &Report, error: &ReadError)
     };
     let mut answer = Answer::unknown(uid, "NotConfirmed", warning);
     if let Some(policy) = &report.policy {
-        answer.audit.insert("policy", policy.clone());
+        answer.audit.insert("policy", policy.to_string());
     }
     answer
 }

@@ -88,7 +88,13 @@ fn image_lines(text: &mut String, subject: &Report, report: &ImageReport, width:
         indented(text, &format!("missing: {}", joined(&report.missing)));
     }
     for fix in &report.fix {
-        indented(text, &format!("fix: {}", fix.text(subject.policy.as_deref(), report.candidates.len() > 1)));
+        indented(
+            text,
+            &format!(
+                "fix: {}",
+                fix.text(subject.policy.as_ref().map(ToString::to_string).as_deref(), report.candidates.len() > 1)
+            ),
+        );
     }
 }
 
