@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecr_access::controller::survey::survey;
-use ecr_access::forecast::{Options, Subject, Verdict, forecast};
+use ecr_access::forecast::{Options, Subject, Verdict, diagnose, judge, render};
 use ecr_access::index::subjects::{Held, HeldMap, Owner, Population};
 use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 use jiff::Timestamp;
@@ -36,32 +36,57 @@ fn main() {
     };
     look("a scan: 5,000 pods of 500 workloads, half denied", &replicas(), PODS as i64 / 2);
     look("a scan: 5,000 pods that are all different, half denied", &different(), PODS as i64 / 2);
-    for (name, case) in [
-        ("a pod denied, no dates", dated_policy(0, false)),
-        ("a pod denied, 20 windows for the login and one date", dated_policy(20, true)),
-        ("a pod denied, 200 windows for the login and one date", dated_policy(200, true)),
-    ] {
-        judge(name, case, "secret/app", Verdict::Deny);
-    }
-    for (name, case) in [
-        ("a pod allowed, no dates", dated_policy(0, false)),
-        ("a pod allowed, 20 windows for the login and one date", dated_policy(20, true)),
-    ] {
-        judge(name, case, "team/app", Verdict::Allow);
+    stages();
+}
+
+/// What each stage costs, of a pod under policies with dates and under the same ones without.
+fn stages() {
+    println!(
+        "\n{:52} {:>9} {:>11} {:>10} {:>8}  next change",
+        "microseconds", "judge", "next change", "diagnose", "render"
+    );
+    let cases = [
+        ("denied", Verdict::Deny, "secret/app", login_windows(20, false)),
+        ("denied, 200", Verdict::Deny, "secret/app", login_windows(200, false)),
+        ("denied, 800", Verdict::Deny, "secret/app", login_windows(800, false)),
+        ("allowed until a date", Verdict::Allow, "team/app", login_windows(20, false)),
+        ("allowed at all times", Verdict::Allow, "team/app", login_windows(20, true)),
+        ("allowed at all times, 200", Verdict::Allow, "team/app", login_windows(200, true)),
+        ("allowed at all times, 800", Verdict::Allow, "team/app", login_windows(800, true)),
+        ("denied in turns", Verdict::Deny, "team/app", in_turns(20)),
+        ("denied in turns, 200", Verdict::Deny, "team/app", in_turns(200)),
+        ("denied in turns, 800", Verdict::Deny, "team/app", in_turns(800)),
+    ];
+    for (name, verdict, repository, statements) in cases {
+        let mut undated = statements.clone();
+        undated.iter_mut().filter_map(Value::as_object_mut).for_each(|statement| drop(statement.remove("Condition")));
+        let dated = case(&format!("{name}, under dates"), &statements, repository);
+        let plain = case(&format!("{name}, the same statements without dates"), &undated, repository);
+        assert_eq!(dated.0, verdict, "{name}");
+        println!("  times as much: {:.2}, up to the judgement alone {:.2}", dated.1 / plain.1, dated.2 / plain.2);
     }
 }
 
-fn judge(name: &str, policy: Value, repository: &str, verdict: Verdict) {
+/// Prints a line; returns the verdict, the microseconds of all stages, and those of the first with the next change.
+fn case(name: &str, statements: &[Value], repository: &str) -> (Verdict, f64, f64) {
     let mut inventory = Inventory::default();
-    inventory.put_policy(PolicyObject::from_json(policy).expect("a policy"));
+    let document = json!({"Version": "2012-10-17", "Statement": statements});
+    inventory.put_policy(PolicyObject::from_json(policy("team-0", &document)).expect("a policy"));
     inventory.put_service_account(account("team-0", "api"));
     let subject = Subject::from_pod(&object("team-0", "api", "app", &[repository.to_owned()])).expect("a pod");
     let options = Options::default();
-    let report = forecast(&inventory, &subject, now(), &options);
-    assert_eq!(report.verdict, verdict, "{name}");
-    let time = least(3, || black_box(forecast(&inventory, &subject, now(), &options)));
-    let next = report.next_transition.map_or("none".to_owned(), |at| at.to_string());
-    println!("{name:64} {:>10.1} us, next transition {next}", time.as_secs_f64() * 1e6);
+    let judgement = judge(&inventory, &subject, now(), &options);
+    let diagnosis = diagnose(&judgement);
+    let micros = |time: Duration| time.as_secs_f64() * 1e6;
+    let judged = micros(least(1, || black_box(judge(&inventory, &subject, now(), &options))));
+    let changed = micros(least(1, || black_box(judgement.next_change())));
+    let diagnosed = micros(least(1, || black_box(diagnose(&judgement))));
+    let rendered = micros(least(1, || black_box(render(&subject, &judgement, &diagnosis))));
+    println!(
+        "{name:52} {judged:>9.1} {changed:>11.1} {diagnosed:>10.1} {rendered:>8.1}  {:?}",
+        judgement.next_change()
+    );
+    (judgement.verdict, judged + changed + diagnosed + rendered, judged + changed)
 }
 
 fn now() -> Timestamp {
@@ -70,6 +95,7 @@ fn now() -> Timestamp {
 
 /// The least processor time of one run, over so many measurements.
 fn least<T>(measurements: usize, mut run: impl FnMut() -> T) -> Duration {
+    let enough = Duration::from_millis(if measurements > 1 { 1000 } else { 300 });
     let measure = |_| {
         let (begin, mut runs) = (processor_time(), 0u32);
         loop {
@@ -82,7 +108,7 @@ fn least<T>(measurements: usize, mut run: impl FnMut() -> T) -> Duration {
                 Duration::ZERO
             };
             drop(kept);
-            if spent >= Duration::from_secs(1) {
+            if spent >= enough {
                 return spent / runs;
             }
         }
@@ -127,27 +153,37 @@ fn account(namespace: &str, name: &str) -> ServiceAccountFacts {
     ServiceAccountFacts::from_json(&account).expect("an account")
 }
 
-/// One statement for pulls from `team/` and one for the login; with `dated` the first until a date, and so many windows
-/// of time in which a statement allows the login too.
-fn dated_policy(windows: usize, dated: bool) -> Value {
-    let mut pull = json!({"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-        "Resource": "arn:aws:ecr:us-east-1:111122223333:repository/team/*"});
-    if dated {
-        pull["Condition"] = json!({"DateLessThan": {"aws:CurrentTime": "2040-01-01T00:00:00Z"}});
-    }
-    let window = |n: usize| {
-        let (year, month) = (2026 + n / 12, n % 12 + 1);
-        json!({"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*", "Condition": {
-            "DateGreaterThan": {"aws:CurrentTime": format!("{year}-{month:02}-01T00:00:00Z")},
-            "DateLessThan": {"aws:CurrentTime": format!("{year}-{month:02}-28T00:00:00Z")}}})
-    };
+/// One statement for pulls from `team/` until a date, and so many windows of time in which a statement allows the login;
+/// with `always` one does at all times.
+fn login_windows(windows: usize, always: bool) -> Vec<Value> {
+    let pull = json!({"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+        "Resource": "arn:aws:ecr:us-east-1:111122223333:repository/team/*",
+        "Condition": {"DateLessThan": {"aws:CurrentTime": "2240-01-01T00:00:00Z"}}});
+    let login = |condition: Value| json!({"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*", "Condition": condition});
     let mut statements = vec![pull];
-    statements.extend((0..windows).map(window));
-    // Without windows the login is allowed at all times.
-    if windows == 0 {
-        statements.push(json!({"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"}));
+    statements.extend((10..windows + 10).map(|n| login(window(n))));
+    statements.extend(always.then(|| login(json!({}))));
+    statements
+}
+
+/// Everything is allowed, and the login and the manifest are denied in turns.
+fn in_turns(windows: usize) -> Vec<Value> {
+    let mut statements = vec![json!({"Effect": "Allow", "Action": "ecr:*", "Resource": "*"})];
+    let moment =
+        |n: usize| Timestamp::from_second(now().as_second() + 86_400 * n as i64).expect("a moment").to_string();
+    for n in 0..windows {
+        let action = if n.is_multiple_of(2) { "ecr:GetAuthorizationToken" } else { "ecr:BatchGetImage" };
+        statements.push(json!({"Effect": "Deny", "Action": action, "Resource": "*", "Condition": {
+            "DateGreaterThanEquals": {"aws:CurrentTime": moment(n)}, "DateLessThan": {"aws:CurrentTime": moment(n + 1)}}}));
     }
-    policy("team-0", &json!({"Version": "2012-10-17", "Statement": statements}))
+    statements
+}
+
+/// The first days of a month of 2026 or later.
+fn window(n: usize) -> Value {
+    let (year, month) = (2026 + n / 12, n % 12 + 1);
+    json!({"DateGreaterThan": {"aws:CurrentTime": format!("{year}-{month:02}-01T00:00:00Z")},
+        "DateLessThan": {"aws:CurrentTime": format!("{year}-{month:02}-28T00:00:00Z")}})
 }
 
 fn object(namespace: &str, account: &str, name: &str, repositories: &[String]) -> Value {

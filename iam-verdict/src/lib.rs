@@ -19,7 +19,7 @@ mod validate;
 
 pub use condition::key::is_multivalued_key;
 pub use document::{DocumentError, Policy};
-pub use evaluate::{decide, evaluate};
+pub use evaluate::{allows_at_sight, decide, evaluate};
 pub use explain::{
     ConditionFinding, Explanation, Finding, LayerExplanation, MissCause, MissedPart, NearMiss, PolicyExplanation,
     Resolution, StatementExplanation, Wanted, explain, nearest_miss,
@@ -31,6 +31,6 @@ pub use request::{
     Request,
 };
 pub use settle::missing;
-pub use transition::{Transition, next_transition};
+pub use transition::{Transition, change_instants, next_transition};
 pub use truth::Truth;
 pub use validate::{MAX_PROBLEMS, PolicyType, problems, validate};

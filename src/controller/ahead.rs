@@ -98,7 +98,7 @@ impl Turning {
     /// Judges them at that instant, where it is near.
     pub fn finish(
         self,
-        policy: &PolicyObject,
+        policy: &Arc<PolicyObject>,
         inventory: &Inventory,
         population: &Population,
         now: Timestamp,

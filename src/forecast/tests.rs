@@ -1,11 +1,19 @@
 //! The whole way from a policy object and a pod to a report and its texts.
 
-use super::*;
-use crate::inventory::{ConfigMapFacts, ServiceAccountFacts};
+use std::collections::BTreeMap;
+
+use iam_verdict::Decision;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::diagnose::MAX_FIXED;
+use super::*;
+use crate::ecr::advice::{CauseCode, FixKind, Reason};
+use crate::ecr::missing::MissingFact;
+use crate::inventory::{ConfigMapFacts, ServiceAccountFacts};
+
 mod exemptions;
+mod transitions;
 
 const IMAGE: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
 const ROLE: &str = "arn:aws:iam::111122223333:role/app";
@@ -526,7 +534,7 @@ fn a_fixed_role_is_judged_without_its_service_account() {
     inventory.remove_service_account("payments", "api");
     let report = judge_in(&inventory, &pod(&[IMAGE]));
     assert_eq!(report.verdict, Verdict::Deny);
-    assert!(report.notes.contains(&"ServiceAccountNotSeen".to_owned()));
+    assert!(report.notes.contains(&"ServiceAccountNotSeen"));
 }
 
 /// A spec with nodes of these names and what each may do.

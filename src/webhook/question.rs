@@ -7,12 +7,9 @@ use serde_json::Value;
 
 use super::Webhook;
 use super::message::{Outcome, Request};
-use crate::forecast::{Subject, SubjectError};
+use crate::forecast::{Subject, SubjectError, scope};
 use crate::index::subjects::controller;
 use crate::index::workloads::WorkloadKind;
-
-/// The namespace of the control plane's own pods, which no webhook here touches.
-const KUBE_SYSTEM: &str = "kube-system";
 
 /// What a request comes down to.
 #[derive(Debug)]
@@ -32,7 +29,7 @@ impl Question {
         if !is_judged(webhook, &request) {
             return nothing("NotSelected", "NotApplicable");
         }
-        if request.namespace == KUBE_SYSTEM || own_namespace == Some(request.namespace.as_str()) {
+        if scope::is_left_alone(&request.namespace, own_namespace) {
             return nothing("NotSelected", "Excluded");
         }
         // Such an object pulls nothing any more, and must be able to go.

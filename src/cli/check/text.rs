@@ -71,20 +71,13 @@ fn image_lines(text: &mut String, subject: &Report, report: &ImageReport, width:
     if !told {
         return;
     }
-    // The line above has said which pod and which container.
-    let place = format!("{} {}/{}, ", subject.kind, subject.namespace, subject.name);
-    let message = match report.message.strip_prefix(&place).and_then(|rest| rest.split_once(": ")) {
-        Some((_, rest)) => rest,
-        None => &report.message,
-    };
-    // The fixes follow whole; in a message a long one gives way to the command that prints it.
-    for part in message.lines().filter(|part| report.fix.is_empty() || !part.starts_with("fix: ")) {
-        indented(text, part);
-    }
+    // The line above has said which pod and which container. The fixes follow whole; in a message a long one gives way to
+    // the command that prints it.
+    report.said().for_each(|part| indented(text, part));
     if let Some(used) = &report.exemption {
         indented(text, &format!("exempted until {}, by {}: {}", used.expires_at, used.name, used.reason));
     }
-    if !report.missing.is_empty() && !message.contains("missing: ") {
+    if !report.missing.is_empty() {
         indented(text, &format!("missing: {}", joined(&report.missing)));
     }
     for fix in &report.fix {
@@ -104,7 +97,7 @@ fn joined(missing: &[MissingFact]) -> String {
 
 /// What the notes in the report mean, each once.
 fn legend(text: &mut String, report: &CheckReport) {
-    let used: BTreeSet<&str> = report.results.iter().flat_map(|result| &result.notes).map(String::as_str).collect();
+    let used: BTreeSet<&str> = report.results.iter().flat_map(|result| &result.notes).copied().collect();
     let explained: Vec<(&str, &str)> = used.into_iter().filter_map(|name| Some((name, meaning(name)?))).collect();
     let width = explained.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, meaning) in &explained {

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use iam_verdict::{Decision, Layer, MissCause, MissedPart, NearMiss};
+use iam_verdict::{Decision, Layer, MissCause, MissedPart, NearMiss, Outcome};
 use serde::Serialize;
 
 use super::super::context::is_tag;
-use super::super::judge::{Answer, Existence, Judgement, Puller, Verdict, Who};
+use super::super::judge::{Answer, Existence, Misses, PullJudgement, Puller, Verdict, Who};
 use super::super::missing::MissingFact;
-use super::super::needs::{self, Need};
+use super::super::needs::{self, Ask, Need};
 use super::{close, first_denied};
 
 macro_rules! codes {
@@ -138,7 +138,12 @@ impl CauseCode {
 
 /// The cause of a Deny or an Unknown, as far as it lies with the puller's rights; `partition` is the registry's.
 #[must_use]
-pub fn cause(judgement: &Judgement, puller: &Puller, partition: &str) -> Option<CauseCode> {
+pub fn cause(
+    judgement: &PullJudgement,
+    misses: &mut Misses<'_>,
+    puller: &Puller,
+    partition: &str,
+) -> Option<CauseCode> {
     match judgement.existence {
         Existence::NotFound => return Some(CauseCode::RepositoryNotFound),
         Existence::OnlyIfCached if judgement.answers.iter().all(|a| a.ask.need == Need::Import || a.is_allowed()) => {
@@ -151,36 +156,36 @@ pub fn cause(judgement: &Judgement, puller: &Puller, partition: &str) -> Option<
             if matches!(&puller.who, Who::Role { arn, .. } if arn.partition() != partition) {
                 return Some(CauseCode::PullerOfOtherPartition);
             }
-            let nothing_close = |answer: &Answer| {
-                answer.outcome.decision == Decision::ImplicitlyDenied
-                    && answer.outcome.layer == Some(Layer::Identity)
-                    && answer.miss.as_ref().is_none_or(|miss| {
-                        // A repository policy that leaves it to the identity policies grants nothing by itself.
-                        matches!(miss.part, MissedPart::Action | MissedPart::Principal)
-                    })
+            let by_identity = |answer: &Answer| {
+                answer.outcome.decision == Decision::ImplicitlyDenied && answer.outcome.layer == Some(Layer::Identity)
             };
-            if judgement.answers.iter().all(nothing_close) {
+            // A repository policy that leaves it to the identity policies grants nothing by itself.
+            let mut nothing_close = |answer: &Answer| {
+                let miss = misses.nearest(answer);
+                miss.is_none_or(|miss| matches!(miss.part, MissedPart::Action | MissedPart::Principal))
+            };
+            if judgement.answers.iter().all(by_identity) && judgement.answers.iter().all(&mut nothing_close) {
                 return Some(CauseCode::NoPolicyGrantsPull);
             }
-            first_denied(judgement).map(cause_of_answer)
+            first_denied(judgement).map(|answer| cause_of_answer(answer, misses.nearest(answer).as_ref()))
         }
         Verdict::Unknown => judgement.missing.first().map(CauseCode::of_fact),
         _ => None,
     }
 }
 
-fn cause_of_answer(answer: &Answer) -> CauseCode {
+fn cause_of_answer(answer: &Answer, miss: Option<&NearMiss>) -> CauseCode {
     if answer.outcome.decision == Decision::ExplicitlyDenied {
         return CauseCode::ExplicitDeny;
     }
-    match refusing_layer(answer) {
+    match refusing_layer(&answer.ask, &answer.outcome) {
         Some(Layer::Resource) => return CauseCode::RepositoryPolicyDoesNotAllow,
         Some(Layer::Registry) => return CauseCode::RegistryPolicyDoesNotAllow,
         Some(Layer::Boundary) => return CauseCode::BoundaryDoesNotAllow,
         Some(Layer::Scp) => return CauseCode::ScpDoesNotAllow,
         _ => {}
     }
-    match close(answer) {
+    match close(miss) {
         Some(miss) => match miss.part {
             MissedPart::Resource if answer.ask.action == needs::LOGIN => CauseCode::TokenOnRepository,
             MissedPart::Resource => CauseCode::RepositoryNotInResource,
@@ -195,9 +200,9 @@ fn cause_of_answer(answer: &Answer) -> CauseCode {
 
 /// The layer that refuses. What a repository that is to be made lacks is the registry policy: it has none of its own.
 #[must_use]
-pub fn refusing_layer(answer: &Answer) -> Option<Layer> {
-    match answer.outcome.layer {
-        Some(Layer::Resource) if answer.ask.action == needs::CREATE => Some(Layer::Registry),
+pub fn refusing_layer(ask: &Ask, outcome: &Outcome) -> Option<Layer> {
+    match outcome.layer {
+        Some(Layer::Resource) if ask.action == needs::CREATE => Some(Layer::Registry),
         layer => layer,
     }
 }

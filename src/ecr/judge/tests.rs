@@ -50,19 +50,19 @@ fn at() -> Timestamp {
     "2026-11-23T00:00:00Z".parse().unwrap()
 }
 
-fn ask(image: &EcrImage, puller: &Puller) -> Judgement {
+fn ask(image: &EcrImage, puller: &Puller) -> PullJudgement {
     ask_with(image, puller, &Declared::default())
 }
 
-fn ask_with(image: &EcrImage, puller: &Puller, declared: &Declared) -> Judgement {
+fn ask_with(image: &EcrImage, puller: &Puller, declared: &Declared) -> PullJudgement {
     judge(image, puller, declared, &[Need::Pull], at())
 }
 
-fn missing(judgement: &Judgement) -> Vec<String> {
+fn missing(judgement: &PullJudgement) -> Vec<String> {
     judgement.missing.iter().map(ToString::to_string).collect()
 }
 
-fn decisions(judgement: &Judgement) -> Vec<&'static str> {
+fn decisions(judgement: &PullJudgement) -> Vec<&'static str> {
     judgement.answers.iter().map(|answer| answer.outcome.decision.as_str()).collect()
 }
 
@@ -296,7 +296,7 @@ fn declared(repositories: Vec<RepositoryEntry>, registries: Vec<RegistryEntry>) 
     Declared { repositories, registries, ..Declared::default() }
 }
 
-fn layers(judgement: &Judgement) -> Vec<Option<&'static str>> {
+fn layers(judgement: &PullJudgement) -> Vec<Option<&'static str>> {
     judgement.answers.iter().map(|answer| answer.outcome.layer.map(Layer::as_str)).collect()
 }
 
@@ -668,22 +668,27 @@ fn what_is_certain_without_the_role_is_certain() {
 fn decisions_change_with_time() {
     let until = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*",
         "Condition": {"DateLessThan": {"aws:CurrentTime": "2027-01-01T00:00:00Z"}}}]});
-    let judgement = ask(&team_app(), &by_role(until.clone()));
-    assert_eq!(judgement.verdict, Verdict::Allow);
-    assert_eq!(judgement.next_change, Some("2027-01-01T00:00:00Z".parse().unwrap()));
-    let later = judge(
-        &team_app(),
-        &by_role(until.clone()),
-        &Declared::default(),
-        &[Need::Pull],
-        "2027-01-01T00:00:00Z".parse().unwrap(),
-    );
-    assert_eq!((later.verdict, later.next_change), (Verdict::Deny, None));
+    let end: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
+    let (image, puller, nothing) = (team_app(), by_role(until.clone()), Declared::default());
+    let court = Court::new(&puller, &nothing, at());
+    let judgement = court.judge(&image, &[Need::Pull]);
+    assert_eq!((judgement.verdict, judgement.reads_clock), (Verdict::Allow, true));
+    let mut budget = Budget(1000);
+    let mut timeline = Timeline::new(&court, &image, &judgement, false, &mut budget).unwrap();
+    let mut look = |at| timeline.look(at, &mut budget).map(|lasting| (lasting.what.verdict, lasting.until)).unwrap();
+    assert_eq!(look(at()), (Verdict::Allow, Some(end)));
+    // One second later than its end a date may make a difference once more; here it does not.
+    let second = end + jiff::SignedDuration::from_secs(1);
+    assert_eq!(look(end), (Verdict::Deny, Some(second)));
+    assert_eq!(look(second), (Verdict::Deny, None));
+    assert_eq!(judge(&image, &puller, &nothing, &[Need::Pull], end).verdict, Verdict::Deny);
+    let mut little = Budget(2);
+    assert!(Timeline::new(&court, &image, &judgement, false, &mut little).is_none());
     // A time that is declared stands still.
     let mut still = Declared::default();
     still.context.set("aws:CurrentTime", vec!["2026-12-01T00:00:00Z".to_owned()]);
-    assert_eq!(ask_with(&team_app(), &by_role(until), &still).next_change, None);
-    assert_eq!(ask(&team_app(), &by_role(everything())).next_change, None);
+    assert!(!ask_with(&team_app(), &by_role(until), &still).reads_clock);
+    assert!(!ask(&team_app(), &by_role(everything())).reads_clock);
 }
 
 #[test]
