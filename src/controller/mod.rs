@@ -25,6 +25,7 @@ use crate::index::{Changes, Failure, Index, IndexOptions, Snapshot, Source, Watc
 use crate::inventory::{PolicyKey, PolicyObject};
 use denials::First;
 use events::News;
+use judged::Memory;
 use metrics::{
     EventLabels, EventResult, ExemptionLabels, ExemptionState, PodVerdict, ReadyLabels, Truth, VerdictLabels,
     WriteLabels, WriteResult,
@@ -36,6 +37,7 @@ use survey::Survey;
 pub mod ahead;
 pub mod denials;
 pub mod events;
+pub mod judged;
 pub mod metrics;
 pub mod plan;
 pub mod recorder;
@@ -109,6 +111,8 @@ struct Term<'a, L> {
     pods: Pods,
     workloads: Workloads,
     survey: Survey,
+    /// What was judged for it, for the next one.
+    memory: Memory,
     /// `survey` has counted pods and workloads.
     counted: bool,
     /// The changes that `survey` has seen.
@@ -135,6 +139,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             pods: Pods::default(),
             workloads: Workloads::default(),
             survey: Survey::default(),
+            memory: Memory::default(),
             counted: false,
             surveyed: Changes::default(),
             look_again: None,
@@ -242,9 +247,13 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         self.counted = population.pods.is_some() && population.workloads.is_some();
         let options = self.options.forecast.clone();
         let at = jiff::Timestamp::now();
-        let work = tokio::task::spawn_blocking(move || survey::survey(&inventory, &population, at, &options));
+        let mut memory = std::mem::take(&mut self.memory);
+        let work = tokio::task::spawn_blocking(move || {
+            (survey::survey_again(&mut memory, &inventory, &population, at, &options), memory)
+        });
         match work.await {
-            Ok(survey) => {
+            Ok((survey, memory)) => {
+                self.memory = memory;
                 self.count(&survey);
                 self.look_again = survey.look_again(at);
                 self.survey = survey;

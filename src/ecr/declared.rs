@@ -123,10 +123,7 @@ impl SourcedPolicy {
 /// All that is declared of one principal: its identity-based policies, its permissions boundary and its tags.
 #[derive(Clone, Debug, Default)]
 pub struct IdentityPolicies {
-    policies: Vec<NamedPolicy>,
-    sources: Vec<PolicySource>,
-    texts: Vec<Option<Arc<str>>>,
-    missing: Vec<Option<MissingFact>>,
+    policies: Vec<SourcedPolicy>,
     boundary: Option<SourcedPolicy>,
     tags: Option<BTreeMap<String, String>>,
     condition_keys: BTreeSet<String>,
@@ -134,18 +131,9 @@ pub struct IdentityPolicies {
 
 impl IdentityPolicies {
     /// Adds an identity-based policy.
-    pub fn push(&mut self, policy: NamedPolicy, source: PolicySource) {
-        self.push_sourced(SourcedPolicy::new(policy, source));
-    }
-
-    /// Adds an identity-based policy with its text.
-    pub fn push_sourced(&mut self, sourced: SourcedPolicy) {
-        let SourcedPolicy { policy, source, text, missing } = sourced;
-        self.condition_keys.extend(condition_keys(&policy).map(str::to_owned));
-        self.policies.push(policy);
-        self.sources.push(source);
-        self.texts.push(text);
-        self.missing.push(missing);
+    pub fn push(&mut self, sourced: SourcedPolicy) {
+        self.condition_keys.extend(condition_keys(&sourced.policy).map(str::to_owned));
+        self.policies.push(sourced);
     }
 
     /// Sets the permissions boundary; without one the principal has none.
@@ -161,24 +149,8 @@ impl IdentityPolicies {
 
     /// The identity-based policies, in the order they were added.
     #[must_use]
-    pub fn policies(&self) -> &[NamedPolicy] {
+    pub fn policies(&self) -> &[SourcedPolicy] {
         &self.policies
-    }
-
-    /// The identity-based policies with their sources.
-    pub fn sourced(&self) -> impl Iterator<Item = (&NamedPolicy, &PolicySource)> {
-        self.policies.iter().zip(&self.sources)
-    }
-
-    /// The identity-based policies with all that is known of them.
-    pub fn entries(&self) -> impl Iterator<Item = SourcedPolicy> {
-        let all = self.sourced().zip(&self.texts).zip(&self.missing);
-        all.map(|(((policy, source), text), missing)| SourcedPolicy {
-            policy: policy.clone(),
-            source: source.clone(),
-            text: text.clone(),
-            missing: missing.clone(),
-        })
     }
 
     /// The permissions boundary.
@@ -198,46 +170,35 @@ impl IdentityPolicies {
         self.condition_keys.iter().map(String::as_str)
     }
 
-    /// The names of the policies that are readable documents of the user's own.
-    pub fn documents(&self) -> impl Iterator<Item = &str> {
-        let own = self.sourced().filter(|(policy, source)| match source {
-            PolicySource::Document { problem } => problem.is_none(),
-            PolicySource::ConfigMap(_) => matches!(policy.policy, PolicyState::Known(_)),
-            PolicySource::Managed { .. } => false,
-        });
-        own.map(|(policy, _)| &*policy.name)
-    }
-
     /// What is wrong with the document of this name.
     #[must_use]
     pub fn problem(&self, name: &str) -> Option<&str> {
-        let (_, source) = self.sourced().find(|(policy, _)| *policy.name == *name)?;
-        match source {
+        match &self.policies.iter().find(|sourced| *sourced.policy.name == *name)?.source {
             PolicySource::Document { problem } => problem.as_deref(),
             PolicySource::ConfigMap(_) | PolicySource::Managed { .. } => None,
         }
     }
 
-    /// What is missing of policies that could not be read, the boundary among them.
+    /// What is missing of policies that could not be read.
     pub fn missing(&self) -> impl Iterator<Item = &MissingFact> {
-        let boundary = self.boundary.iter().filter_map(|boundary| boundary.missing.as_ref());
-        self.missing.iter().flatten().chain(boundary)
+        self.all().filter_map(|sourced| sourced.missing.as_ref())
     }
 
     /// The ConfigMaps that these policies are read from.
     pub fn config_maps(&self) -> impl Iterator<Item = &ConfigMapName> {
-        let boundary = self.boundary.iter().map(|boundary| &boundary.source);
-        self.sources.iter().chain(boundary).filter_map(config_map)
+        self.all().filter_map(|sourced| config_map(&sourced.source))
     }
 
     /// A managed policy was named in another partition than the built-in text comes from.
     #[must_use]
     pub fn has_other_partition(&self) -> bool {
-        let boundary = self.boundary.iter().map(|boundary| &boundary.source);
-        self.sources
-            .iter()
-            .chain(boundary)
-            .any(|source| matches!(source, PolicySource::Managed { other_partition: true, .. }))
+        let other = |source: &PolicySource| matches!(source, PolicySource::Managed { other_partition: true, .. });
+        self.all().any(|sourced| other(&sourced.source))
+    }
+
+    /// The policies, the boundary last.
+    fn all(&self) -> impl Iterator<Item = &SourcedPolicy> {
+        self.policies.iter().chain(&self.boundary)
     }
 }
 
@@ -249,7 +210,7 @@ fn config_map(source: &PolicySource) -> Option<&ConfigMapName> {
 }
 
 /// The condition keys that a policy uses, lower-cased; none where it could not be read.
-pub(super) fn condition_keys(policy: &NamedPolicy) -> impl Iterator<Item = &str> {
+pub fn condition_keys(policy: &NamedPolicy) -> impl Iterator<Item = &str> {
     let document = match &policy.policy {
         PolicyState::Known(document) => Some(document),
         PolicyState::Unreadable(_) => None,

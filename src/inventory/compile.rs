@@ -110,7 +110,7 @@ impl<'a> Compiler<'a> {
         let path = format!("{path}.identity");
         let mut compiled = IdentityPolicies::default();
         for (index, entry) in identity.policies.iter().enumerate() {
-            compiled.push_sourced(self.entry(&format!("{path}.policies[{index}]"), entry, managed_policy)?);
+            compiled.push(self.entry(&format!("{path}.policies[{index}]"), entry, managed_policy)?);
         }
         if compiled.policies().is_empty() {
             return Err(Problem::at(&format!("{path}.policies"), "at least one policy must be given"));

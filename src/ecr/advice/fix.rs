@@ -413,7 +413,7 @@ impl<'a> Workbench<'a> {
             at,
             before,
             declared_before: declared,
-            identity: identity.into_iter().flat_map(IdentityPolicies::entries).map(Held::new).collect(),
+            identity: identity.into_iter().flat_map(IdentityPolicies::policies).cloned().map(Held::new).collect(),
             boundary: identity.and_then(IdentityPolicies::boundary).cloned().map(Held::new),
             repository: resource(declared.repository(image).and_then(|entry| entry.policy.as_ref())),
             registry: resource(
@@ -437,7 +437,7 @@ impl<'a> Workbench<'a> {
         let mut puller = self.before.clone();
         if let Some(known) = &self.before.identity {
             let mut identity = IdentityPolicies::default();
-            self.identity.iter().filter_map(Held::compiled).for_each(|policy| identity.push_sourced(policy));
+            self.identity.iter().filter_map(Held::compiled).for_each(|policy| identity.push(policy));
             if let Some(boundary) = self.boundary.as_ref().and_then(Held::compiled) {
                 identity.set_boundary(boundary);
             }

@@ -81,7 +81,7 @@ pub fn hint(ask: &Ask, miss: Option<&NearMiss>, puller: &Puller, repository: Opt
     }
     let document = match miss.layer {
         Layer::Identity => {
-            let mut entries = puller.identity.iter().flat_map(|identity| identity.entries());
+            let mut entries = puller.identity.iter().flat_map(|identity| identity.policies());
             // The built-in ones are long, and nobody can correct them.
             entries.find(|entry| *entry.policy.name == *miss.policy && entry.text.is_some())?.document()?
         }

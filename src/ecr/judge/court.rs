@@ -54,7 +54,7 @@ impl<'a> Court<'a> {
         let rcps = levels(&declared.organization.rcps);
         let environment = Environment {
             identity: match &puller.identity {
-                Some(identity) => identity.policies().to_vec(),
+                Some(identity) => identity.policies().iter().map(|sourced| sourced.policy.clone()).collect(),
                 None => vec![NamedPolicy::unreadable("identity", identity_fact(&puller.who).to_string())],
             },
             boundary: puller.identity.as_ref().and_then(|i| i.boundary()).map(|boundary| boundary.policy.clone()),

@@ -32,7 +32,7 @@ fn team_app() -> EcrImage {
 fn identity(documents: &[(&str, Value)]) -> Arc<IdentityPolicies> {
     let mut policies = IdentityPolicies::default();
     for (name, document) in documents {
-        policies.push(NamedPolicy::known(*name, Policy::from_value(document).unwrap()), OWN);
+        policies.push(SourcedPolicy::new(NamedPolicy::known(*name, Policy::from_value(document).unwrap()), OWN));
     }
     Arc::new(policies)
 }
@@ -89,7 +89,7 @@ fn what_managed_policies_allow() {
         let found = managed::find(arn).unwrap();
         let mut policies = IdentityPolicies::default();
         let source = PolicySource::Managed { arn: arn.to_owned(), other_partition: false };
-        policies.push(NamedPolicy::known("managed", Arc::clone(found.policy)), source);
+        policies.push(SourcedPolicy::new(NamedPolicy::known("managed", Arc::clone(found.policy)), source));
         let judgement = ask(&team_app(), &role(ROLE, Some(Arc::new(policies))));
         let name = arn.rsplit('/').next().unwrap();
         match name {
@@ -216,8 +216,8 @@ fn a_condition_that_cannot_be_known_is_unknown_and_named() {
 fn an_unreadable_policy_is_unknown_beside_what_is_certain() {
     let with = |document: Value| {
         let mut policies = IdentityPolicies::default();
-        policies.push_sourced(SourcedPolicy::unread("bad", MissingFact::Document("bad".to_owned()), OWN));
-        policies.push(NamedPolicy::known("good", Policy::from_value(&document).unwrap()), OWN);
+        policies.push(SourcedPolicy::unread("bad", MissingFact::Document("bad".to_owned()), OWN));
+        policies.push(SourcedPolicy::new(NamedPolicy::known("good", Policy::from_value(&document).unwrap()), OWN));
         ask(&team_app(), &role(ROLE, Some(Arc::new(policies))))
     };
     // It might deny what the other allows.
@@ -445,7 +445,7 @@ fn whether_a_registry_policy_denies_login_is_not_documented() {
 fn boundary_and_organization_limit() {
     let bounded = |document: Value| {
         let mut policies = IdentityPolicies::default();
-        policies.push(NamedPolicy::known("p", Policy::from_value(&everything()).unwrap()), OWN);
+        policies.push(SourcedPolicy::new(NamedPolicy::known("p", Policy::from_value(&everything()).unwrap()), OWN));
         policies.set_boundary(sourced("limit", &document));
         role(ROLE, Some(Arc::new(policies)))
     };
@@ -579,7 +579,7 @@ fn tags_decide_where_they_are_known() {
         assert_eq!(judgement.verdict, verdict, "{known:?}");
         let mut policies = IdentityPolicies::default();
         let document = by_tag("aws:PrincipalTag/tier");
-        policies.push(NamedPolicy::known("p", Policy::from_value(&document).unwrap()), OWN);
+        policies.push(SourcedPolicy::new(NamedPolicy::known("p", Policy::from_value(&document).unwrap()), OWN));
         if let Some(tags) = known.clone() {
             policies.set_tags(tags);
         }
