@@ -2,14 +2,22 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test test-long availability load scale differential lint wasm bench bench-peers crds bundle cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test test-long availability load attacks scale soak differential fuzz lint wasm msrv bench bench-peers crds bundle cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
-RUST_KEY := $(shell cat Cargo.lock rust-toolchain.toml | sha256sum | cut -c1-16)
+RUST_KEY := $(shell sha256sum <rust-toolchain.toml | cut -c1-16)
 export CARGO_TARGET_DIR ?= $(CACHE)/target-$(RUST_KEY)
 TOOLS := $(CACHE)/tools-1
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
+CARGO_SHEAR := $(TOOLS)/bin/cargo-shear
+CARGO_FUZZ := $(TOOLS)/bin/cargo-fuzz
 MUSL := $(shell uname -m)-unknown-linux-musl
+# Builds of other toolchains that nobody used for a week are gigabytes of nothing.
+PRUNED := $(shell hack/prune-cache.sh "$(CACHE)" "$(CARGO_TARGET_DIR)")
+
+FUZZ_TARGETS := list_page review watch_line
+ENGINE_FUZZ_TARGETS := evaluate parse pattern round_trip validate variables
+FUZZ_SECONDS ?= 60
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +36,11 @@ differential: ## The engine against the naive evaluator, over a million environm
 	ORACLE_ENVIRONMENTS=$${ORACLE_ENVIRONMENTS:-1000000} ORACLE_SEED=$${ORACLE_SEED:-1} \
 		cargo test --release -p iam-verdict --test oracle -- --nocapture
 
+fuzz: $(CARGO_FUZZ) ## Every fuzz target for a minute (FUZZ_SECONDS); needs a nightly compiler
+	export PATH="$(TOOLS)/bin:$$PATH" CARGO_TARGET_DIR="$(CACHE)/target-fuzz"; \
+	hack/fuzz.sh fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS); \
+	hack/fuzz.sh iam-verdict/fuzz $(FUZZ_SECONDS) $(ENGINE_FUZZ_TARGETS)
+
 test-long: ## The property tests with many more cases, optimised (minutes)
 	WITHHOLD_CASES=$${WITHHOLD_CASES:-100000} cargo test --release --test it -- withholding
 
@@ -37,19 +50,33 @@ availability: ## 2,000 admissions through each of restarts, rotations and losses
 load: ## One replica: 200,000 reviews, three times what it holds, 1,000 slow clients (REVIEWS)
 	cargo test --profile measure --test cluster -- --long load::
 
+attacks: ## Strangers flood both ports, honest load beside them; a right is taken away (minutes)
+	cargo test --profile measure --test cluster -- --long attacks
+
 scale: ## A cluster of 5,000 pods: start, memory, requests, time from an edit to the verdict
 	cargo test --profile measure --test cluster -- --long scale::
 
-lint: $(CARGO_DENY) wasm ## Formatting, clippy, dependency rules, documentation, generated files
+soak: ## The cluster suite beside busy processes, to find what fails by chance (RUNS, NEIGHBOURS)
+	@hack/soak.sh
+
+lint: $(CARGO_DENY) $(CARGO_SHEAR) wasm msrv ## Formatting, clippy, dependency rules, documentation, generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	$(CARGO_DENY) --log-level warn check bans licenses sources
+	$(CARGO_SHEAR) shear --locked
 	bash -n hack/*.sh tests/cluster/*.sh .ci/run
+	python3 -B hack/circles_test.py --quiet
+	python3 -B hack/circles.py iam-verdict/src --allow 0 --allow-nested 4
+	python3 -B hack/circles.py src --allow 8 --allow-nested 50
 
 wasm: ## The engine builds without an operating system beneath it
 	rustup target add wasm32-unknown-unknown
 	cargo build -p iam-verdict --target wasm32-unknown-unknown
+
+msrv: ## The engine builds with the oldest compiler that it says it does
+	version=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' iam-verdict/Cargo.toml); \
+		rustup toolchain install "$$version" --profile minimal --no-self-update && cargo "+$$version" check -p iam-verdict --locked
 
 bench: ## Benchmarks of one review and of one decision
 	cargo bench --workspace
@@ -77,8 +104,15 @@ image-binary: ## The static binary of the container image
 	CC_$(subst -,_,$(MUSL))=$${CC:-gcc} cargo build --release --locked --target $(MUSL)
 	@ls -l $(CARGO_TARGET_DIR)/$(MUSL)/release/ecr-access
 
-tools: $(CARGO_DENY) ## Install the pinned development tools into the cache
+tools: $(CARGO_DENY) $(CARGO_SHEAR) $(CARGO_FUZZ) ## Install the pinned development tools into the cache
 
 $(CARGO_DENY):
 	cargo install --locked cargo-deny@0.20.2 --root $(TOOLS) --target-dir $(CACHE)/target-tools
+	rm -rf $(CACHE)/target-tools
+
+# The newest that the project's compiler builds.
+$(CARGO_SHEAR):
+	cargo install --locked cargo-shear@1.13.0 --root $(TOOLS) --target-dir $(CACHE)/target-tools
+$(CARGO_FUZZ):
+	cargo install --locked cargo-fuzz@0.13.2 --root $(TOOLS) --target-dir $(CACHE)/target-tools
 	rm -rf $(CACHE)/target-tools

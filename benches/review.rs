@@ -12,6 +12,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ecr_access::forecast::Options;
 use ecr_access::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts};
 use ecr_access::runtime::metrics::Metrics;
+use ecr_access::runtime::watch::object::{Item, Raw};
 use ecr_access::webhook::cluster::{Cluster, ReadError};
 use ecr_access::webhook::review::Reviewer;
 use ecr_access::webhook::server::{Limits, router};
@@ -74,8 +75,9 @@ impl Cluster for FakeCluster {
         Ok(self.inventory.config_map(name).map(|facts| (**facts).clone()))
     }
 
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {
-        Ok(if namespace.is_some() { self.policies.clone() } else { Vec::new() })
+    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
+        let policies = self.policies.iter().filter(|_| namespace.is_some());
+        Ok(policies.map(|policy| Raw::new(policy.clone()).into()).collect())
     }
 }
 

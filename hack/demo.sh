@@ -162,8 +162,17 @@ install() {
   run kubectl get deployment -n ecr-access
 }
 
-# An edit is in force within a second, in every replica.
-in_force() { sleep 1; }
+# An edit is in force within a second, on a machine that has one to spare.
+in_force() {
+  local i out
+  for i in {1..50}; do
+    out=$(kubectl apply --dry-run=server -f docs/examples/worker.yaml 2>&1) || true
+    [[ $out == *'"pods.ecraccess.dev" denied the request'* ]] && return
+    sleep 0.2
+  done
+  echo "error: the policy is not in force" >&2
+  return 1
+}
 
 # Tries a pod that must be refused again and again, dry, until the Deployment has rolled out. Without an answer of the
 # webhook it would be admitted.
@@ -187,7 +196,7 @@ restarted() {
 # Counts of pods are written at most every ten seconds.
 counted() {
   local i
-  for i in {1..75}; do
+  for i in {1..150}; do
     [ "$(kubectl get eap payments-pull -n payments -o 'jsonpath={.status.pods.allowed}/{.status.pods.denied}/{.status.pods.unknown}')" = 1/1/1 ] && return
     sleep 0.2
   done
@@ -198,7 +207,7 @@ counted() {
 # Once the status says of a denial, an Event tells of it.
 told() {
   local i
-  for i in {1..25}; do
+  for i in {1..100}; do
     [ -n "$(kubectl get events -n payments -o name --field-selector involvedObject.name=legacy,reason=PullWouldFail)" ] && return
     sleep 0.2
   done

@@ -15,4 +15,5 @@ pub mod index;
 pub mod inventory;
 pub mod puller;
 pub mod runtime;
+pub mod text;
 pub mod webhook;

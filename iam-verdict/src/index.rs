@@ -5,7 +5,7 @@
 //! binary search: the greatest beginning that is not above the action, and from there each beginning's own longest
 //! beginning, for whatever lies between a beginning of the action and the action itself begins with it too.
 
-use crate::document::Statement;
+use crate::clause::Clause;
 use crate::pattern::Token;
 
 /// Actions beyond this many bytes are looked for without the index; AWS has none of half the length.
@@ -69,17 +69,17 @@ enum Rest {
 }
 
 impl Index {
-    /// None where there is more than 32-bit numbers count.
-    pub(crate) fn new(statements: &[Statement]) -> Option<Self> {
-        let entries = || statements.iter().flat_map(|statement| &statement.action.entries);
+    /// Of the action clauses of a policy's statements, in order. None where there is more than 32-bit numbers count.
+    pub(crate) fn new<'a>(clauses: impl Iterator<Item = &'a Clause> + Clone) -> Option<Self> {
+        let entries = || clauses.clone().flat_map(|clause| &clause.entries);
         let mut text: Vec<u8> = Vec::with_capacity(entries().map(|entry| entry.text.len()).sum());
         let mut keys = Vec::with_capacity(entries().count());
         let mut negated = Vec::new();
-        for (at, statement) in (0_u32..).zip(statements) {
-            if statement.action.negated {
+        for (at, clause) in (0_u32..).zip(clauses.clone()) {
+            if clause.negated {
                 negated.push(at);
             }
-            for (number, entry) in (0_u32..).zip(&statement.action.entries) {
+            for (number, entry) in (0_u32..).zip(&clause.entries) {
                 let (beginning, rest) = match entry.pattern.tokens() {
                     [] => ("", Rest::Nothing),
                     [Token::Any] => ("", Rest::Anything),
@@ -118,8 +118,9 @@ impl Index {
         Some(Self { text: text.into(), keys: keys.into(), negated: negated.into() })
     }
 
-    /// The statements about an action, in order. None where the index does not tell: then each is to be asked.
-    pub(crate) fn find(&self, statements: &[Statement], action: &Action<'_>) -> Option<Found> {
+    /// The statements about an action, in order; `clause` gives the action clause of a statement. None where the index
+    /// does not tell: then each is to be asked.
+    pub(crate) fn find<'a>(&self, clause: impl Fn(usize) -> Option<&'a Clause>, action: &Action<'_>) -> Option<Found> {
         let lower = action.lower()?;
         let wanted = head(lower);
         let above = self
@@ -135,9 +136,9 @@ impl Index {
                     Rest::Nothing => slice(&self.text, key).len() == lower.len(),
                     Rest::Anything => true,
                     Rest::Entry(number) => {
-                        let statement = usize::try_from(key.statement).ok().and_then(|at| statements.get(at))?;
+                        let clause = usize::try_from(key.statement).ok().and_then(&clause)?;
                         let number = usize::try_from(number).ok()?;
-                        statement.action.entries.get(number)?.pattern.matches_plain(action.text)
+                        clause.entries.get(number)?.pattern.matches_plain(action.text)
                     }
                 };
             if hit {
@@ -218,8 +219,9 @@ mod tests {
 
     /// The statements about the action by the index and by asking each.
     fn both(policy: &Policy, action: &str) -> (Option<Vec<u32>>, Vec<u32>) {
-        let index = Index::new(&policy.statements).unwrap();
-        let found = index.find(&policy.statements, &Action::new(action)).map(|found| found.iter().collect());
+        let index = Index::new(policy.statements.iter().map(|statement| &statement.action)).unwrap();
+        let clause = |at: usize| policy.statements.get(at).map(|statement| &statement.action);
+        let found = index.find(clause, &Action::new(action)).map(|found| found.iter().collect());
         let asked = (0..).zip(&policy.statements).filter(|(_, s)| s.action.matches_action(action)).map(|(at, _)| at);
         (found, asked.collect())
     }

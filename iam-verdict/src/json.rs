@@ -1,12 +1,17 @@
 //! A small JSON reader that keeps what policies need and other readers drop: the order of keys, repeated keys, and the
 //! exact spelling of numbers. Depth and size are bounded, time is linear.
+//!
+//! `serde_json` with a `Visitor` that builds the same tree was measured against it, in instructions (release, x86-64):
+//! 15,200 against 12,600 for a policy of five statements, 1,072,000 against 898,000 for AWS's `ReadOnlyAccess`, 1,373,000
+//! against 1,144,000 for the same with line breaks. It loses the spelling of fractions; with `RawValue`, which keeps it,
+//! each level of nesting is read again, and it takes three to five times as many.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::quote::Quoted;
 
-/// Nesting beyond this is refused: a policy needs six levels.
+/// More lists and objects inside of each other are refused: a policy needs six levels.
 pub(crate) const MAX_DEPTH: usize = 64;
 /// Texts beyond this many bytes are refused; the largest AWS managed policies have about 100 KB.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
@@ -41,17 +46,25 @@ impl<S> Json<S> {
     }
 }
 
-/// Why a text is not a JSON value.
+/// Why a text is not a JSON value, or none that is read.
 #[derive(Debug)]
-pub(crate) struct JsonError {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
-    pub(crate) message: String,
+pub(crate) enum JsonError {
+    /// The text is wrong there.
+    Text { line: usize, column: usize, message: String },
+    /// A list or an object opens there inside of [`MAX_DEPTH`] others.
+    TooDeep { line: usize, column: usize },
+    /// As [`TooDeep`](Self::TooDeep), in a value that has no lines.
+    ValueTooDeep,
 }
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at line {} column {}", self.message, self.line, self.column)
+        let deep = format!("the document nests deeper than {MAX_DEPTH} levels");
+        match self {
+            Self::Text { line, column, message } => write!(f, "{message} at line {line} column {column}"),
+            Self::TooDeep { line, column } => write!(f, "{deep} at line {line} column {column}"),
+            Self::ValueTooDeep => write!(f, "{deep}"),
+        }
     }
 }
 
@@ -59,7 +72,8 @@ impl fmt::Display for JsonError {
 pub(crate) fn read<'a, S: From<Cow<'a, str>>>(text: &'a str) -> Result<Json<S>, JsonError> {
     let mut reader = Reader { text, at: 0 };
     if text.len() > MAX_BYTES {
-        return Err(JsonError { line: 1, column: 1, message: format!("the document has more than {MAX_BYTES} bytes") });
+        let message = format!("the document has more than {MAX_BYTES} bytes");
+        return Err(JsonError::Text { line: 1, column: 1, message });
     }
     let value = reader.value(0).map_err(|error| *error)?;
     reader.blank();
@@ -71,8 +85,8 @@ pub(crate) fn read<'a, S: From<Cow<'a, str>>>(text: &'a str) -> Result<Json<S>, 
 
 /// Takes over a value that `serde_json` read; repeated keys are gone by then.
 pub(crate) fn from_value(value: &serde_json::Value, depth: usize) -> Result<Borrowed<'_>, JsonError> {
-    if depth > MAX_DEPTH {
-        return Err(JsonError { line: 1, column: 1, message: too_deep() });
+    if depth >= MAX_DEPTH && (value.is_array() || value.is_object()) {
+        return Err(JsonError::ValueTooDeep);
     }
     Ok(match value {
         serde_json::Value::Null => Json::Null,
@@ -90,10 +104,6 @@ pub(crate) fn from_value(value: &serde_json::Value, depth: usize) -> Result<Borr
     })
 }
 
-fn too_deep() -> String {
-    format!("the document nests deeper than {MAX_DEPTH} levels")
-}
-
 /// Errors are boxed: what is returned for each value stays small.
 struct Reader<'a> {
     text: &'a str,
@@ -106,11 +116,17 @@ impl<'a> Reader<'a> {
     }
 
     fn error(&self, message: impl Into<String>) -> Box<JsonError> {
+        let (line, column) = self.place();
+        Box::new(JsonError::Text { line, column, message: message.into() })
+    }
+
+    /// Line and column, from 1 on.
+    fn place(&self) -> (usize, usize) {
         let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
         let line = 1 + before.iter().filter(|b| **b == b'\n').count();
         // In characters: bytes that continue a character do not count.
         let column = 1 + before.iter().rev().take_while(|b| **b != b'\n').filter(|b| (**b & 0xc0) != 0x80).count();
-        Box::new(JsonError { line, column, message: message.into() })
+        (line, column)
     }
 
     fn blank(&mut self) {
@@ -128,11 +144,12 @@ impl<'a> Reader<'a> {
     }
 
     fn value<S: From<Cow<'a, str>>>(&mut self, depth: usize) -> Result<Json<S>, Box<JsonError>> {
-        if depth > MAX_DEPTH {
-            return Err(self.error(too_deep()));
-        }
         self.blank();
         match self.peek() {
+            Some(b'{' | b'[') if depth >= MAX_DEPTH => {
+                let (line, column) = self.place();
+                Err(Box::new(JsonError::TooDeep { line, column }))
+            }
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
             Some(b'"') => Ok(Json::String(self.string()?.into())),
@@ -361,8 +378,21 @@ mod tests {
     #[test]
     fn depth_and_size_are_bounded() {
         let deep = "[".repeat(500_000);
-        assert!(read::<String>(&deep).unwrap_err().message.contains("64 levels"));
-        assert!(read::<String>(&" ".repeat(MAX_BYTES + 1)).unwrap_err().message.contains("bytes"));
+        let error = read::<String>(&deep).unwrap_err();
+        assert_eq!(error.to_string(), "the document nests deeper than 64 levels at line 1 column 65");
+        assert!(read::<String>(&" ".repeat(MAX_BYTES + 1)).unwrap_err().to_string().contains("bytes"));
+    }
+
+    #[test]
+    fn both_readers_count_the_same_levels() {
+        for (levels, inside, is_read) in
+            [(63, "{}", true), (64, "1", true), (64, "", true), (64, "{}", false), (65, "", false)]
+        {
+            let text = format!("{}{inside}{}", "[".repeat(levels), "]".repeat(levels));
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(read::<String>(&text).is_ok(), is_read, "{levels} {inside}");
+            assert_eq!(from_value(&value, 0).is_ok(), is_read, "{levels} {inside}");
+        }
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::condition::variable::{self, Variable};
-use crate::request::Context;
+use crate::context::Context;
 use crate::truth::Truth;
+use crate::variable::{self, Variable};
 
 /// One piece of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]

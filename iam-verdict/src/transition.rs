@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::condition::{Condition, Kind};
+use crate::decision::Decision;
+use crate::environment::{Environment, PolicyState};
 use crate::evaluate;
-use crate::request::{Decision, Environment, PolicyState, Request};
+use crate::layers;
+use crate::request::Request;
+use crate::statement;
 use crate::time;
 use crate::truth::Truth;
 
@@ -95,12 +99,12 @@ pub fn change_instants(env: &Environment, request: &Request, now: i64) -> Vec<i6
 /// and the second after it. Between two of them nothing changes.
 fn instants(env: &Environment, request: &Request, now: i64) -> BTreeSet<i64> {
     let mut all = BTreeSet::new();
-    for (place, policy) in evaluate::places(env, &request.principal) {
+    for (place, policy) in layers::places(env, &request.principal) {
         let PolicyState::Known(document) = &policy.policy else { continue };
         for statement in &document.statements {
             // A statement about something else has no say at any time.
             if !statement.action.matches_action(&request.action)
-                || evaluate::principal_forms(place.layer, statement, env, request).any() == Truth::False
+                || statement::principal_forms(place.layer, statement, env, request).any() == Truth::False
             {
                 continue;
             }

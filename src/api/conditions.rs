@@ -60,5 +60,17 @@ pub const CHANGE_AHEAD: &str = "ChangeAhead";
 /// [`CHANGE_AHEAD`] is `True`; the Event is a warning where something turns to Deny.
 pub const REASON_VERDICT_WILL_CHANGE: &str = "VerdictWillChange";
 
+/// Is what is said of this policy up to date? There only while it may not be.
+///
+/// `False`: a watch of the API server has failed for a minute. The last state is used on.
+pub const JUDGING: &str = "Judging";
+
+/// [`JUDGING`] is `False`: what verdicts rest on is not watched.
+pub const REASON_WATCH_FAILING: &str = "WatchFailing";
+
+/// [`JUDGING`] is `False`: pods or workloads are not watched, so that what is counted in the status may be out of date. What
+/// is judged is not.
+pub const REASON_COUNTS_OUT_OF_DATE: &str = "CountsOutOfDate";
+
 /// Reason of an Event alone: the first denial of a service account, repository and cause.
 pub const REASON_PULL_WOULD_FAIL: &str = "PullWouldFail";

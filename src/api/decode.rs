@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{API_VERSION, AnyPolicy, ClusterEcrAccessPolicy, EcrAccessPolicy, PolicyKind, rules, schema};
+use crate::text::cut;
 
 /// What is wrong with an object, and where.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -21,6 +22,12 @@ pub struct DecodeError {
     /// What is wrong with it, without the path.
     pub message: String,
 }
+
+/// After so many errors of one object no more are looked for: nobody reads them, and a list of wrong items can be long.
+pub const MOST: usize = 1000;
+
+/// Bytes of a key that are shown in a path. The keys of a mapping may be of any length, and each of its items names them.
+const KEY_SHOWN: usize = 256;
 
 /// Reads an object of `kind`, whole as the API server sends it or as a manifest has it.
 ///
@@ -40,7 +47,8 @@ pub fn decode(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError
     }
 }
 
-/// Everything that an API server with these CRDs would refuse in an object of `kind`; empty where it would take it.
+/// Everything that an API server with these CRDs would refuse in an object of `kind`, up to a bound; empty where it
+/// would take it.
 ///
 /// For manifests that are judged offline. Unlike [`decode`] it looks at the limits of length too.
 pub fn validate(kind: PolicyKind, object: &Value) -> Vec<DecodeError> {
@@ -115,7 +123,13 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn add(&mut self, path: &str, message: String) {
-        self.found.push(DecodeError { path: path.to_owned(), message });
+        if !self.full() {
+            self.found.push(DecodeError { path: path.to_owned(), message });
+        }
+    }
+
+    fn full(&self) -> bool {
+        self.found.len() >= MOST
     }
 
     fn object(&mut self, object: &Value) {
@@ -142,6 +156,9 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, path: &str, schema: &JSONSchemaProps, value: &Value) {
+        if self.full() {
+            return;
+        }
         match (schema.type_.as_deref(), value) {
             (Some("object"), Value::Object(fields)) => self.fields(path, schema, fields),
             (Some("array"), Value::Array(items)) => self.items(path, schema, items),
@@ -190,7 +207,7 @@ impl Walk<'_> {
         self.at_most(path, "properties", schema.max_properties, fields.len());
         if let Some(JSONSchemaPropsOrBool::Schema(each)) = &schema.additional_properties {
             for (key, value) in fields {
-                self.value(&format!("{path}[{key}]"), each, value);
+                self.value(&format!("{path}[{}]", cut(key, KEY_SHOWN)), each, value);
             }
             return;
         }
@@ -292,6 +309,15 @@ mod tests {
             error(json!({"puller": {"serviceAccount": {}}, "serviceAccounts": {"selector": {"matchLabel": {}}}})),
             "`spec.serviceAccounts.selector.matchLabel`: unknown field `matchLabel`"
         );
+    }
+
+    #[test]
+    fn an_object_that_is_wrong_throughout_is_not_looked_at_to_its_end() {
+        let items = vec![json!(7); 50_000];
+        let object = object(json!({"puller": {"serviceAccount": {}}, "context": {"k".repeat(100_000): items}}));
+        let found = validate(PolicyKind::EcrAccessPolicy, &object);
+        assert_eq!(found.len(), MOST);
+        assert!(found.iter().all(|error| error.path.len() < 2 * KEY_SHOWN), "{}", found[0].path);
     }
 
     #[test]

@@ -1,10 +1,84 @@
-//! Both kinds treated alike.
+//! The kinds of this API, one row each, and both kinds of policies treated alike.
 
 use std::fmt;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::{ClusterEcrAccessPolicy, EcrAccessPolicy, EcrAccessPolicySpec, PolicyStatus};
+use super::{ClusterEcrAccessPolicy, EcrAccessPolicy, EcrAccessPolicySpec, PolicyStatus, schema};
+
+/// A kind of the group [`super::GROUP`], as its CustomResourceDefinition has it.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// `kind` as it stands in a manifest.
+    pub(super) name: &'static str,
+    /// The resource name in URLs and RBAC rules.
+    pub(super) plural: &'static str,
+    /// The name for those who type it.
+    pub(super) short_name: &'static str,
+    /// Whether its objects are of a namespace, or of the cluster.
+    pub(super) namespaced: bool,
+    /// What `kubectl get` shows.
+    pub(super) columns: &'static [Column],
+    /// The schema of its objects.
+    pub(super) schema: fn() -> JSONSchemaProps,
+}
+
+/// A column of `kubectl get`.
+#[derive(Debug)]
+pub(super) struct Column {
+    /// The title.
+    pub(super) name: &'static str,
+    /// A type of OpenAPI, or `date`.
+    pub(super) type_: &'static str,
+    /// Where the value stands in an object, as JSONPath.
+    pub(super) path: &'static str,
+    /// Whether it takes `-o wide` to see it.
+    pub(super) wide: bool,
+    /// What the value says.
+    pub(super) about: &'static str,
+}
+
+/// Every kind, the policies first.
+pub(super) static KINDS: [Kind; 2] = [
+    Kind {
+        name: "EcrAccessPolicy",
+        plural: "ecraccesspolicies",
+        short_name: "eap",
+        namespaced: true,
+        columns: &POLICY_COLUMNS,
+        schema: schema::of_one_namespace,
+    },
+    Kind {
+        name: "ClusterEcrAccessPolicy",
+        plural: "clusterecraccesspolicies",
+        short_name: "ceap",
+        namespaced: false,
+        columns: &POLICY_COLUMNS,
+        schema: schema::of::<ClusterEcrAccessPolicy>,
+    },
+];
+
+static POLICY_COLUMNS: [Column; 8] = [
+    column("Ready", "string", READY_STATUS, "Whether pods are judged by this policy."),
+    column("Allowed", "integer", ".status.pods.allowed", "Pods that can pull all their images."),
+    column("Denied", "integer", ".status.pods.denied", "Pods that could not pull one of their images."),
+    column("Unknown", "integer", ".status.pods.unknown", "Pods for which some fact is missing."),
+    column("OnDeny", "string", ".spec.onDeny", "What happens to a pod that could not pull."),
+    column("Age", "date", ".metadata.creationTimestamp", "Time since the policy was created."),
+    wide("Accounts", "integer", ".status.serviceAccounts", "Service accounts that this policy decides for."),
+    wide("Message", "string", READY_MESSAGE, "Why the policy is, or is not, ready."),
+];
+const READY_STATUS: &str = r#".status.conditions[?(@.type=="Ready")].status"#;
+const READY_MESSAGE: &str = r#".status.conditions[?(@.type=="Ready")].message"#;
+
+const fn column(name: &'static str, type_: &'static str, path: &'static str, about: &'static str) -> Column {
+    Column { name, type_, path, wide: false, about }
+}
+
+const fn wide(name: &'static str, type_: &'static str, path: &'static str, about: &'static str) -> Column {
+    Column { name, type_, path, wide: true, about }
+}
 
 /// Which of the two kinds a policy is of.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -19,12 +93,18 @@ impl PolicyKind {
     /// Both, the namespaced one first: it outranks the other.
     pub const ALL: [PolicyKind; 2] = [PolicyKind::EcrAccessPolicy, PolicyKind::ClusterEcrAccessPolicy];
 
+    /// Its row of the table of kinds.
+    pub(super) fn row(self) -> &'static Kind {
+        let [namespaced, cluster, ..] = &KINDS;
+        match self {
+            PolicyKind::EcrAccessPolicy => namespaced,
+            PolicyKind::ClusterEcrAccessPolicy => cluster,
+        }
+    }
+
     /// `kind` as it stands in a manifest.
     pub fn as_str(self) -> &'static str {
-        match self {
-            PolicyKind::EcrAccessPolicy => "EcrAccessPolicy",
-            PolicyKind::ClusterEcrAccessPolicy => "ClusterEcrAccessPolicy",
-        }
+        self.row().name
     }
 
     /// The kind of this name; `None` where it is neither.
@@ -34,10 +114,7 @@ impl PolicyKind {
 
     /// The resource name in URLs and RBAC rules.
     pub fn plural(self) -> &'static str {
-        match self {
-            PolicyKind::EcrAccessPolicy => "ecraccesspolicies",
-            PolicyKind::ClusterEcrAccessPolicy => "clusterecraccesspolicies",
-        }
+        self.row().plural
     }
 
     /// What the client needs to address the kind without its Rust type.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::Serialize;
 
 use super::spec::{
     ConfigMapKeyRef, EVERY_REGION, EcrAccessPolicySpec, Identity, OrganizationLevel, PolicyEntry, Puller,
@@ -19,14 +20,17 @@ pub use exemptions::{
     ACCOUNTS_OF_NAMESPACES, EXEMPTION_NAME, EXEMPTION_REASON, IMAGE_PATTERN, NAMESPACE_NAME, date_time,
 };
 
-/// A rule of the schema: an expression over `self`, and what a user reads where it is false.
-#[derive(Clone, Copy, Debug)]
+/// A rule of the schema: an expression over `self`, and what a user reads where it is false. It is written as an entry of
+/// `x-kubernetes-validations`.
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Rule {
     /// The CEL expression.
+    #[serde(rename = "rule")]
     pub cel: &'static str,
     /// One line, for the person who wrote the object.
     pub message: &'static str,
     /// The field to blame, relative to `self`; empty for `self`.
+    #[serde(rename = "fieldPath", skip_serializing_if = "str::is_empty")]
     pub field: &'static str,
 }
 

@@ -1,62 +1,127 @@
 //! The `spec` of both kinds, as Rust types.
 //!
-//! What a field means to a user stands in [`super::schema`]; here stands what code needs to know. A field that is left
-//! out is `None` and keeps that meaning: defaults are applied by the accessors, so that "not said" stays visible.
+//! The first paragraph of a field's comment is what `kubectl explain` tells a user; what follows it is for readers of the
+//! code. A field that is left out is `None` and keeps that meaning: defaults are applied by the accessors, so that "not
+//! said" stays visible.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResource;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::status::PolicyStatus;
+use super::rules;
+use super::schema::parts::{
+    self, ContextValues, ImagePattern, LABEL_LENGTH, Moment, NamespaceName, ServiceAccountName,
+};
+use super::status::{MAX_EXEMPTIONS, PolicyStatus};
 
-/// Names who pulls for the service accounts of one namespace, and which IAM policies that principal has.
+mod declared;
+mod puller;
+
+pub use declared::{
+    EVERY_REGION, Organization, OrganizationLevel, PolicyScope, Presence, PullThroughRule, RegistryDeclaration,
+    RepositoryDeclaration, ResourcePolicy, UnknownWord,
+};
+pub use puller::{
+    ConfigMapKeyRef, DEFAULT_ROLE_ANNOTATION, Identity, MappedRole, POLICY_DOCUMENT_LABEL, PermissionsBoundary,
+    PolicyEntry, Puller, RolePuller, ServiceAccountPuller,
+};
+
+/// Who pulls, for which service accounts, and what a verdict does to a pod.
 ///
-/// The derived kind is [`EcrAccessPolicy`]. Its CRD is in [`super::crds`], not in the derive, which cannot limit every
-/// list and string.
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, PartialEq, Serialize)]
+/// The derived kind is [`EcrAccessPolicy`], its CRD is in [`super::crds`].
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "ecraccess.dev",
     version = "v1alpha1",
     kind = "EcrAccessPolicy",
     plural = "ecraccesspolicies",
-    singular = "ecraccesspolicy",
-    shortname = "eap",
     namespaced,
     status = "PolicyStatus",
     schema = "disabled",
+    derive = "JsonSchema",
     derive = "PartialEq",
-    doc = "Names who pulls for the service accounts of one namespace, and which IAM policies that principal has."
+    doc = "EcrAccessPolicy says who pulls the images of this namespace's pods from Amazon ECR, and which IAM policies that \
+           principal has. From these it is foretold, when a pod is created, whether its images can be pulled; a pod that \
+           would end in ImagePullBackOff is rejected with the reason and the fix. It grants nothing: permissions are given \
+           in AWS alone. For one service account this kind wins over ClusterEcrAccessPolicy, a policy that names the \
+           service account over one that selects it by labels, and both over one that is for all; between equals the \
+           oldest wins."
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [rules::UNKNOWN_AT_MOST_DENY]))]
 pub struct EcrAccessPolicySpec {
-    /// Which service accounts are meant; `None` means every one of the namespace.
+    /// The service accounts that this policy is for: those named and those selected, together. A pod without
+    /// `serviceAccountName` runs as `default`. Left out: every service account of the namespaces covered, `default`
+    /// included. Example: `{names: [api, worker]}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_accounts: Option<ServiceAccountSelection>,
-    /// Who pulls: exactly one of its fields is set.
+    /// Who pulls: the IAM principal that Amazon ECR sees. Exactly one field. On a stock EKS cluster the kubelet pulls with
+    /// the role of the node, and `nodes` is right; the roles of IRSA (eks.amazonaws.com/role-arn) and EKS Pod Identity are
+    /// for the containers' own calls and take no part in pulling images. On Fargate it is the pod execution role: `role`.
+    /// Choose `serviceAccount` only where the kubelet's ECR credential provider is configured to use service account
+    /// tokens.
     pub puller: Puller,
-    /// What is known of repositories, by pattern of their ARN; the first entry that matches counts.
+    /// What is known of repositories: policy, tags, whether they exist. The first entry whose `match` fits a repository
+    /// counts for it, so put the narrow ones first. For a repository that no entry fits, it is taken for certain that it
+    /// has no repository policy, as long as the puller's `identity` is declared and in the same account. Example:
+    /// `[{match: "arn:aws:ecr:us-east-1:111122223333:repository/shared/*", presence: Present}]`.
+    // The order decides, so that half a list of one author and half of another would mean something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200), extend("x-kubernetes-list-type" = "atomic"))]
     pub repositories: Option<Vec<RepositoryDeclaration>>,
-    /// What is known of registries; no two entries have the same account and region.
+    /// What is known of private registries: their registry policy and pull-through cache rules. Entries are told apart by
+    /// `accountId` and `region`; one that names the region of an image comes before one for every region. Example:
+    /// `[{accountId: "111122223333", pullThroughCache: [{prefix: docker-hub}]}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 50),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["accountId", "region"])
+    )]
     pub registries: Option<Vec<RegistryDeclaration>>,
-    /// The organization policies in force; `None` means none.
+    /// The policies of AWS Organizations that are in force for these pulls, level by level: for the root, for every
+    /// organizational unit on the way down, and for the account. Left out: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<Organization>,
-    /// Values of condition keys that admission cannot know. An empty list: the key is not in the request.
+    /// Values of condition keys that nobody can know when a pod is created, such as the network the request comes from.
+    /// Several values of a key that has one are alternatives; `[]` says that the key is not in the request. A key that is
+    /// left out keeps a verdict that depends on it Unknown. Numbers and booleans are written in quotes. Example:
+    /// `{"aws:SourceVpc": [vpc-0abc]}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        with = "Option<BTreeMap<String, ContextValues>>",
+        extend("maxProperties" = 50, "x-kubernetes-validations" = [rules::CONTEXT_KEYS])
+    )]
     pub context: Option<BTreeMap<String, Vec<String>>>,
-    /// Images that are admitted for a while although they cannot be pulled; no two have the same name.
+    /// Images that are admitted for a while although they cannot be pulled, or may not be: a refusal becomes a warning that
+    /// tells of the exemption, its reason and its end. Verdict and status stay as they are. Nothing that a pod, a service
+    /// account or a namespace carries exempts anything: only what is written here. Example: `[{name: legacy-images, images:
+    /// ["111122223333.dkr.ecr.us-east-1.amazonaws.com/legacy/*"], reason: registry moves in March, expiresAt:
+    /// "2027-03-31T00:00:00Z"}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = MAX_EXEMPTIONS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
     pub exemptions: Option<Vec<Exemption>>,
-    /// What a verdict Deny does at admission; see [`EcrAccessPolicySpec::on_deny`] for the default.
+    /// What happens to a pod that could not pull one of its images. `Reject` (default): it is refused, with the reason and
+    /// the fix. `Warn`: it is admitted, and its author sees a warning. `Audit`: it is admitted silently, status and metrics
+    /// count it; such a policy takes no part in the selection between policies, so that a new one can be tried beside the
+    /// one in force.
+    ///
+    /// See [`EcrAccessPolicySpec::on_deny`] for the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["Reject", "Warn", "Audit"], "default" = "Reject"))]
     pub on_deny: Option<Action>,
-    /// What a verdict Unknown does at admission; see [`EcrAccessPolicySpec::on_unknown`] for the default.
+    /// What happens to a pod for which some fact is missing, so that nobody can say whether it could pull. `Warn`, `Audit`
+    /// or `Reject`, as for onDeny and never stricter than it. Left out: `Warn`, or `Audit` where onDeny is `Audit`.
+    ///
+    /// See [`EcrAccessPolicySpec::on_unknown`] for the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["Warn", "Audit", "Reject"]))]
     pub on_unknown: Option<Action>,
 }
 
@@ -75,325 +140,102 @@ impl EcrAccessPolicySpec {
     }
 }
 
-/// The spec of the cluster-wide kind: the same fields plus the namespaces that it covers.
+/// Who pulls, for which service accounts, and what a verdict does to a pod.
 ///
-/// The derived kind is [`ClusterEcrAccessPolicy`].
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, PartialEq, Serialize)]
+/// The fields of the namespaced kind plus the namespaces that are covered. The derived kind is [`ClusterEcrAccessPolicy`].
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "ecraccess.dev",
     version = "v1alpha1",
     kind = "ClusterEcrAccessPolicy",
     plural = "clusterecraccesspolicies",
-    singular = "clusterecraccesspolicy",
-    shortname = "ceap",
     status = "PolicyStatus",
     schema = "disabled",
+    derive = "JsonSchema",
     derive = "PartialEq",
-    doc = "Names who pulls for the service accounts of many namespaces, and which IAM policies that principal has."
+    doc = "ClusterEcrAccessPolicy says who pulls the images of pods in many namespaces from Amazon ECR, and which IAM \
+           policies that principal has. From these it is foretold, when a pod is created, whether its images can be pulled; \
+           a pod that would end in ImagePullBackOff is rejected with the reason and the fix. It grants nothing: permissions \
+           are given in AWS alone. For one service account any EcrAccessPolicy of its namespace wins over this kind."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterEcrAccessPolicySpec {
     /// The fields that both kinds have.
     #[serde(flatten)]
     pub policy: EcrAccessPolicySpec,
-    /// The namespaces that are covered; `None` means every one.
+    /// The namespaces that this policy covers, by their labels. Left out: every namespace. Pods of kube-system and of the
+    /// operator's own namespace are never judged. Example: `{matchLabels: {team: payments}}`. A single namespace can be
+    /// chosen by the label kubernetes.io/metadata.name, which every namespace has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<parts::LabelSelector>")]
     pub namespace_selector: Option<LabelSelector>,
 }
 
 /// Which service accounts a policy is for: the union of both fields, at least one of which is set.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [rules::SELECTS_SOMETHING]))]
 pub struct ServiceAccountSelection {
-    /// By name; at least one when given. A name outranks a selector.
+    /// Service accounts by name. They need not exist yet. A name outranks a selector where several policies meet. Example:
+    /// `[api, worker]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        with = "Option<Vec<ServiceAccountName>>",
+        length(min = 1, max = 256),
+        extend("x-kubernetes-list-type" = "set")
+    )]
     pub names: Option<Vec<String>>,
-    /// By the service account's own labels.
+    /// Service accounts by their own labels (not by the labels of their pods). `{}` selects all. Example: `{matchLabels:
+    /// {team: payments}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<parts::LabelSelector>")]
     pub selector: Option<LabelSelector>,
 }
 
-/// Who pulls, that is the IAM principal which Amazon ECR sees: exactly one field is set.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+/// Some images, for some service accounts, until a moment.
+///
+/// Pods are let in for a while although an image of theirs cannot be pulled, or may not be.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Puller {
-    /// The kubelets are configured to pull with service-account tokens (KEP-4412).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_account: Option<ServiceAccountPuller>,
-    /// One role pulls, whatever the service account says: a Fargate pod execution role, or a mapping kept by hand.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<RolePuller>,
-    /// The node pulls, and which one is not known at admission: each of these roles is a candidate. At least one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nodes: Option<Vec<RolePuller>>,
-}
-
-/// The annotation that names a service account's role where [`ServiceAccountPuller::role_annotation`] is left out.
-pub const DEFAULT_ROLE_ANNOTATION: &str = "eks.amazonaws.com/ecr-role-arn";
-
-/// The role is found by the service account: its annotation, else the default role.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceAccountPuller {
-    /// Key of the annotation with the role ARN; see [`ServiceAccountPuller::role_annotation`] for the default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role_annotation: Option<String>,
-    /// The IAM policies of every role here that has none of its own in `roles`, and of an account without any role.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
-    /// IAM policies per role, by its ARN, where accounts map to different roles.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub roles: Option<Vec<MappedRole>>,
-    /// The role that pulls for a service account without the annotation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub default_role_arn: Option<String>,
-    /// The roles of the nodes that pull for a service account without any role; no two have the same ARN.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fallback_nodes: Option<Vec<RolePuller>>,
-}
-
-impl ServiceAccountPuller {
-    /// Key of the annotation with the role ARN: `roleAnnotation`, or [`DEFAULT_ROLE_ANNOTATION`].
-    pub fn role_annotation(&self) -> &str {
-        self.role_annotation.as_deref().unwrap_or(DEFAULT_ROLE_ANNOTATION)
-    }
-}
-
-/// A role with IAM policies of its own, one entry of `puller.serviceAccount.roles`.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MappedRole {
-    /// The role's ARN; no two entries have the same.
-    pub arn: String,
-    /// The role's IAM policies; `None`: those of the service account's `identity`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
-}
-
-/// A role that pulls whatever the service account says: `puller.role`, or the role of some nodes.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RolePuller {
-    /// The role's ARN.
-    pub arn: String,
-    /// The role's IAM policies; `None`: not known, so every verdict is Unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
-}
-
-/// The identity side of a principal: its identity-based policies, what bounds them, and its tags.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Identity {
-    /// All of them; at least one, no two of the same name.
-    pub policies: Vec<PolicyEntry>,
-    /// The permissions boundary; `None`: there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permissions_boundary: Option<PermissionsBoundary>,
-    /// The principal's tags. `None`: not known; empty: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tags: Option<BTreeMap<String, String>>,
-}
-
-/// A permissions boundary: exactly one of the fields is set.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PermissionsBoundary {
-    /// The policy document: a mapping, or a string that holds the JSON text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub document: Option<serde_json::Value>,
-    /// The ARN of an AWS managed policy, one of those built into this binary.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub managed_policy_arn: Option<String>,
-    /// Where the document stands in a ConfigMap.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map_key_ref: Option<ConfigMapKeyRef>,
-}
-
-/// One IAM policy of an identity or of a level of the organization: exactly one of `document`, `managed_policy_arn` and
-/// `config_map_key_ref` is set.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PolicyEntry {
-    /// Names the entry in messages; unique within its list.
-    pub name: String,
-    /// The policy document: a mapping, or a string that holds the JSON text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub document: Option<serde_json::Value>,
-    /// The ARN of an AWS managed policy, one of those built into this binary.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub managed_policy_arn: Option<String>,
-    /// Where the document stands in a ConfigMap.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map_key_ref: Option<ConfigMapKeyRef>,
-}
-
-/// The label without which a ConfigMap is not read, and its value: one watch by label sees these and no others.
-pub const POLICY_DOCUMENT_LABEL: (&str, &str) = ("ecraccess.dev/policy-document", "true");
-
-/// A key of a ConfigMap that carries [`POLICY_DOCUMENT_LABEL`]; its text is a policy document.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConfigMapKeyRef {
-    /// The ConfigMap's namespace: given in the cluster kind, and only there. The namespaced kind looks into its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The ConfigMap's name.
-    pub name: String,
-    /// The key below `data`.
-    pub key: String,
-}
-
-/// What is known of the repositories that a pattern matches.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RepositoryDeclaration {
-    /// A repository ARN in which `*` and `?` are wildcards, or `*` alone.
-    #[serde(rename = "match")]
-    pub pattern: String,
-    /// The repository policy; `None`: the entry says nothing of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<ResourcePolicy>,
-    /// The repository's tags. `None`: not known; empty: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tags: Option<BTreeMap<String, String>>,
-    /// Whether the repository exists; `None`: not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub presence: Option<Presence>,
-}
-
-/// A resource-based policy: its document, where that stands, or the word `Unknown`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum ResourcePolicy {
-    /// There may be a policy, and nobody says what is in it.
-    Unreadable(UnknownWord),
-    /// This document.
-    Document {
-        /// The policy document: a mapping, or a string that holds the JSON text.
-        document: serde_json::Value,
-    },
-    /// The document in a ConfigMap.
-    ConfigMap {
-        /// Where it stands.
-        #[serde(rename = "configMapKeyRef")]
-        config_map_key_ref: ConfigMapKeyRef,
-    },
-}
-
-/// The word `Unknown`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum UnknownWord {
-    /// As it stands in a manifest.
-    #[default]
-    Unknown,
-}
-
-/// Whether a repository exists.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum Presence {
-    /// It exists.
-    Present,
-    /// It does not exist (yet).
-    Missing,
-}
-
-/// The region of a registry where [`RegistryDeclaration::region`] is left out: every region.
-pub const EVERY_REGION: &str = "*";
-
-/// What is known of the registry of one account, in one region or in all of them.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RegistryDeclaration {
-    /// The account that owns the registry: twelve digits.
-    pub account_id: String,
-    /// The region; see [`RegistryDeclaration::region`] for the default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub region: Option<String>,
-    /// The registry policy; `None`: the entry says nothing of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<ResourcePolicy>,
-    /// What the registry policy decides; see [`RegistryDeclaration::policy_scope`] for the default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy_scope: Option<PolicyScope>,
-    /// The pull-through cache rules; no two have the same prefix.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pull_through_cache: Option<Vec<PullThroughRule>>,
-}
-
-impl RegistryDeclaration {
-    /// The region: `region`, or [`EVERY_REGION`].
-    pub fn region(&self) -> &str {
-        self.region.as_deref().unwrap_or(EVERY_REGION)
-    }
-
-    /// What the registry policy decides: `policyScope`, or [`PolicyScope::V2`].
-    pub fn policy_scope(&self) -> PolicyScope {
-        self.policy_scope.unwrap_or(PolicyScope::V2)
-    }
-}
-
-/// What a registry policy decides ("Private registry permissions in Amazon ECR", registry policy scope).
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum PolicyScope {
-    /// Replication, import from an upstream and creation of repositories alone.
-    V1,
-    /// Every action of ECR.
-    V2,
-}
-
-/// A pull-through cache rule.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PullThroughRule {
-    /// What the names of the cached repositories begin with, without the slash; `ROOT`: every other repository.
-    pub prefix: String,
-}
-
-/// Lets pods in for a while although an image of theirs cannot be pulled, or may not be.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [rules::ACCOUNTS_OF_NAMESPACES]))]
 pub struct Exemption {
-    /// Names the exemption in messages; unique within its policy.
+    /// Names the exemption in warnings. Unique in its list. Example: `legacy-images`.
+    #[schemars(length(max = LABEL_LENGTH), extend("x-kubernetes-validations" = [rules::EXEMPTION_NAME]))]
     pub name: String,
-    /// The namespaces that it is for, in the cluster kind alone; `None`: all that the policy covers.
+    /// The namespaces by name, of those that this policy covers. Left out: all of them. Example: `[payments]`.
+    ///
+    /// In the cluster kind alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        with = "Option<Vec<NamespaceName>>",
+        length(min = 1, max = 64),
+        extend("x-kubernetes-list-type" = "set")
+    )]
     pub namespaces: Option<Vec<String>>,
-    /// The service accounts that it is for, by name; `None`: all that the policy selects.
+    /// The service accounts of `namespaces` by name, of those that this policy selects. Left out: all of them. Only together
+    /// with `namespaces`, since elsewhere anybody may make an account of that name. Example: `[legacy]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        with = "Option<Vec<ServiceAccountName>>",
+        length(min = 1, max = 64),
+        extend("x-kubernetes-list-type" = "set")
+    )]
     pub service_accounts: Option<Vec<String>>,
-    /// The images that it is for: references in which `*` is a wildcard. At least one.
+    /// The images: references as pods have them, in which `*` stands for any text. One without a tag is for every tag.
+    /// Example: `["111122223333.dkr.ecr.us-east-1.amazonaws.com/legacy/*"]`.
+    #[schemars(with = "Vec<ImagePattern>", length(min = 1, max = 64), extend("x-kubernetes-list-type" = "set"))]
     pub images: Vec<String>,
-    /// Why, for whoever reads the warning.
+    /// Why, in one line, for whoever reads the warning. Example: `On the nodes' disks until the registry has moved,
+    /// PLAT-1042`.
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = [rules::EXEMPTION_REASON]))]
     pub reason: String,
-    /// The moment from which on it is gone, as RFC 3339 has it.
+    /// The moment from which on the exemption is gone, without an edit. Example: `2027-03-31T00:00:00Z`.
+    #[schemars(with = "Moment")]
     pub expires_at: String,
 }
 
-/// The organization policies over the accounts concerned.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Organization {
-    /// Service control policies over the puller's account, root first; `None` and empty: none apply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_control_policies: Option<Vec<OrganizationLevel>>,
-    /// Resource control policies over the registry's account, root first; `None` and empty: none apply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource_control_policies: Option<Vec<OrganizationLevel>>,
-}
-
-/// The policies attached to the root, to an organizational unit or to the account.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OrganizationLevel {
-    /// Names the level in messages; unique within its list.
-    pub level: String,
-    /// The policies attached there, no two of the same name.
-    pub policies: Vec<PolicyEntry>,
-}
-
 /// What a verdict does at admission, from the mildest to the strictest: `Audit < Warn < Reject`.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Action {
     /// The pod is admitted without a word to its author; status and metrics count it.
     Audit,

@@ -1,7 +1,14 @@
 //! The `status` that the controller writes, the same for both kinds.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::schema::kubernetes;
+use super::schema::parts::{LABEL_LENGTH, Moment, NAME_LENGTH, nothing_required, of_workloads};
+use crate::text::escaped;
 
 /// At most so many [`PolicyStatus::denials`] are listed, the rest is counted: a status stays small with any number of pods.
 pub const MAX_DENIALS: usize = 20;
@@ -26,37 +33,66 @@ pub const ADVICE_LENGTH: usize = 1024;
 /// Longest document of an [`AdviceEntry`], in characters: the quota of a managed policy ("IAM and AWS STS quotas").
 pub const ADVISED_LENGTH: usize = 6144;
 
-/// What the controller found out about a policy, as of `observed_generation`.
+/// What the operator found out. Written by the operator alone.
 ///
-/// Written by server-side apply, and only when it changes. It decides nothing: the webhook never reads it.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+/// As of `observed_generation`, by server-side apply, and only when it changes. It decides nothing: the webhook never reads
+/// it.
+// Tools that wait for an object take one without any status for finished, and one whose generation was not observed for
+// unfinished (kstatus; "CRD Status Convention").
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(!default, extend("default" = {"observedGeneration": -1}), transform = nothing_required)]
 pub struct PolicyStatus {
-    /// `metadata.generation` of the spec that this status is about.
+    /// metadata.generation of the spec that this status is about. -1: the operator has not seen it yet.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1))]
     pub observed_generation: Option<i64>,
-    /// See [`super::conditions`]; at most one of each type.
+    /// `Ready`: pods are judged by this policy. `PoliciesResolved`: every IAM policy it names can be read. `Conflicted`:
+    /// another policy of the same rank selects the same service account. `Stalled`, only while `Ready` is `False`: somebody
+    /// has to change the policy. `ChangeAhead`, where it is there: verdicts change by themselves within a day.
+    ///
+    /// See [`super::conditions`].
+    #[schemars(
+        with = "Vec<kubernetes::Condition>",
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
     pub conditions: Vec<Condition>,
-    /// How many service accounts select this policy, that is for how many it is the winner.
+    /// How many service accounts this policy decides for.
+    #[schemars(range(min = 0))]
     pub service_accounts: i64,
-    /// How many pods that are not terminated have which verdict under this policy.
+    /// How many pods that have not terminated have which verdict under this policy.
     pub pods: VerdictCounts,
-    /// How many workloads have which verdict, by their pod templates. Those that another object controls, and Jobs that
-    /// have ended, are not counted.
+    /// How many workloads have which verdict under this policy, by their pod templates. A ReplicaSet of a Deployment, and
+    /// whatever else another object controls, is not counted, nor is a Job that has ended.
+    #[schemars(transform = of_workloads)]
     pub workloads: VerdictCounts,
-    /// What would be denied now, sorted, at most [`MAX_DENIALS`].
+    /// Workloads, and pods that belong to none, that could not pull one of their images if they had to now.
+    ///
+    /// Sorted, at most [`MAX_DENIALS`].
+    #[schemars(length(max = MAX_DENIALS), extend("x-kubernetes-list-type" = "atomic"))]
     pub denials: Vec<Denial>,
-    /// How many denials are not listed.
+    /// How many more denials there are than are listed.
+    #[schemars(range(min = 0))]
     pub denials_omitted: i64,
-    /// What is worth changing although it denies no pod, at most [`MAX_ADVICE`]. It changes no verdict and no condition.
+    /// What is worth changing in the IAM policies of the spec. It changes no verdict and no condition. Judged by the pods and
+    /// workloads that are there now: what comes once a month may need more.
+    ///
+    /// At most [`MAX_ADVICE`].
+    #[schemars(length(max = MAX_ADVICE), extend("x-kubernetes-list-type" = "atomic"))]
     pub advice: Vec<AdviceEntry>,
-    /// How many pieces of advice are not listed.
+    /// How many more pieces of advice there are than are listed.
+    #[schemars(range(min = 0))]
     pub advice_omitted: i64,
-    /// Every exemption of the spec by name, and what it does now; at most [`MAX_EXEMPTIONS`].
+    /// Every exemption of the spec, by name, and what it does now.
+    ///
+    /// At most [`MAX_EXEMPTIONS`].
+    #[schemars(length(max = MAX_EXEMPTIONS), extend("x-kubernetes-list-type" = "atomic"))]
     pub exemptions: Vec<ExemptionStatus>,
-    /// When a verdict that is counted here changes by itself, because of a condition on the date, or what admission does
-    /// about it, because an exemption ends.
+    /// When a verdict that is counted here changes by itself, because an IAM policy has a condition on the date, or when an
+    /// exemption in use ends. The counts follow at that instant. Example: `2026-12-01T00:00:00Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Moment>")]
     pub next_transition: Option<jiff::Timestamp>,
 }
 
@@ -102,100 +138,142 @@ fn cut(text: &mut String, longest: usize) {
 }
 
 /// How many have which verdict.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(!default, transform = nothing_required)]
 pub struct VerdictCounts {
-    /// Verdict Allow.
+    /// Pods that can pull all their images.
+    #[schemars(range(min = 0))]
     pub allowed: i64,
-    /// Verdict Deny.
+    /// Pods that could not pull one of their images if they had to now.
+    #[schemars(range(min = 0))]
     pub denied: i64,
-    /// Verdict Unknown.
+    /// Pods for which some fact is missing.
+    #[schemars(range(min = 0))]
     pub unknown: i64,
 }
 
-/// A workload, or a pod that belongs to none, that could not pull one of its images now.
-#[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+/// A workload or pod and its image that could not be pulled.
+///
+/// A pod stands for itself where it belongs to no workload.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(!default)]
 pub struct Denial {
-    /// The namespace.
+    /// Its namespace.
+    #[schemars(length(max = LABEL_LENGTH))]
     pub namespace: String,
-    /// The service account that pods run as.
+    /// The service account that its pods run as.
+    #[schemars(length(max = NAME_LENGTH))]
     pub service_account: String,
-    /// Kind of the workload, such as `Deployment`, or `Pod`.
+    /// Kind of the workload, or `Pod`. Example: `Deployment`.
+    #[schemars(length(max = LABEL_LENGTH))]
     pub kind: String,
     /// Name of the workload or pod.
+    #[schemars(length(max = NAME_LENGTH))]
     pub name: String,
-    /// How many pods of it are there and would be denied. 0: only its template would.
+    /// How many such pods of it are there. 0: only its template is like that.
+    #[schemars(range(min = 0))]
     pub pods: i64,
-    /// The image, as the pod names it.
+    /// The image as the pod names it.
+    #[schemars(length(max = IMAGE_LENGTH))]
     pub image: String,
     /// ARN of the image's repository.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = REPOSITORY_LENGTH))]
     pub repository: Option<String>,
-    /// The first action that is not allowed, such as `ecr:BatchGetImage`.
+    /// The first action that is not allowed. Example: `ecr:BatchGetImage`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub action: Option<String>,
-    /// A stable code for why, such as `RepositoryNotInResource`.
+    /// A stable code for why. Example: `RepositoryNotInResource`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = LABEL_LENGTH))]
     pub cause: Option<String>,
-    /// Name of the exemption that lets it in all the same.
+    /// Name of the exemption that lets it in all the same, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = LABEL_LENGTH))]
     pub exemption: Option<String>,
 }
 
 impl Denial {
-    /// Cuts what a pod may name at any length to what the schema allows. Rows are told apart as they are stored, so this
-    /// comes before they are compared.
+    /// Writes out what is not harmless in an image, and cuts what a pod may name at any length to what the schema allows.
+    /// Rows are told apart as they are stored, so this comes before they are compared.
     pub fn cut(&mut self) {
+        // First as well, so that an image of megabytes costs no more than a short one.
         cut(&mut self.image, IMAGE_LENGTH);
+        if let Cow::Owned(image) = escaped(&self.image) {
+            self.image = image;
+            cut(&mut self.image, IMAGE_LENGTH);
+        }
         if let Some(repository) = &mut self.repository {
             cut(repository, REPOSITORY_LENGTH);
         }
     }
 }
 
-/// What is worth changing in a policy although it denies no pod: a grant beyond the need, or what a document says in vain.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+/// One IAM policy and what is worth changing in it.
+///
+/// It denies no pod: a grant beyond the need, or what a document says in vain.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(!default)]
 pub struct AdviceEntry {
-    /// What the IAM policy is attached to, such as a role's ARN.
+    /// What the IAM policy is attached to. Example: `arn:aws:iam::111122223333:role/app`.
+    #[schemars(length(max = TARGET_LENGTH))]
     pub target: String,
     /// Name of the IAM policy, as the spec has it.
+    #[schemars(length(max = POLICY_LENGTH))]
     pub policy: String,
-    /// A stable code: `BroaderThanNeeded`, or the id of a lint such as `needs-star-resource`.
+    /// A stable code. `BroaderThanNeeded`: it grants more than the pulls need. Otherwise the id of a lint, for what has no
+    /// effect or another one than it seems. Example: `needs-star-resource`.
+    #[schemars(length(max = LABEL_LENGTH))]
     pub code: String,
     /// The same for a person, in one line.
+    #[schemars(length(max = ADVICE_LENGTH))]
     pub message: String,
-    /// For a grant beyond the need: the policy that would do for what is pulled now, as JSON, where it fits.
+    /// For `BroaderThanNeeded`: an IAM policy, as JSON, that is enough for every image that these pods and workloads pull
+    /// with this target. Left out where it would be too long for one IAM policy.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = ADVISED_LENGTH))]
     pub document: Option<String>,
 }
 
-/// An exemption of the spec, as of now.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+/// An exemption of the spec.
+///
+/// As of now.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(!default)]
 pub struct ExemptionStatus {
     /// Its name in the spec.
+    #[schemars(length(max = LABEL_LENGTH))]
     pub name: String,
     /// Its end, in UTC.
+    #[schemars(length(max = 64))]
     pub expires_at: String,
-    /// It has not ended yet.
+    /// Whether it has not ended yet.
     pub active: bool,
-    /// How many pods that are not terminated have an image that cannot be pulled, or may not be, and that it covers.
+    /// How many pods that have not terminated have an image that could not be pulled, or may not be, and that it covers.
+    #[schemars(range(min = 0))]
     pub pods: i64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{HARMFUL, is_harmless};
 
     #[test]
     fn the_texts_of_a_denial_are_cut_to_whole_characters() {
         let mut row =
             Denial { image: "é".repeat(3000), repository: Some("x".repeat(REPOSITORY_LENGTH)), ..Denial::default() };
         row.cut();
-        assert_eq!(row.repository.unwrap().len(), REPOSITORY_LENGTH);
+        assert_eq!(row.repository.as_ref().unwrap().len(), REPOSITORY_LENGTH);
         assert!(row.image.chars().count() == IMAGE_LENGTH && row.image.ends_with('…'));
+        row.image = format!("a{HARMFUL}b");
+        row.cut();
+        assert!(row.image.chars().all(is_harmless) && row.image.contains(r"\u{202e}"), "{}", row.image);
     }
 
     #[test]

@@ -14,12 +14,16 @@ use crate::api::Action;
 use crate::controller::{self, ControllerOptions};
 use crate::forecast;
 use crate::index::{self, Index, IndexOptions};
+use crate::runtime::callers::{ApiServers, Cidr};
+use crate::runtime::guarded::files::{self, Connections};
 use crate::runtime::heartbeat::Heartbeat;
 use crate::runtime::leader::Leader;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::Readiness;
+use crate::runtime::seldom::Seldom;
 use crate::runtime::telemetry::{self, LogFormat};
 use crate::runtime::{admin, shutdown};
+use crate::webhook::api_servers;
 use crate::webhook::certificates::{Keeper, Mode, Place};
 use crate::webhook::cluster::LiveCluster;
 use crate::webhook::review::Reviewer;
@@ -48,6 +52,10 @@ pub struct RunArgs {
     /// Where /livez, /readyz and /metrics are, HTTP
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "IP:PORT")]
     admin_address: SocketAddr,
+    /// Addresses that the API servers call from, besides those that the Service `kubernetes` in `default` has: half of what
+    /// the webhook can do is kept for them
+    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    api_server_cidrs: Vec<Cidr>,
     /// The Secret that keeps the webhook's certificate; must be there, may be empty
     #[arg(long, value_name = "NAME")]
     certificate_secret: String,
@@ -69,7 +77,8 @@ pub struct RunArgs {
     /// How log lines look
     #[arg(long, default_value_t = LogFormat::Json, value_enum)]
     log_format: LogFormat,
-    /// error, warn, info, debug, trace, or a filter such as `info,kube=debug`; the variable RUST_LOG wins
+    /// error, warn, info, debug, trace, or a filter such as `info,kube=debug`; the variable RUST_LOG wins. What users
+    /// wrote into objects is logged at no level
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     log_level: String,
     /// Seconds to serve on after SIGTERM, until every API server knows that this replica is going
@@ -83,8 +92,14 @@ pub fn run(args: RunArgs) -> Outcome {
         eprintln!("error: {error}");
         return Outcome::BadInput;
     }
-    // A panic is a line of the log like any other.
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panic")));
+    // A panic is a line of the log like any other, and like any other it must not fill it.
+    std::panic::set_hook(Box::new(|panic| {
+        static PANICKED: Seldom = Seldom::new();
+        if let Some(held_back) = PANICKED.may_tell() {
+            telemetry::log_panic(panic, held_back);
+        }
+    }));
+    let connections = Connections::within(files::raise_limit());
     // One provider of cryptography for everything in this process. The error says that there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // One thread more than reviews are worked on at a time: it takes in requests and turns away those that are too many.
@@ -96,7 +111,7 @@ pub fn run(args: RunArgs) -> Outcome {
             return Outcome::BadInput;
         }
     };
-    let outcome = match runtime.block_on(operate(args)) {
+    let outcome = match runtime.block_on(operate(args, connections)) {
         Ok(()) => {
             tracing::info!("stopped");
             Outcome::Clean
@@ -110,8 +125,14 @@ pub fn run(args: RunArgs) -> Outcome {
     outcome
 }
 
-async fn operate(args: RunArgs) -> anyhow::Result<()> {
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = args.namespace, "starting");
+async fn operate(args: RunArgs, connections: Connections) -> anyhow::Result<()> {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace = args.namespace,
+        webhook_connections = connections.webhook,
+        admin_connections = connections.admin,
+        "starting"
+    );
     let config = config().await?;
     let client = Client::try_from(config.clone()).context("cannot make a client of the API server")?;
     let metrics = Metrics::new();
@@ -122,6 +143,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
 
     let watching = index::client(config).context("cannot make a client of the API server")?;
     let index = Index::start(watching, IndexOptions::default(), stop.clone());
+    metrics.register(|registry| index.health().register(registry));
     let serving = Serving::new();
     let (leader, election) =
         Leader::elect(client.clone(), &args.namespace, &args.lease, &args.pod_name, resign.clone());
@@ -153,8 +175,9 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let heartbeat = Heartbeat::new();
     tokio::spawn(heartbeat.clone().beat());
     let address = args.admin_address;
-    let admin = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    let admin = admin::serve(admin, admin::router(heartbeat, readiness.clone(), metrics.clone()), stop.clone())
+    let admin = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let routes = admin::router(heartbeat, readiness.clone(), metrics.clone());
+    let admin = admin::serve(admin.into_std()?, routes, connections.admin, metrics.clone(), stop.clone())
         .context("cannot start the admin port")?;
     let admin = tokio::spawn(admin);
 
@@ -167,7 +190,10 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let router = server::router(reviewer, Limits::default(), metrics.clone());
     let address = args.webhook_address;
     let webhook = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    let webhook = tls::serve(webhook, tls::server_config(serving)?, router, metrics.clone(), stop.clone());
+    let api_servers = ApiServers::new(args.api_server_cidrs);
+    tokio::spawn(api_servers::follow(client.clone(), api_servers.clone(), metrics.clone(), stop.clone()));
+    let tls = tls::server_config(serving)?;
+    let webhook = tls::serve(webhook, tls, router, connections.webhook, api_servers, metrics.clone(), stop.clone());
     let webhook = tokio::spawn(webhook);
     let keeper = tokio::spawn(keeper.run(stop.clone()));
 
@@ -228,12 +254,16 @@ fn watch(
 }
 
 async fn plain(task: JoinHandle<()>) -> anyhow::Result<()> {
-    Ok(task.await?)
+    task.await.map_err(|error| stopped(&error))
 }
 
 async fn flat(task: JoinHandle<std::io::Result<()>>) -> anyhow::Result<()> {
-    let ended: Result<std::io::Result<()>, JoinError> = task.await;
-    Ok(ended??)
+    Ok(task.await.map_err(|error| stopped(&error))??)
+}
+
+/// What the panic said may quote what it was about, and where it was is in the log already.
+fn stopped(error: &JoinError) -> anyhow::Error {
+    if error.is_panic() { anyhow::anyhow!("it panicked") } else { anyhow::anyhow!("it was stopped") }
 }
 
 #[cfg(test)]
@@ -270,6 +300,18 @@ mod tests {
         assert_eq!((args.webhook_address.port(), args.admin_address.port()), (9443, 8080));
         assert_eq!((args.max_action, args.log_format, args.shutdown_delay), (Action::Reject, LogFormat::Json, 10));
         assert_eq!(args.log_level, "info");
+        assert!(args.api_server_cidrs.is_empty());
+    }
+
+    #[test]
+    fn ranges_of_addresses_are_a_list() {
+        let given = ["--api-server-cidrs=10.0.0.0/24,fd00::/64", "--api-server-cidrs=192.0.2.1"];
+        let args = Program::try_parse_from(REQUIRED.into_iter().chain(given)).unwrap().args;
+        let ranges: Vec<String> = args.api_server_cidrs.iter().map(Cidr::to_string).collect();
+        assert_eq!(ranges, ["10.0.0.0/24", "fd00::/64", "192.0.2.1/32"]);
+        let error =
+            Program::try_parse_from(REQUIRED.into_iter().chain(["--api-server-cidrs=10.0.0.0/40"])).err().unwrap();
+        assert!(error.to_string().contains("`10.0.0.0/40` is no range of addresses"), "{error}");
     }
 
     #[test]

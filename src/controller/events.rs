@@ -13,6 +13,7 @@ use crate::api::conditions::{CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY,
 use crate::api::{self, PolicyStatus};
 use crate::forecast::{ImageReport, Report, Verdict};
 use crate::inventory::PolicyObject;
+use crate::text::{cut, escaped};
 
 /// Bytes of a note at most ("Event", events.k8s.io/v1).
 pub const MAX_NOTE: usize = 1024;
@@ -119,25 +120,59 @@ fn reference(policy: &PolicyObject) -> ObjectReference {
 
 /// One line within the limit: `kubectl describe` puts notes into a table.
 fn line(text: &str) -> String {
-    let text = text.trim_end().replace('\n', "; ");
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if line.len() > MAX_NOTE {
-        const CUT: char = '…';
-        let room = MAX_NOTE - CUT.len_utf8();
-        let end = line.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= room).last();
-        line.truncate(end.unwrap_or(0));
-        line.push(CUT);
-    }
-    line
+    cut(&escaped(&text.trim_end().replace('\n', "; ")), MAX_NOTE).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::text::{HARMFUL, is_harmless};
+
+    /// A status with these conditions: type, status, reason and message.
+    fn status(conditions: &[(&str, &str, &str, &str)]) -> PolicyStatus {
+        let condition = |(kind, status, reason, message): &(&str, &str, &str, &str)| {
+            let condition = json!({"type": kind, "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": "2026-11-23T00:00:00Z"});
+            serde_json::from_value(condition).unwrap()
+        };
+        PolicyStatus { conditions: conditions.iter().map(condition).collect(), ..PolicyStatus::default() }
+    }
+
+    /// What is wrong in another way than before is news, though it is as wrong as before; other words for it are none.
+    #[test]
+    fn another_reason_is_news_and_another_message_is_none() {
+        let metadata = json!({"name": "pull", "namespace": "payments", "uid": "u"});
+        let policy =
+            PolicyObject::from_json(json!({"kind": "EcrAccessPolicy", "metadata": metadata, "spec": {}})).unwrap();
+        for (kind, truth, warning) in [
+            (READY, "False", true),
+            (POLICIES_RESOLVED, "False", true),
+            (CONFLICTED, "True", true),
+            (CHANGE_AHEAD, "True", false),
+        ] {
+            let with = |reason: &str, message: &str| {
+                let mut conditions = vec![(kind, truth, reason, message)];
+                if kind != READY {
+                    conditions.push((READY, "True", "Ready", ""));
+                }
+                status(&conditions)
+            };
+            let told = |now: &PolicyStatus| -> Vec<(bool, String)> {
+                let news = transitions(&policy, Some(&with("Before", "words")), now, None);
+                news.into_iter().map(|news| (news.warning, news.reason)).collect()
+            };
+            assert_eq!(told(&with("After", "words")), [(warning, "After".to_owned())], "{kind}");
+            assert_eq!(told(&with("Before", "other words")), [], "{kind}");
+        }
+    }
 
     #[test]
     fn a_note_is_one_line_of_whole_characters_within_the_limit() {
-        assert_eq!(line("a\nfix: b\t\u{7}\n"), "a; fix: b  ");
+        assert_eq!(line("a\nfix: b\t\u{7}\n"), r"a; fix: b\t\u{7}");
+        let harmful = line(&format!("a{HARMFUL}b"));
+        assert!(harmful.chars().all(is_harmless) && harmful.contains(r"\u{202e}"), "{harmful}");
         let long = line(&format!("x{}", "é".repeat(600)));
         assert!(long.len() <= MAX_NOTE && long.len() > MAX_NOTE - 4 && long.ends_with("é…"), "{}", long.len());
         assert_eq!(line(&"x".repeat(MAX_NOTE)).len(), MAX_NOTE);

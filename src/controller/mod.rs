@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::{Api, Client};
+use kube::Client;
+use kube::api::{Patch, PatchParams};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -21,11 +21,14 @@ use crate::forecast;
 use crate::index::pods::{Pods, watch_pods};
 use crate::index::subjects::Population;
 use crate::index::workloads::{WorkloadKind, Workloads, watch_workloads};
-use crate::index::{Changes, Failure, Index, IndexOptions, Snapshot, Source, WatchSignal};
+use crate::index::{Changes, Index, IndexOptions, Snapshot, WatchSignal, kinds};
 use crate::inventory::{PolicyKey, PolicyObject};
+use crate::runtime::watch::kind::segment;
+use crate::runtime::watch::reader::{AnswerError, Reader};
 use denials::First;
 use events::News;
 use judged::Memory;
+use judging::Failing;
 use metrics::{
     EventLabels, EventResult, ExemptionLabels, ExemptionState, PodVerdict, ReadyLabels, Truth, VerdictLabels,
     WriteLabels, WriteResult,
@@ -38,6 +41,7 @@ pub mod ahead;
 pub mod denials;
 pub mod events;
 pub mod judged;
+pub mod judging;
 pub mod metrics;
 pub mod plan;
 pub mod recorder;
@@ -93,6 +97,7 @@ pub async fn run(
             options.metrics.leader.set(1);
             Term::new(&client, &index, &leader, &options).lead().await;
             options.metrics.resign();
+            index.health().forget(kinds::of_leader().map(|kind| kind.plural));
             tracing::info!("no longer leading");
         }
     };
@@ -121,9 +126,10 @@ struct Term<'a, L> {
     look_again: Option<jiff::Timestamp>,
     attempts: BTreeMap<PolicyKey, Attempt>,
     recorder: Recorder,
-    /// The last failure that was logged, of writes and of watches.
+    /// The watches that have failed for a minute, as the statuses have it.
+    failing: Failing,
+    /// The last failure of writes that was logged.
     failure: Option<String>,
-    watch_failures: BTreeMap<Option<WorkloadKind>, String>,
 }
 
 /// A signal of the pods, or of the workloads of a kind.
@@ -145,8 +151,8 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             look_again: None,
             attempts: BTreeMap::new(),
             recorder: Recorder::new(client.clone(), &options.instance, options.metrics.clone()),
+            failing: Failing::new(),
             failure: None,
-            watch_failures: BTreeMap::new(),
         }
     }
 
@@ -175,6 +181,13 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                 _ = leadership.tick() => {
                     if !(self.leader)() {
                         return;
+                    }
+                    let (to_tell, to_count) = self.look_at_watches();
+                    if to_tell {
+                        write_at = earlier(write_at, Instant::now());
+                    }
+                    if to_count {
+                        look_at = earlier(look_at, Instant::now());
                     }
                 }
                 Some(batch) = signals.next() => {
@@ -214,29 +227,41 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
     fn take(&mut self, batch: Vec<Signal>) -> bool {
         let mut changed = false;
         for (kind, signal) in batch {
+            let health = self.index.health();
+            let row = kind.map_or(kinds::PODS, kinds::workloads).plural;
+            health.see(row, &signal);
+            let note = signal.note();
             changed |= match (kind, signal) {
                 (None, WatchSignal::Event(event)) => self.pods.apply(event),
                 (Some(kind), WatchSignal::Event(event)) => self.workloads.apply(kind, event),
-                (kind, WatchSignal::Failed(failed)) => {
-                    let refused = failed.refused;
-                    self.note_watch(kind, failed);
-                    refused && kind.is_some_and(|kind| self.workloads.refuse(kind))
-                }
+                (Some(kind), WatchSignal::Failed(failed)) => failed.refused && self.workloads.refuse(kind),
+                (_, WatchSignal::Failed(_) | WatchSignal::Works | WatchSignal::Nameless) => false,
             };
+            if let Some(note) = note {
+                health.note(row, note);
+            }
         }
         changed
     }
 
-    fn note_watch(&mut self, kind: Option<WorkloadKind>, failed: Failure) {
-        if !failed.routine && self.watch_failures.get(&kind) != Some(&failed.kind) {
-            let what = if kind.is_some() { "workloads" } else { "pods" };
-            tracing::warn!(
-                "{}; {what} in the status of policies may be out of date; trying again, further failures of this kind are \
-                 not logged",
-                failed.message
-            );
-            self.watch_failures.insert(kind, failed.kind);
+    /// Looks which watches have failed for a minute. `true` where the statuses have to tell of others than before, and where
+    /// there is something else to count.
+    fn look_at_watches(&mut self) -> (bool, bool) {
+        let mut failing = self.index.health().failing();
+        let mut left_out = false;
+        for kind in WorkloadKind::ALL {
+            let row = kinds::workloads(kind).plural;
+            // What may not be looked at any more is left out, as if it never had been allowed.
+            if failing.get(row).is_some_and(|failure| failure.refused) {
+                failing.remove(row);
+                left_out |= self.workloads.give_up(kind);
+            }
         }
+        let other = !failing.keys().eq(self.failing.keys());
+        if other {
+            self.failing = failing.into_iter().map(|(kind, failure)| (kind, failure.message)).collect();
+        }
+        (other, left_out)
     }
 
     /// Judges every pod and workload and counts. The work is done beside the tasks that answer requests.
@@ -258,9 +283,8 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                 self.look_again = survey.look_again(at);
                 self.survey = survey;
             }
-            Err(error) => {
-                tracing::error!(%error, "a bug stopped the judging of pods; the statuses are kept as they are")
-            }
+            // What it said may quote a policy or a pod; where it was is in the log already.
+            Err(_) => tracing::error!("a bug stopped the judging of pods; the statuses are kept as they are"),
         }
         self.surveyed = changes;
     }
@@ -312,6 +336,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             // A policy that came after the last look is in the next one.
             let Some(tally) = self.survey.tally(policy) else { continue };
             let desired = status::desired_status(policy, tally, before, at);
+            let desired = judging::with_watches(desired, policy, &self.failing, before, at);
             let [(_, yes), (_, no)] = &mut ready;
             *(if status::is_ready(&desired) { yes } else { no }) += 1;
             // Asked before the first write of this term: what stood in the status then was told.
@@ -456,22 +481,21 @@ struct Tidings {
 /// Why a status was not written.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
-    #[error(transparent)]
-    Api(#[from] kube::Error),
+    #[error("{}", .0.of_write())]
+    Api(#[from] AnswerError),
     #[error("no answer within {} seconds", WRITE_TIMEOUT.as_secs())]
     Timeout,
 }
 
 impl WriteError {
     fn is_gone(&self) -> bool {
-        matches!(self, WriteError::Api(kube::Error::Api(status)) if status.code == 404)
+        matches!(self, WriteError::Api(error) if error.code() == Some(404))
     }
 
     /// Failures of the same kind are logged once.
     fn kind(&self) -> String {
         match self {
-            WriteError::Api(kube::Error::Api(status)) => status.code.to_string(),
-            WriteError::Api(_) => "transport".to_owned(),
+            WriteError::Api(error) => error.code().map_or_else(|| "transport".to_owned(), |code| code.to_string()),
             WriteError::Timeout => "timeout".to_owned(),
         }
     }
@@ -479,15 +503,13 @@ impl WriteError {
 
 /// Applies one status to the status subresource. The fields are this program's own, so they are taken by force.
 async fn write_status(client: &Client, key: &PolicyKey, status: &PolicyStatus) -> Result<(), WriteError> {
-    let resource = Source::Policies(key.kind).resource();
-    let api: Api<DynamicObject> = match &key.namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let body = apply_body(key, status);
-    match tokio::time::timeout(WRITE_TIMEOUT, api.patch_status(&key.name, &params, &Patch::Apply(&body))).await {
-        Ok(Ok(_)) => Ok(()),
+    let at = kinds::policies(key.kind).path(key.namespace.as_deref()).map_err(AnswerError::Name)?;
+    let name = segment(&key.name).map_err(AnswerError::Name)?;
+    let body = Patch::Apply(apply_body(key, status));
+    let request = kube::core::Request::new(at).patch_subresource("status", name, &params, &body);
+    match tokio::time::timeout(WRITE_TIMEOUT, Reader::new(client.clone()).write(request)).await {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(WriteError::Timeout),
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Client;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
 use tokio::time::Instant;
 
 use super::denials::{First, told_by};
@@ -18,9 +18,13 @@ use super::events::News;
 use super::metrics::{EventLabels, EventResult, Metrics};
 use crate::api::PolicyStatus;
 use crate::inventory::{PolicyKey, PolicyObject};
+use crate::runtime::watch::kind::{Kind, segment};
+use crate::runtime::watch::reader::{AnswerError, Reader};
 
 /// `reportingController` of every Event.
 pub const REPORTING_CONTROLLER: &str = "ecraccess.dev/controller";
+
+const EVENTS: Kind = Kind::namespaced("events.k8s.io", "v1", "Event", "events");
 
 /// Longest `reportingInstance` ("Event", events.k8s.io/v1).
 const INSTANCE_LENGTH: usize = 128;
@@ -125,7 +129,7 @@ impl Recorder {
         self.series.retain(|_, series| series.at + KEPT > now);
         let outcome = match tokio::time::timeout(TIMEOUT, self.write(news)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(kube::Error::Service("no answer in time".into())),
+            Err(_) => Err(AnswerError::Transport("no answer in time".to_owned())),
         };
         let (result, told) = match outcome {
             Ok(()) => {
@@ -135,7 +139,7 @@ impl Recorder {
                 (EventResult::written, Told::Done)
             }
             Err(error) => {
-                let refused = matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429);
+                let refused = error.code().is_some_and(|code| (400..500).contains(&code) && code != 429);
                 self.log(policy, &error);
                 (EventResult::failed, if refused { Told::Done } else { Told::Failed })
             }
@@ -144,37 +148,39 @@ impl Recorder {
         told
     }
 
-    async fn write(&mut self, news: &News) -> Result<(), kube::Error> {
+    async fn write(&mut self, news: &News) -> Result<(), AnswerError> {
         // Events about objects of the cluster are in this namespace ("Event", events.k8s.io/v1).
         let namespace = news.regarding.namespace.as_deref().unwrap_or("default");
-        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let (reader, events) =
+            (Reader::new(self.client.clone()), kube::core::Request::new(EVENTS.path(Some(namespace))?));
         let said = said(news);
         let now = jiff::Timestamp::now();
         if let Some(series) = self.series.get_mut(&said) {
             let count = series.count.saturating_add(1);
             let patch = serde_json::json!({"series": EventSeries { count, last_observed_time: MicroTime(now) }});
-            match api.patch(&series.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-                Ok(_) => {
+            let patch = events.patch(segment(&series.name)?, &PatchParams::default(), &Patch::Merge(&patch));
+            match reader.write(patch).await {
+                Ok(()) => {
                     (series.count, series.at) = (count, Instant::now());
                     return Ok(());
                 }
                 // Somebody cleared it away.
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) if error.code() == Some(404) => {}
                 Err(error) => return Err(error),
             }
         }
         let name = name(news, now);
-        api.create(&PostParams::default(), &event(news, &name, namespace, &self.instance, now)).await?;
+        let event = event(news, &name, namespace, &self.instance, now);
+        let event = serde_json::to_vec(&event).map_err(kube::core::request::Error::SerializeBody)?;
+        reader.write(events.create(&PostParams::default(), event)).await?;
         self.series.insert(said, Series { name, count: 1, at: Instant::now() });
         Ok(())
     }
 
-    fn log(&mut self, policy: &PolicyKey, error: &kube::Error) {
-        let kind = match error {
-            kube::Error::Api(status) => status.code.to_string(),
-            _ => "transport".to_owned(),
-        };
+    fn log(&mut self, policy: &PolicyKey, error: &AnswerError) {
+        let kind = error.code().map_or_else(|| "transport".to_owned(), |code| code.to_string());
         if self.failure.as_ref() != Some(&kind) {
+            let error = error.of_write();
             tracing::warn!(%policy, "cannot write an Event: {error}; further failures of this kind are not logged");
             self.failure = Some(kind);
         }
@@ -406,6 +412,25 @@ mod tests {
         assert_eq!(burst("loud", Duration::from_secs(24 * 3600)), 20, "no more than the burst is saved up");
         let together: usize = (0..100).map(|one| burst(&format!("p{one}"), Duration::from_secs(24 * 3600))).sum();
         assert_eq!(together, 80);
+    }
+
+    /// A policy, and with it what its tenant makes it say, uses up its own room and nobody else's.
+    #[tokio::test(start_paused = true)]
+    async fn what_one_policy_may_tell_is_limited_while_all_together_have_room() {
+        let api = crate::index::fake::FakeApi::new();
+        let mut recorder = Recorder::new(api.client(), "", Metrics::default());
+        let mut tell = async |policy: &str, count: usize| {
+            let mut told = Vec::new();
+            for index in 0..count {
+                let news = news(policy, &format!("{policy} {index} {}", api.told().len()));
+                told.push(recorder.tell(&key(policy), &news, || true).await);
+            }
+            told.iter().filter(|told| **told == Told::Done).count()
+        };
+        assert_eq!((tell("loud", 30).await, tell("quiet", 3).await, tell("loud", 3).await), (20, 3, 0));
+        assert_eq!(api.told().len(), 23, "what is limited is not written");
+        tokio::time::advance(REFILL).await;
+        assert_eq!((tell("loud", 3).await, tell("quiet", 1).await), (1, 1));
     }
 
     fn policy(uid: &str) -> PolicyObject {

@@ -10,6 +10,7 @@ use crate::api::conditions::{
 };
 use crate::api::{Action, PolicyStatus};
 use crate::inventory::{CompiledSpec, PolicyObject, Problem};
+use crate::text::{cut, escaped};
 
 /// Problems that a message spells out; more are counted. A message is read by people, and in a terminal.
 const MAX_PROBLEMS: usize = 3;
@@ -36,7 +37,7 @@ pub fn desired_status(
             type_: kind.to_owned(),
             status: found.status.to_owned(),
             reason: found.reason.to_owned(),
-            message: cut(found.message),
+            message: line(&found.message),
             observed_generation: policy.generation,
             last_transition_time: since,
         }
@@ -223,17 +224,13 @@ fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn cut(message: String) -> String {
-    if message.len() <= MAX_MESSAGE {
-        return message;
-    }
-    let mut short: String = message.chars().take(MAX_MESSAGE / 4).collect();
-    short.push('…');
-    short
+/// One line within the limit: the texts of an author are quoted in it.
+pub(super) fn line(message: &str) -> String {
+    cut(&escaped(message), MAX_MESSAGE).into_owned()
 }
 
 /// `metav1.Time` has no fractions of a second.
-fn whole_seconds(at: jiff::Timestamp) -> jiff::Timestamp {
+pub(super) fn whole_seconds(at: jiff::Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
@@ -573,7 +570,23 @@ mod tests {
     #[test]
     fn messages_stay_within_what_the_api_server_accepts() {
         let long = "ü".repeat(40_000);
-        assert!(cut(long).len() <= MAX_MESSAGE);
-        assert_eq!(cut("short".to_owned()), "short");
+        assert!(line(&long).len() <= MAX_MESSAGE);
+        assert_eq!(line("short"), "short");
+    }
+
+    #[test]
+    fn what_an_author_wrote_changes_nothing_around_it() {
+        use crate::text::{HARMFUL, is_harmless};
+        let status = desired_status(
+            &with(json!([{"name": "a", "document": document(&format!("x\n{HARMFUL}y"))}])),
+            &Tally::default(),
+            None,
+            at(NOW),
+        );
+        let ready = find(&status, READY).unwrap();
+        assert!(ready.message.contains("x\\n"), "it is quoted: {}", ready.message);
+        for condition in &status.conditions {
+            assert!(condition.message.chars().all(is_harmless), "{condition:?}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::forecast::{self, Advice, Subject, Uses, Verdict, scope};
 use crate::index::subjects::{Held, Population};
 use crate::inventory::{Exemption, Inventory, PolicyKey, PolicyObject};
 use crate::puller::{self, Selection};
+use crate::text::escaped;
 
 /// What was found, by policy.
 #[derive(Clone, Debug, Default)]
@@ -330,12 +331,11 @@ fn exemptions(policy: &PolicyObject, at: jiff::Timestamp) -> Vec<ExemptionStatus
 
 /// Advice as the status has it, cut like the rest of the status where it is too long.
 fn entry(advice: Advice) -> AdviceEntry {
-    let line = |text: String| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     AdviceEntry {
-        target: line(advice.target),
-        policy: line(advice.policy),
+        target: escaped(&advice.target).into_owned(),
+        policy: escaped(&advice.policy).into_owned(),
         code: advice.code.to_owned(),
-        message: line(advice.message),
+        message: escaped(&advice.message).into_owned(),
         document: advice.document.and_then(|document| serde_json::to_string(&document).ok()),
     }
 }

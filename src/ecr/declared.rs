@@ -11,6 +11,7 @@ use std::sync::Arc;
 use iam_verdict::{NamedPolicy, PolicyState};
 use serde_json::Value;
 
+use super::advice::CauseCode;
 use super::image::EcrImage;
 use super::missing::MissingFact;
 
@@ -47,8 +48,8 @@ impl fmt::Display for ConfigMapKey {
 /// A document in a ConfigMap that could not be read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Unread {
-    /// It is there and is no policy.
-    pub malformed: bool,
+    /// What is wrong with it, where it is there.
+    pub cause: Option<CauseCode>,
     /// Why, for a person.
     pub why: String,
     /// What can be done.

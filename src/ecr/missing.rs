@@ -32,6 +32,8 @@ pub enum MissingFact {
     ImagePullSecret,
     /// A malformed document of this name, of a principal or of the organization: `document:NAME`.
     Document(String),
+    /// A document that nests too deeply, named by its name or by its place in the spec: `documentTooDeep:NAME`.
+    DocumentTooDeep(String),
     /// A malformed repository policy, named by its place in the spec: `repositoryPolicy:PLACE`.
     RepositoryDocument(String),
     /// A malformed registry policy, named by its place in the spec: `registryPolicy:PLACE`.
@@ -70,6 +72,7 @@ impl fmt::Display for MissingFact {
             Self::Role(arn) => write!(f, "role:{arn}"),
             Self::ImagePullSecret => f.write_str("imagePullSecret"),
             Self::Document(name) => write!(f, "document:{name}"),
+            Self::DocumentTooDeep(name) => write!(f, "documentTooDeep:{name}"),
             Self::RepositoryDocument(at) | Self::RepositoryPolicy(at) => write!(f, "repositoryPolicy:{at}"),
             Self::RegistryDocument(at) => write!(f, "registryPolicy:{at}"),
             Self::ConfigMap(at) => write!(f, "configMap:{at}"),

@@ -119,16 +119,10 @@ impl<'a> Case<'a> {
         let court = Court::new(self.puller, self.declared, self.judgement.at);
         let mut misses = court.misses(&self.found.image);
         diagnosis.cause = advice::cause(self.pull, &mut misses, self.puller, self.found.image.partition);
-        if self.pull.verdict == Verdict::Unknown
-            && self
-                .pull
-                .missing
-                .first()
-                .and_then(|fact| self.declared.unread(fact))
-                .is_some_and(|unread| unread.malformed)
-        {
-            // A document in a ConfigMap that is there and is no policy.
-            diagnosis.cause = Some(CauseCode::DocumentMalformed);
+        let unread = self.pull.missing.first().and_then(|fact| self.declared.unread(fact));
+        if let (Verdict::Unknown, Some(cause)) = (self.pull.verdict, unread.and_then(|unread| unread.cause)) {
+            // A document in a ConfigMap that is there and is no policy that is read.
+            diagnosis.cause = Some(cause);
         }
         diagnosis.miss = advice::first_denied(self.pull).and_then(|answer| misses.nearest(answer));
         if self.pull.verdict == Verdict::Deny {

@@ -218,6 +218,12 @@ fn in_words(fact: &MissingFact, puller: &Puller) -> String {
             Some(problem) => format!("policy {name} is malformed: {problem}"),
             None => format!("policy {name} is malformed"),
         },
+        MissingFact::DocumentTooDeep(name) => {
+            match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
+                Some(problem) => format!("policy {name} is not read: {problem}"),
+                None => format!("policy {name} is not read: its document nests too deeply"),
+            }
+        }
         MissingFact::ManagedPolicy(arn) => format!("managed policy {arn} is not built in"),
         MissingFact::Presence(arn) => {
             format!("this works only for what is already cached, and whether {arn} is cached is not known")

@@ -1,5 +1,7 @@
 //! Texts for people, with their limits: the first line is complete in itself and has at most 400 bytes, a whole message
-//! at most 900. A limit never cuts a character in two, and no text of a user brings control characters along.
+//! at most 900. A limit never cuts a character in two, and no text of a user brings along what is not harmless.
+
+use crate::text::escaped;
 
 /// Longest first line of a message, and longest warning, in bytes.
 pub const MAX_LINE: usize = 400;
@@ -110,15 +112,10 @@ fn tail(text: &str, limit: usize) -> &str {
     text.get(start..).unwrap_or_default()
 }
 
-/// Makes a text fit for a line: control characters, line separators and marks that turn the writing direction become
-/// `?`. Only as much of it is kept as a message can show, so that a text of megabytes costs no more than a short one.
+/// Makes a text fit for a line: what is not harmless in it is written out. Only as much of it is kept as a message can
+/// show, so that a text of megabytes costs no more than a short one.
 pub(super) fn clean(text: &str) -> String {
-    middle(text, MAX_MESSAGE).chars().map(|c| if is_harmless(c) { c } else { '?' }).collect()
-}
-
-fn is_harmless(c: char) -> bool {
-    !(c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+    escaped(&middle(text, MAX_MESSAGE)).into_owned()
 }
 
 #[cfg(test)]
@@ -147,7 +144,7 @@ mod tests {
 
     #[test]
     fn control_characters_do_not_get_through() {
-        assert_eq!(clean("a\nb\u{7f}c\u{202e}d\u{2028}e"), "a?b?c?d?e");
+        assert_eq!(clean("a\nb\u{7f}c\u{202e}d\u{2028}e"), r"a\nb\u{7f}c\u{202e}d\u{2028}e");
     }
 
     proptest! {

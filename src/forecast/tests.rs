@@ -486,7 +486,7 @@ fn who_is_not_known_is_unknown_and_named() {
             "no role is mapped to service account payments/api",
         ),
         (with_annotation(""), Reason::DependsOnNode, "node", "so the node's role pulls, which is not known"),
-        (with_annotation("app\n"), Reason::NoRole, "role", "is no role ARN: `app?`"),
+        (with_annotation("app\n"), Reason::NoRole, "role", "is no role ARN: `app\\n`"),
         (unseen, Reason::FactsMissing, "serviceAccount:payments/api", "service account payments/api was not found"),
         (
             with_annotation(ROLE),

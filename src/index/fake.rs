@@ -22,8 +22,8 @@ pub struct FakeApi {
 struct Inner {
     version: u64,
     /// By resource, namespace and name.
-    objects: BTreeMap<(String, String, String), Value>,
-    watches: Vec<(String, UnboundedSender<String>)>,
+    objects: BTreeMap<(String, String, String), Stored>,
+    watches: Vec<(String, UnboundedSender<Vec<u8>>)>,
     /// Resources that answer with this code.
     codes: BTreeMap<String, u16>,
     /// Resources whose watches, and those alone, answer with this code.
@@ -33,6 +33,16 @@ struct Inner {
     applied: Vec<(String, Value)>,
     told: Vec<Value>,
 }
+
+/// An object as it is stored: an API server keeps bytes that no parser here takes.
+#[derive(Clone)]
+struct Stored {
+    bytes: Vec<u8>,
+    version: u64,
+}
+
+/// Stands in [`FakeApi::put_bytes`] where the version is to be.
+pub const VERSION: &str = "@version@";
 
 impl FakeApi {
     pub fn new() -> Arc<FakeApi> {
@@ -51,12 +61,26 @@ impl FakeApi {
 
     /// Stores an object and tells the watches.
     pub fn put(&self, resource: &str, mut object: Value) {
+        object["metadata"]["resourceVersion"] = VERSION.into();
+        let (_, namespace, name) = key(resource, &object);
+        self.put_bytes(resource, &namespace, &name, object.to_string().as_bytes());
+    }
+
+    /// Stores an object as these bytes, in which [`VERSION`] is replaced, and tells the watches.
+    pub fn put_bytes(&self, resource: &str, namespace: &str, name: &str, bytes: &[u8]) {
+        self.lock().put(resource, namespace, name, bytes);
+    }
+
+    /// The same for many at once: the watches get all of them in one piece.
+    pub fn put_burst(&self, resource: &str, objects: Vec<(String, String, Vec<u8>)>) {
         let mut inner = self.lock();
-        inner.version += 1;
-        object["metadata"]["resourceVersion"] = inner.version.to_string().into();
-        let key = key(resource, &object);
-        let known = inner.objects.insert(key, object.clone()).is_some();
-        inner.tell(resource, if known { "MODIFIED" } else { "ADDED" }, object);
+        let watches = std::mem::take(&mut inner.watches);
+        let mut burst = Vec::new();
+        for (namespace, name, bytes) in objects {
+            burst.extend(inner.put(resource, &namespace, &name, &bytes));
+        }
+        inner.watches = watches;
+        inner.send(resource, &burst);
     }
 
     /// Deletes an object and tells the watches.
@@ -64,9 +88,12 @@ impl FakeApi {
         let mut inner = self.lock();
         inner.version += 1;
         let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
-        let mut object = inner.objects.remove(&key).expect("deletes what is there");
-        object["metadata"]["resourceVersion"] = inner.version.to_string().into();
-        inner.tell(resource, "DELETED", object);
+        let stored = inner.objects.remove(&key).expect("deletes what is there");
+        let (before, now) = (stored.version.to_string(), inner.version.to_string());
+        // As it was, but for the version.
+        let quoted = |version: &str| format!("\"resourceVersion\":\"{version}\"");
+        let bytes = replaced(&stored.bytes, quoted(&before).as_bytes(), quoted(&now).as_bytes());
+        inner.tell(resource, "DELETED", &bytes);
     }
 
     /// From now on, requests for this resource are answered with this code; 200 is the normal life.
@@ -77,7 +104,7 @@ impl FakeApi {
     /// Ends the watches of this resource as an API server does that forgot the past.
     pub fn forget(&self, resource: &str) {
         let mut inner = self.lock();
-        inner.tell(resource, "ERROR", status(410));
+        inner.tell(resource, "ERROR", status(410).to_string().as_bytes());
         inner.watches.retain(|(other, _)| other != resource);
     }
 
@@ -112,7 +139,7 @@ impl FakeApi {
 
     /// The Events as they are now, with their counts.
     pub fn events(&self) -> Vec<Value> {
-        self.lock().of("events")
+        self.lock().of("events").iter().map(|stored| serde_json::from_slice(&stored.bytes).unwrap()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -146,7 +173,8 @@ impl FakeApi {
                 let event: Value = serde_json::from_slice(&body).unwrap();
                 let key = key("events", &event);
                 assert_eq!(key.1, namespace, "an Event is in the namespace that it is posted to");
-                assert!(inner.objects.insert(key, event.clone()).is_none(), "two Events of one name");
+                assert!(!inner.objects.contains_key(&key), "two Events of one name");
+                inner.put("events", &key.1, &key.2, &body);
                 inner.told.push(event.clone());
                 full(201, event)
             }
@@ -154,8 +182,10 @@ impl FakeApi {
                 let patch: Value = serde_json::from_slice(&body).unwrap();
                 let key = ("events".to_owned(), namespace.to_owned(), (*name).to_owned());
                 let Some(event) = inner.objects.get_mut(&key) else { return full(404, status(404)) };
-                event["series"] = patch["series"].clone();
-                full(200, event.clone())
+                let mut value: Value = serde_json::from_slice(&event.bytes).unwrap();
+                value["series"] = patch["series"].clone();
+                event.bytes = value.to_string().into_bytes();
+                full(200, value)
             }
             [resource] if query.get("watch") == Some(&"true") => {
                 if let Some(code) = inner.refused_watches.get(*resource) {
@@ -164,10 +194,8 @@ impl FakeApi {
                 let (sender, receiver) = unbounded();
                 // What happened between the list and this watch.
                 let since: u64 = query["resourceVersion"].parse().unwrap();
-                for object in inner.of(resource) {
-                    if object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap() > since {
-                        sender.unbounded_send(line("ADDED", &object)).unwrap();
-                    }
+                for object in inner.of(resource).iter().filter(|object| object.version > since) {
+                    sender.unbounded_send(line("ADDED", &object.bytes)).unwrap();
                 }
                 inner.watches.push(((*resource).to_owned(), sender));
                 let frames = receiver.map(|line| Ok(Frame::data(Bytes::from(line))));
@@ -180,27 +208,32 @@ impl FakeApi {
                 let next = if end < objects.len() { end.to_string() } else { String::new() };
                 // As the real one does, the items of a list have no kind.
                 let metadata = json!({"resourceVersion": inner.version.to_string(), "continue": next});
-                full(
-                    200,
-                    json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": objects[begin..end]}),
-                )
+                let mut list =
+                    format!(r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":["#).into_bytes();
+                let items: Vec<&[u8]> = objects[begin..end].iter().map(|object| &object.bytes[..]).collect();
+                list.extend(items.join(&b','));
+                list.extend(b"]}\n");
+                whole(200, list)
             }
             [resource, name, rest @ ..] => {
                 let key = ((*resource).to_owned(), namespace.to_owned(), (*name).to_owned());
-                let Some(mut object) = inner.objects.get(&key).cloned() else { return full(404, status(404)) };
-                if parts.method == "PATCH" {
-                    assert_eq!(rest, ["status"], "nothing but the status is written");
-                    assert_eq!(parts.headers["content-type"], "application/apply-patch+yaml");
-                    assert_eq!((query["fieldManager"], query["force"]), ("ecr-access-controller", "true"));
-                    let body: Value = serde_json::from_slice(&body).unwrap();
-                    inner.applied.push((parts.uri.path().to_owned(), body.clone()));
-                    object["status"] = body["status"].clone();
-                    inner.version += 1;
-                    object["metadata"]["resourceVersion"] = inner.version.to_string().into();
-                    inner.objects.insert(key, object.clone());
-                    inner.tell(resource, "MODIFIED", object.clone());
+                let Some(stored) = inner.objects.get(&key).cloned() else { return full(404, status(404)) };
+                if parts.method != "PATCH" {
+                    return whole(200, stored.bytes);
                 }
-                full(200, object)
+                assert_eq!(rest, ["status"], "nothing but the status is written");
+                assert_eq!(parts.headers["content-type"], "application/apply-patch+yaml");
+                assert_eq!((query["fieldManager"], query["force"]), ("ecr-access-controller", "true"));
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                inner.applied.push((parts.uri.path().to_owned(), body.clone()));
+                // What does not decode here is stored as it was, and so is answered with.
+                let Ok(mut object) = serde_json::from_slice::<Value>(&stored.bytes) else {
+                    return whole(200, stored.bytes);
+                };
+                object["status"] = body["status"].clone();
+                object["metadata"]["resourceVersion"] = VERSION.into();
+                inner.put(resource, &key.1, &key.2, object.to_string().as_bytes());
+                whole(200, inner.objects[&key].bytes.clone())
             }
             [] => full(404, status(404)),
         }
@@ -208,13 +241,28 @@ impl FakeApi {
 }
 
 impl Inner {
-    fn of(&self, resource: &str) -> Vec<Value> {
+    fn of(&self, resource: &str) -> Vec<Stored> {
         self.objects.iter().filter(|((of, ..), _)| of == resource).map(|(_, object)| object.clone()).collect()
     }
 
-    fn tell(&mut self, resource: &str, event: &str, object: Value) {
-        let line = line(event, &object);
-        self.watches.retain(|(of, watch)| of != resource || watch.unbounded_send(line.clone()).is_ok());
+    /// Returns the line of a watch about it.
+    fn put(&mut self, resource: &str, namespace: &str, name: &str, bytes: &[u8]) -> Vec<u8> {
+        self.version += 1;
+        let version = self.version;
+        let bytes = replaced(bytes, VERSION.as_bytes(), version.to_string().as_bytes());
+        let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
+        let known = self.objects.insert(key, Stored { bytes: bytes.clone(), version }).is_some();
+        self.tell(resource, if known { "MODIFIED" } else { "ADDED" }, &bytes)
+    }
+
+    fn tell(&mut self, resource: &str, event: &str, object: &[u8]) -> Vec<u8> {
+        let line = line(event, object);
+        self.send(resource, &line);
+        line
+    }
+
+    fn send(&mut self, resource: &str, bytes: &[u8]) {
+        self.watches.retain(|(of, watch)| of != resource || watch.unbounded_send(bytes.to_vec()).is_ok());
     }
 }
 
@@ -237,8 +285,20 @@ fn key(resource: &str, object: &Value) -> (String, String, String) {
     (resource.to_owned(), text("namespace"), text("name"))
 }
 
-fn line(event: &str, object: &Value) -> String {
-    format!("{}\n", json!({"type": event, "object": object}))
+fn line(event: &str, object: &[u8]) -> Vec<u8> {
+    [format!(r#"{{"type":"{event}","object":"#).as_bytes(), object, b"}\n"].concat()
+}
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(from.len()).position(|window| window == from) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(to);
+        rest = &rest[at + from.len()..];
+    }
+    out.extend_from_slice(rest);
+    out
 }
 
 fn status(code: u16) -> Value {
@@ -246,7 +306,11 @@ fn status(code: u16) -> Value {
 }
 
 fn full(code: u16, value: Value) -> Response<http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>> {
-    let frame = Ok(Frame::data(Bytes::from(value.to_string())));
+    whole(code, value.to_string().into_bytes())
+}
+
+fn whole(code: u16, bytes: Vec<u8>) -> Response<http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>> {
+    let frame = Ok(Frame::data(Bytes::from(bytes)));
     let body = BodyExt::boxed(StreamBody::new(stream::iter([frame])));
     Response::builder().status(code).body(body).unwrap()
 }

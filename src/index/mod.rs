@@ -12,37 +12,39 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::{FutureExt, Stream, StreamExt, stream};
-use kube::runtime::watcher::Event;
-use kube::{Api, Client};
+use kube::Client;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::inventory::{Inventory, PolicyKey, ServiceAccountFacts};
-use object::Raw;
-use source::{Backoff, Signal, WatchOptions};
+use crate::inventory::{Inventory, PolicyKey};
+use crate::runtime::watch::backoff::Backoff;
+use crate::runtime::watch::guard;
+use crate::runtime::watch::health::{Health, Note, Progress};
+use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
+use crate::runtime::watch::source::{self, MARGIN, Signal};
 use state::State;
 
-mod guard;
-pub mod object;
+pub mod kinds;
 pub mod pods;
-mod relist;
-mod source;
 mod state;
 pub mod subjects;
 pub mod workloads;
 
 #[cfg(test)]
+mod attacked;
+#[cfg(test)]
 pub(crate) mod fake;
 
-pub use guard::client;
-pub use source::{Failure, Signal as WatchSignal};
-pub use state::{Changes, Observed, Source};
+pub use crate::runtime::watch::failure::Failure;
+pub use crate::runtime::watch::guard::client;
+pub use crate::runtime::watch::source::Signal as WatchSignal;
+pub use state::{Changes, Observed, Source, config_map_facts, policy_object};
 
 /// How the API server is watched.
 #[derive(Clone, Debug)]
 pub struct IndexOptions {
-    /// Objects per page of a list. The API server's own tools use 500.
+    /// Objects per page of a list, at most; a kind may have less.
     pub page_size: u32,
     /// Seconds after which a watch is renewed: a connection that died silently is noticed a few seconds later.
     pub watch_timeout: u32,
@@ -50,21 +52,28 @@ pub struct IndexOptions {
     pub answer_timeout: Duration,
 }
 
-/// What a watch that should have ended is given to do so.
-const MARGIN: Duration = Duration::from_secs(5);
-
 impl Default for IndexOptions {
     fn default() -> IndexOptions {
-        IndexOptions { page_size: 500, watch_timeout: 60, answer_timeout: Duration::from_secs(30) }
+        IndexOptions { page_size: PAGE_SIZE, watch_timeout: 60, answer_timeout: Duration::from_secs(30) }
     }
 }
+
+impl IndexOptions {
+    /// A row of the table with pages that are no bigger than these.
+    pub(crate) fn row(&self, kind: Kind) -> Kind {
+        Kind { page_size: kind.page_size.min(self.page_size), ..kind }
+    }
+}
+
+/// How often the watches are looked at, for how long they have failed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Everything a verdict depends on, kept up to date in the background.
 pub struct Index {
     client: Client,
     current: ArcSwap<Snapshot>,
     changes: watch::Sender<Changes>,
-    progress: watch::Sender<BTreeMap<Source, Progress>>,
+    health: Health,
 }
 
 /// One consistent state of the index.
@@ -76,15 +85,6 @@ pub struct Snapshot {
     pub observed: Arc<BTreeMap<PolicyKey, Arc<Observed>>>,
 }
 
-/// How far the watch of one source is.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Progress {
-    /// A list was complete once. It stays so when the watch fails later: the last state is used on.
-    pub listed: bool,
-    /// Why the watch does not work at the moment.
-    pub failure: Option<Failure>,
-}
-
 impl Index {
     /// Starts the watches in the background; they end when `token` is cancelled. Needs a running tokio runtime, and a
     /// client as [`client`] makes it.
@@ -92,6 +92,14 @@ impl Index {
         let watch = Duration::from_secs(options.watch_timeout.into()) + MARGIN;
         let patience = guard::Patience { answer: options.answer_timeout, watch };
         let index = Arc::new(Index::new(guard::guarded(client, patience)));
+        let looking = Arc::clone(&index);
+        let look = async move {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                looking.health.look(Instant::now());
+            }
+        };
+        tokio::spawn(token.clone().run_until_cancelled_owned(look));
         tokio::spawn(supervise(Arc::clone(&index), options, token));
         index
     }
@@ -101,7 +109,9 @@ impl Index {
             client,
             current: ArcSwap::default(),
             changes: watch::Sender::new(Changes::default()),
-            progress: watch::Sender::new(Source::ALL.into_iter().map(|source| (source, Progress::default())).collect()),
+            health: Health::new(
+                Source::ALL.into_iter().map(Source::as_str).chain(kinds::of_leader().map(|kind| kind.plural)),
+            ),
         }
     }
 
@@ -122,33 +132,39 @@ impl Index {
 
     /// Is everything listed that a verdict depends on? Once `true` it stays so.
     pub fn synced(&self) -> bool {
-        self.progress.borrow().values().all(|progress| progress.listed)
+        all_listed(&self.health.progress().borrow())
     }
 
     /// Waits until [`Index::synced`].
     pub async fn wait_until_synced(&self) {
-        let mut progress = self.progress.subscribe();
         // The sender lives as long as `self`.
-        let _ = progress.wait_for(|sources| sources.values().all(|progress| progress.listed)).await;
+        let _ = self.health.progress().wait_for(all_listed).await;
     }
 
     /// Why the index is not synced, for people, one line; `None` when it is.
     pub fn not_synced_reason(&self) -> Option<String> {
-        let progress = self.progress.borrow();
-        let waiting: Vec<String> = progress
-            .iter()
-            .filter(|(_, progress)| !progress.listed)
-            .map(|(source, progress)| match &progress.failure {
+        let progress = self.health.progress();
+        let progress = progress.borrow();
+        let waiting: Vec<String> = Source::ALL
+            .into_iter()
+            .map(|source| (source.as_str(), progress.get(source.as_str())))
+            .filter(|(_, progress)| progress.is_none_or(|progress| !progress.listed))
+            .map(|(kind, progress)| match progress.and_then(|progress| progress.failure.as_ref()) {
                 Some(failure) => failure.message.clone(),
-                None => format!("{} are not listed yet", source.as_str()),
+                None => format!("{kind} are not listed yet"),
             })
             .collect();
         (!waiting.is_empty()).then(|| waiting.join("; "))
     }
 
     /// What each watch is doing.
-    pub fn progress(&self) -> BTreeMap<Source, Progress> {
-        self.progress.borrow().clone()
+    pub fn progress(&self, source: Source) -> Progress {
+        self.health.progress().borrow().get(source.as_str()).cloned().unwrap_or_default()
+    }
+
+    /// How all watches are: these, and those of the leader, which notes them here.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Tells of changes: [`Changes`] counts them, so that nothing is lost by looking late.
@@ -156,41 +172,6 @@ impl Index {
     /// The snapshot is published before its change is told.
     pub fn changed(&self) -> watch::Receiver<Changes> {
         self.changes.subscribe()
-    }
-
-    /// Reads a ServiceAccount from the API server, past the watches; `None` where there is none.
-    ///
-    /// # Errors
-    /// As the API server answers. The caller bounds the time.
-    pub async fn read_service_account(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<ServiceAccountFacts>, kube::Error> {
-        let raw = self.read(Source::ServiceAccounts, Some(namespace), name).await?;
-        Ok(raw.and_then(|raw| ServiceAccountFacts::from_json(raw.value()).ok()))
-    }
-
-    /// Reads a Namespace's labels from the API server, past the watches; `None` where there is no such namespace.
-    ///
-    /// # Errors
-    /// As the API server answers. The caller bounds the time.
-    pub async fn read_namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, kube::Error> {
-        Ok(self.read(Source::Namespaces, None, name).await?.as_ref().map(Raw::labels))
-    }
-
-    /// A get without a resource version is answered with the latest state, never from a cache.
-    async fn read(&self, source: Source, namespace: Option<&str>, name: &str) -> Result<Option<Raw>, kube::Error> {
-        let resource = source.resource();
-        let api: Api<Raw> = match namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            None => Api::all_with(self.client.clone(), &resource),
-        };
-        match api.get(name).await {
-            Ok(raw) => Ok(Some(raw)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Publishes a state: first the snapshot, then the news of it.
@@ -205,40 +186,10 @@ impl Index {
         }));
         self.changes.send_replace(state.changes());
     }
+}
 
-    fn note_event(&self, source: Source, listed: bool) {
-        self.progress.send_if_modified(|sources| {
-            let progress = sources.entry(source).or_default();
-            let failure = progress.failure.take();
-            let recovered = failure.is_some();
-            if failure.is_some_and(|failure| !failure.routine) {
-                tracing::info!(source = source.as_str(), "the watch works again");
-            }
-            let first = listed && !progress.listed;
-            progress.listed |= listed;
-            first || recovered
-        });
-    }
-
-    fn note_failure(&self, source: Source, mut failure: Failure) {
-        self.progress.send_if_modified(|sources| {
-            let progress = sources.entry(source).or_default();
-            let news = progress.failure.as_ref().is_none_or(|before| before.kind != failure.kind);
-            if news && failure.routine {
-                tracing::debug!(source = source.as_str(), "{}", failure.message);
-            } else if news {
-                tracing::warn!(
-                    source = source.as_str(),
-                    "{}; trying again, further failures of this kind are not logged",
-                    failure.message
-                );
-            }
-            // Where a warning went out, the end of it is told too.
-            failure.routine &= progress.failure.as_ref().is_none_or(|before| before.routine);
-            progress.failure = Some(failure);
-            news
-        });
-    }
+fn all_listed(progress: &BTreeMap<&'static str, Progress>) -> bool {
+    Source::ALL.iter().all(|source| progress.get(source.as_str()).is_some_and(|progress| progress.listed))
 }
 
 /// Signals that are applied before the result is published, when so many are there already. It bounds how long a flood
@@ -253,13 +204,8 @@ async fn supervise(index: Arc<Index>, options: IndexOptions, token: Cancellation
     let mut backoff = Backoff::default();
     loop {
         let signals = stream::select_all(Source::ALL.map(|source| {
-            let options = WatchOptions {
-                page_size: options.page_size,
-                timeout: options.watch_timeout,
-                fields: None,
-                labels: source.labels(),
-            };
-            source::watch(index.client.clone(), source.resource(), options).map(move |signal| (source, signal)).boxed()
+            let row = options.row(source.kind());
+            source::watch(index.client.clone(), row, options.watch_timeout).map(move |signal| (source, signal)).boxed()
         }));
         let run = AssertUnwindSafe(follow(&index, signals)).catch_unwind();
         let ended = token.run_until_cancelled(run).await;
@@ -287,23 +233,19 @@ async fn follow(index: &Index, signals: impl Stream<Item = (Source, Signal)>) {
     while let Some(batch) = batches.next().await {
         let mut notes = Vec::new();
         for (source, signal) in batch {
-            match signal {
-                // A list that begins proves nothing yet: the failure before it is not over.
-                Signal::Event(Event::Init) => drop(state.apply(source, Event::Init)),
-                Signal::Event(event) => notes.push((source, Ok(state.apply(source, event)))),
-                Signal::Failed(failure) => notes.push((source, Err(failure))),
+            index.health.see(source.as_str(), &signal);
+            notes.extend(signal.note().map(|note| (source, note)));
+            if let Signal::Event(event) = signal {
+                state.apply(source, event);
             }
         }
-        unlisted.retain(|source| !notes.contains(&(*source, Ok(true))));
+        unlisted.retain(|source| !notes.contains(&(*source, Note::Listed)));
         if unlisted.is_empty() || !index.synced() {
             index.publish(&state);
         }
         // After publishing: who is told that everything is listed must find it in the snapshot.
         for (source, note) in notes {
-            match note {
-                Ok(listed) => index.note_event(source, listed),
-                Err(failure) => index.note_failure(source, failure),
-            }
+            index.health.note(source.as_str(), note);
         }
     }
 }
@@ -316,6 +258,8 @@ mod tests {
     use super::*;
     use crate::api::PolicyKind;
     use crate::inventory::ConfigMapName;
+    use crate::runtime::watch::event::Event;
+    use crate::runtime::watch::object::Raw;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -415,10 +359,11 @@ mod tests {
         let api = FakeApi::new();
         api.answer("clusterecraccesspolicies", 404);
         let (index, _guard) = start(&api);
-        let mut progress = index.progress.subscribe();
+        let mut progress = index.health.progress();
         let source = Source::Policies(PolicyKind::ClusterEcrAccessPolicy);
-        let failed = progress.wait_for(|sources| {
-            sources[&source].failure.is_some() && sources.iter().all(|(other, is)| *other == source || is.listed)
+        let failed = progress.wait_for(|kinds| {
+            let others = Source::ALL.into_iter().filter(|other| *other != source);
+            kinds[source.as_str()].failure.is_some() && others.map(Source::as_str).all(|other| kinds[other].listed)
         });
         drop(tokio::time::timeout(PATIENCE, failed).await.unwrap().unwrap());
         assert_eq!(
@@ -428,7 +373,7 @@ mod tests {
         assert!(!index.synced());
         api.answer("clusterecraccesspolicies", 200);
         synced(&index).await;
-        assert_eq!(index.progress()[&source], Progress { listed: true, failure: None });
+        assert_eq!(index.progress(source), Progress { listed: true, ..Progress::default() });
     }
 
     #[tokio::test]
@@ -442,9 +387,9 @@ mod tests {
         api.answer("ecraccesspolicies", 503);
         api.forget("ecraccesspolicies");
         api.delete("ecraccesspolicies", "payments", "goes");
-        let mut progress = index.progress.subscribe();
+        let mut progress = index.health.progress();
         let source = Source::Policies(PolicyKind::EcrAccessPolicy);
-        let failed = progress.wait_for(|sources| sources[&source].failure.is_some());
+        let failed = progress.wait_for(|kinds| kinds[source.as_str()].failure.is_some());
         drop(tokio::time::timeout(PATIENCE, failed).await.unwrap().unwrap());
         assert!(index.synced(), "the last state is used on");
         assert_eq!(names(&index.snapshot()), ["goes", "stays"]);
@@ -473,28 +418,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reads_past_the_watches_see_what_the_api_server_has() {
-        let api = FakeApi::new();
-        let (index, _guard) = start(&api);
-        synced(&index).await;
-        let account =
-            json!({"metadata": {"name": "api", "namespace": "payments"}, "imagePullSecrets": [{"name": "x"}]});
-        api.put("serviceaccounts", account);
-        api.put("namespaces", json!({"metadata": {"name": "payments", "labels": {"team": "a"}}}));
-        let account = index.read_service_account("payments", "api").await.unwrap().unwrap();
-        assert_eq!(account.image_pull_secrets, ["x"]);
-        assert!(account.resource_version.is_some());
-        assert!(index.read_service_account("payments", "other").await.unwrap().is_none());
-        assert_eq!(index.read_namespace("payments").await.unwrap().unwrap()["team"], "a");
-        api.answer("serviceaccounts", 500);
-        assert!(index.read_service_account("payments", "api").await.is_err());
-    }
-
-    #[tokio::test]
     async fn a_bug_starts_the_watches_over_and_keeps_the_last_state_until_then() {
         let index = Index::new(FakeApi::new().client());
         let listed = |source, objects: Vec<serde_json::Value>| {
-            let objects = objects.into_iter().map(|value| Event::InitApply(Raw::new(value)));
+            let objects = objects.into_iter().map(|value| Event::InitApply(Raw::new(value).into()));
             let events = [Event::Init].into_iter().chain(objects).chain([Event::InitDone]);
             events.map(move |event| (source, Signal::Event(event))).collect::<Vec<_>>()
         };

@@ -5,29 +5,18 @@ use std::sync::Arc;
 
 use futures::Stream;
 use kube::Client;
-use kube::runtime::watcher::Event;
 
 use super::IndexOptions;
-use super::object::{Raw, core_resource};
-use super::source::{Signal, WatchOptions, watch};
+use super::kinds::PODS;
 use super::subjects::{Held, HeldMap, Owner, Subjects};
 use crate::forecast::Subject;
-
-/// Terminated pods pull nothing any more: the API server leaves them out, and sends a delete when a pod terminates.
-const NOT_TERMINATED: &str = "status.phase!=Succeeded,status.phase!=Failed";
-
-/// Objects per page. Pods are big and are decoded whole before they are stripped; this bounds the memory for it.
-pub(super) const PAGE_SIZE: u32 = 200;
+use crate::runtime::watch::event::Event;
+use crate::runtime::watch::object::{Item, Raw};
+use crate::runtime::watch::source::{Signal, watch};
 
 /// Watches all pods that are not terminated.
 pub fn watch_pods(client: Client, options: &IndexOptions) -> impl Stream<Item = Signal> + Send + use<> {
-    let options = WatchOptions {
-        page_size: options.page_size.min(PAGE_SIZE),
-        timeout: options.watch_timeout,
-        fields: Some(NOT_TERMINATED.to_owned()),
-        labels: None,
-    };
-    watch(client, core_resource("Pod", "pods"), options)
+    watch(client, options.row(PODS), options.watch_timeout)
 }
 
 /// The pods seen so far.
@@ -36,7 +25,7 @@ pub struct Pods(Subjects);
 
 impl Pods {
     /// Takes one event. `true` when what a verdict depends on changed, which most events of a pod's life do not.
-    pub fn apply(&mut self, event: Event<Raw>) -> bool {
+    pub fn apply(&mut self, event: Event<Item>) -> bool {
         self.0.apply(event, |raw| held(&raw))
     }
 
@@ -67,6 +56,10 @@ mod tests {
 
     use super::*;
 
+    fn item(value: Value) -> Item {
+        Raw::new(value).into()
+    }
+
     fn pod(name: &str, image: &str) -> Value {
         json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -84,13 +77,13 @@ mod tests {
     fn pods_are_known_only_when_the_list_is_complete() {
         let mut pods = Pods::default();
         assert!(!pods.apply(Event::Init));
-        assert!(!pods.apply(Event::InitApply(Raw::new(pod("a", "x")))));
+        assert!(!pods.apply(Event::InitApply(item(pod("a", "x")))));
         assert!(pods.held().is_none());
         assert!(pods.apply(Event::InitDone));
         assert_eq!(names(&pods), ["a"]);
         // Listing the same again changes nothing.
         pods.apply(Event::Init);
-        pods.apply(Event::InitApply(Raw::new(pod("a", "x"))));
+        pods.apply(Event::InitApply(item(pod("a", "x"))));
         assert!(!pods.apply(Event::InitDone));
     }
 
@@ -107,14 +100,14 @@ mod tests {
         let mut pods = Pods::default();
         pods.apply(Event::Init);
         pods.apply(Event::InitDone);
-        assert!(pods.apply(Event::Apply(Raw::new(pod("a", "x")))));
+        assert!(pods.apply(Event::Apply(item(pod("a", "x")))));
         let mut ready = pod("a", "x");
         ready["metadata"]["labels"] = json!({"a": "b"});
         ready["metadata"]["resourceVersion"] = "2".into();
         ready["status"]["conditions"] = json!([{"type": "Ready"}]);
-        assert!(!pods.apply(Event::Apply(Raw::new(ready))));
-        assert!(pods.apply(Event::Apply(Raw::new(pod("a", "y")))));
-        assert!(pods.apply(Event::Delete(Raw::new(pod("a", "y")))));
+        assert!(!pods.apply(Event::Apply(item(ready))));
+        assert!(pods.apply(Event::Apply(item(pod("a", "y")))));
+        assert!(pods.apply(Event::Delete(item(pod("a", "y")))));
         assert!(names(&pods).is_empty());
     }
 
@@ -125,17 +118,17 @@ mod tests {
         for phase in ["Succeeded", "Failed"] {
             let mut done = pod(phase, "x");
             done["status"]["phase"] = phase.into();
-            pods.apply(Event::InitApply(Raw::new(done)));
+            pods.apply(Event::InitApply(item(done)));
         }
-        pods.apply(Event::InitApply(Raw::new(
+        pods.apply(Event::InitApply(item(
             json!({"metadata": {"name": "no-spec", "namespace": "payments"}, "spec": 7}),
         )));
-        pods.apply(Event::InitApply(Raw::new(pod("running", "x"))));
+        pods.apply(Event::InitApply(item(pod("running", "x"))));
         pods.apply(Event::InitDone);
         assert_eq!(names(&pods), ["running"]);
         let mut done = pod("running", "x");
         done["status"]["phase"] = "Failed".into();
-        assert!(pods.apply(Event::Apply(Raw::new(done))));
+        assert!(pods.apply(Event::Apply(item(done))));
         assert!(names(&pods).is_empty());
     }
 }

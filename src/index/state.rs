@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kube::api::ApiResource;
-use kube::runtime::watcher::Event;
-
-use super::object::{Raw, core_resource};
-use super::relist::{Change, Relist};
-use crate::api::{self, POLICY_DOCUMENT_LABEL, PolicyKind, PolicyStatus};
+use super::kinds;
+use crate::api::{self, PolicyKind, PolicyStatus};
 use crate::inventory::{
     ConfigMapFacts, ConfigMapName, Inventory, InventoryError, PolicyKey, PolicyObject, ServiceAccountFacts,
 };
+use crate::runtime::watch::event::Event;
+use crate::runtime::watch::kind::Kind;
+use crate::runtime::watch::object::{Item, Raw};
+use crate::runtime::watch::relist::{Change, Relist};
 
 /// Which watch an event came from.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -37,29 +37,18 @@ impl Source {
     ];
 
     /// The word for it in logs and messages, plural.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Source::Policies(kind) => kind.plural(),
-            Source::ServiceAccounts => "serviceaccounts",
-            Source::Namespaces => "namespaces",
-            Source::ConfigMaps => "configmaps",
-        }
+    pub const fn as_str(self) -> &'static str {
+        self.kind().plural
     }
 
-    /// What the client needs to address the objects.
-    pub fn resource(self) -> ApiResource {
+    /// The row of the table of kinds.
+    pub const fn kind(self) -> Kind {
         match self {
-            Source::Policies(kind) => kind.resource(),
-            Source::ServiceAccounts => core_resource("ServiceAccount", "serviceaccounts"),
-            Source::Namespaces => core_resource("Namespace", "namespaces"),
-            Source::ConfigMaps => core_resource("ConfigMap", "configmaps"),
+            Source::Policies(kind) => kinds::policies(kind),
+            Source::ServiceAccounts => kinds::SERVICE_ACCOUNTS,
+            Source::Namespaces => kinds::NAMESPACES,
+            Source::ConfigMaps => kinds::CONFIG_MAPS,
         }
-    }
-
-    /// The labels of the objects that are watched; `None`: all are.
-    pub fn labels(self) -> Option<String> {
-        let (label, value) = POLICY_DOCUMENT_LABEL;
-        (self == Source::ConfigMaps).then(|| format!("{label}={value}"))
     }
 }
 
@@ -91,10 +80,10 @@ pub struct State {
     inventory: Inventory,
     observed: BTreeMap<PolicyKey, Arc<Observed>>,
     changes: Changes,
-    namespaced_policies: Relist<ObjectName, Raw>,
-    cluster_policies: Relist<ObjectName, Raw>,
-    service_accounts: Relist<ObjectName, Raw>,
-    namespaces: Relist<ObjectName, Raw>,
+    namespaced_policies: Relist<ObjectName, Item>,
+    cluster_policies: Relist<ObjectName, Item>,
+    service_accounts: Relist<ObjectName, ServiceAccountFacts>,
+    namespaces: Relist<ObjectName, BTreeMap<String, String>>,
     config_maps: Relist<ObjectName, ConfigMapFacts>,
 }
 
@@ -123,12 +112,14 @@ impl State {
     }
 
     /// Takes one event. `true` when it completed the list of its source.
-    pub fn apply(&mut self, source: Source, event: Event<Raw>) -> bool {
-        let Some(event) = addressed(event) else { return false };
+    ///
+    /// Objects are stripped at once, so that a list in the making holds no more than what is kept of it. A service account
+    /// or a namespace that cannot be read is as one that was not seen.
+    pub fn apply(&mut self, source: Source, event: Event<Item>) -> bool {
         match source {
             Source::ConfigMaps => {
-                // Stripped at once, so that a list in the making holds no more than what is kept of it.
-                let change = self.config_maps.apply(stripped(event));
+                let Some(event) = stripped(event, |item| config_map_facts(&item)) else { return false };
+                let change = self.config_maps.apply(event);
                 let removed: Vec<ConfigMapName> =
                     change.removed.into_iter().map(|(namespace, name)| ConfigMapName { namespace, name }).collect();
                 let put = change.put.into_iter().map(|(_, facts)| facts).collect();
@@ -136,6 +127,7 @@ impl State {
                 change.listed
             }
             Source::Policies(kind) => {
+                let Some(event) = stripped(event, Some) else { return false };
                 let change = match kind {
                     PolicyKind::EcrAccessPolicy => self.namespaced_policies.apply(event),
                     PolicyKind::ClusterEcrAccessPolicy => self.cluster_policies.apply(event),
@@ -143,40 +135,43 @@ impl State {
                 self.change_policies(kind, change)
             }
             Source::ServiceAccounts => {
+                let facts = |raw: &Raw| ServiceAccountFacts::from_json(raw.value()).ok();
+                let Some(event) = stripped(event, |item| facts(readable(&item)?)) else { return false };
                 let change = self.service_accounts.apply(event);
                 self.changes.surroundings += u64::from(!change.is_empty());
                 for (namespace, name) in &change.removed {
                     self.inventory.remove_service_account(namespace, name);
                 }
-                for facts in change.put.iter().filter_map(|(_, raw)| ServiceAccountFacts::from_json(raw.value()).ok()) {
+                for (_, facts) in change.put {
                     self.inventory.put_service_account(facts);
                 }
                 change.listed
             }
             Source::Namespaces => {
+                let Some(event) = stripped(event, |item| readable(&item).map(Raw::labels)) else { return false };
                 let change = self.namespaces.apply(event);
                 self.changes.surroundings += u64::from(!change.is_empty());
                 for (_, name) in &change.removed {
                     self.inventory.remove_namespace(name);
                 }
-                for ((_, name), raw) in change.put {
-                    self.inventory.put_namespace(name, raw.labels());
+                for ((_, name), labels) in change.put {
+                    self.inventory.put_namespace(name, labels);
                 }
                 change.listed
             }
         }
     }
 
-    fn change_policies(&mut self, kind: PolicyKind, change: Change<ObjectName, Raw>) -> bool {
+    fn change_policies(&mut self, kind: PolicyKind, change: Change<ObjectName, Item>) -> bool {
         for name in change.removed {
             let key = policy_key(kind, name);
             self.inventory.remove_policy(&key);
             self.observed.remove(&key);
             self.changes.policies += 1;
         }
-        for (name, raw) in change.put {
+        for (name, item) in change.put {
             let key = policy_key(kind, name);
-            let seen = observed(&raw);
+            let seen = observed(item.raw());
             let before = self.observed.insert(key.clone(), Arc::new(seen.clone()));
             // Without a generation (which the API server always sets) every event counts as a new spec.
             let same_spec = before.is_some_and(|before| {
@@ -187,7 +182,7 @@ impl State {
             } else {
                 self.changes.policies += 1;
             }
-            match policy_object(kind, raw) {
+            match policy_object(kind, item) {
                 Ok(policy) => self.inventory.put_policy(policy),
                 Err(error) => {
                     // The key was addressed, so this does not happen with anything an API server sends.
@@ -201,32 +196,19 @@ impl State {
     }
 }
 
-/// Puts the object's name beside it; an object without one cannot be addressed and is skipped.
-fn addressed(event: Event<Raw>) -> Option<Event<(ObjectName, Option<Raw>)>> {
-    let named = |raw: Raw| {
+/// Puts the object's name beside what `strip` keeps of it; an object without a name cannot be addressed and is skipped.
+fn stripped<V>(event: Event<Item>, strip: impl FnOnce(Item) -> Option<V>) -> Option<Event<(ObjectName, Option<V>)>> {
+    event.filter_map(|item| {
+        let raw = item.raw();
         let name = (raw.namespace().unwrap_or_default().to_owned(), raw.name()?.to_owned());
-        Some((name, Some(raw)))
-    };
-    Some(match event {
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-        Event::InitApply(raw) => Event::InitApply(named(raw)?),
-        Event::Apply(raw) => Event::Apply(named(raw)?),
-        Event::Delete(raw) => Event::Delete(named(raw)?),
+        Some((name, strip(item)))
     })
 }
 
-/// A ConfigMap without the label is none, should a server's idea of the selector be another one.
-fn stripped(event: Event<(ObjectName, Option<Raw>)>) -> Event<(ObjectName, Option<ConfigMapFacts>)> {
-    let facts = |(name, raw): (ObjectName, Option<Raw>)| {
-        (name, raw.and_then(|raw| ConfigMapFacts::from_json(raw.value()).ok().flatten()))
-    };
-    match event {
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-        Event::InitApply(object) => Event::InitApply(facts(object)),
-        Event::Apply(object) => Event::Apply(facts(object)),
-        Event::Delete(object) => Event::Delete(facts(object)),
+fn readable(item: &Item) -> Option<&Raw> {
+    match item {
+        Item::Object(raw) => Some(raw),
+        Item::Unreadable(_) => None,
     }
 }
 
@@ -243,8 +225,28 @@ fn observed(raw: &Raw) -> Observed {
 }
 
 /// What the inventory keeps of a policy, whatever its spec looks like.
-pub fn policy_object(kind: PolicyKind, raw: Raw) -> Result<PolicyObject, InventoryError> {
-    PolicyObject::from_json(raw.into_value(api::API_VERSION, kind.as_str()))
+///
+/// # Errors
+/// When it is no policy object with a name.
+pub fn policy_object(kind: PolicyKind, item: Item) -> Result<PolicyObject, InventoryError> {
+    let policy = |raw: Raw| PolicyObject::from_json(raw.into_value(api::API_VERSION, kind.as_str()));
+    match item {
+        Item::Object(raw) => policy(raw),
+        // What of a policy can be nested too deeply is a document, which is not read for that reason, or a field that no
+        // policy has.
+        Item::Unreadable(object) if object.too_deep => policy(object.rest),
+        Item::Unreadable(object) => Ok(policy(object.rest)?.unreadable(&object.error.to_string())),
+    }
+}
+
+/// What the inventory keeps of a ConfigMap; `None` for one without the label, should a server's idea of the selector be
+/// another one.
+pub fn config_map_facts(item: &Item) -> Option<ConfigMapFacts> {
+    let facts = ConfigMapFacts::from_json(item.raw().value()).ok().flatten();
+    match item {
+        Item::Object(_) => facts,
+        Item::Unreadable(object) => facts.map(|facts| facts.unreadable(object.error.to_string())),
+    }
 }
 
 #[cfg(test)]
@@ -278,7 +280,7 @@ mod tests {
     fn list(state: &mut State, source: Source, objects: Vec<Raw>) {
         assert!(!state.apply(source, Event::Init));
         for object in objects {
-            assert!(!state.apply(source, Event::InitApply(object)));
+            assert!(!state.apply(source, Event::InitApply(object.into())));
         }
         assert!(state.apply(source, Event::InitDone));
     }
@@ -304,7 +306,7 @@ mod tests {
         // The watch of one kind starts over: the other kind is left alone.
         list(&mut state, POLICIES, vec![policy("b", 1, "2")]);
         assert_eq!(policies(&state), ["ClusterEcrAccessPolicy/a", "EcrAccessPolicy/payments/b"]);
-        state.apply(POLICIES, Event::Delete(policy("b", 1, "9")));
+        state.apply(POLICIES, Event::Delete(policy("b", 1, "9").into()));
         assert_eq!(policies(&state), ["ClusterEcrAccessPolicy/a"]);
         assert_eq!(state.observed().len(), 1);
     }
@@ -330,19 +332,19 @@ mod tests {
         let before = state.changes();
         let mut with_status = policy("a", 1, "2").into_value("", "");
         with_status["status"] = json!({"serviceAccounts": 3});
-        state.apply(POLICIES, Event::Apply(Raw::new(with_status)));
+        state.apply(POLICIES, Event::Apply(Raw::new(with_status).into()));
         assert_eq!(state.changes(), Changes { statuses: before.statuses + 1, ..before });
         let key = policy_key(PolicyKind::EcrAccessPolicy, ("payments".to_owned(), "a".to_owned()));
         assert_eq!(state.observed()[&key].status.as_ref().unwrap().service_accounts, 3);
         let stored = state.inventory().policies().next().unwrap();
         assert_eq!(stored.resource_version.as_deref(), Some("2"), "a fresh read compares resource versions");
 
-        state.apply(POLICIES, Event::Apply(policy("a", 2, "3")));
+        state.apply(POLICIES, Event::Apply(policy("a", 2, "3").into()));
         assert_eq!(state.changes().policies, before.policies + 1);
         // Deleted and created again between two lists: the same generation, another object.
         let mut other = policy("a", 2, "4").into_value("", "");
         other["metadata"]["uid"] = "another".into();
-        state.apply(POLICIES, Event::Apply(Raw::new(other)));
+        state.apply(POLICIES, Event::Apply(Raw::new(other).into()));
         assert_eq!(state.changes().policies, before.policies + 2);
     }
 
@@ -356,7 +358,7 @@ mod tests {
         assert_eq!(facts.image_pull_secrets, ["registry"]);
         assert_eq!(facts.resource_version.as_deref(), Some("5"));
         assert_eq!(state.changes(), Changes { surroundings: 1, ..Changes::default() });
-        state.apply(Source::ServiceAccounts, Event::Delete(account("api")));
+        state.apply(Source::ServiceAccounts, Event::Delete(account("api").into()));
         assert!(state.inventory().service_account("payments", "api").is_none());
         assert!(state.inventory().service_account("payments", "worker").is_some());
     }
@@ -381,7 +383,7 @@ mod tests {
         list(&mut state, Source::ConfigMaps, vec![config_map("other", "1", "true"), config_map("iam", "2", "no")]);
         let before = state.changes();
         assert_eq!((before.surroundings, unresolved(&state)), (1, 1));
-        state.apply(Source::ConfigMaps, Event::Apply(config_map("iam", "3", "true")));
+        state.apply(Source::ConfigMaps, Event::Apply(config_map("iam", "3", "true").into()));
         assert_eq!((state.changes().surroundings, unresolved(&state)), (2, 0));
         assert_eq!(state.changes().policies, before.policies);
         // The watch starts over and finds all as it was: nothing is compiled again.
@@ -390,7 +392,7 @@ mod tests {
         assert_eq!(state.changes().surroundings, 2);
         assert!(Arc::ptr_eq(&policy, state.inventory().policies().next().unwrap()));
         // Losing the label, which the watch tells as a delete, and being deleted are the same.
-        state.apply(Source::ConfigMaps, Event::Delete(config_map("iam", "4", "no")));
+        state.apply(Source::ConfigMaps, Event::Delete(config_map("iam", "4", "no").into()));
         assert_eq!((state.changes().surroundings, unresolved(&state)), (3, 1));
     }
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kube::runtime::watcher::Event;
 use serde_json::Value;
 
-use super::object::Raw;
-use super::relist::Relist;
 use crate::forecast::Subject;
+use crate::runtime::watch::event::Event;
+use crate::runtime::watch::object::{Item, Raw};
+use crate::runtime::watch::relist::Relist;
 
 /// A pod or workload of the cluster, stripped.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -80,8 +80,8 @@ pub struct Subjects {
 
 impl Subjects {
     /// Takes one event; `strip` makes of an object what is kept, or nothing. `true` when what is kept changed, which
-    /// it does not by most events of a pod's life.
-    pub fn apply(&mut self, event: Event<Raw>, strip: impl Fn(Raw) -> Option<Held>) -> bool {
+    /// it does not by most events of a pod's life. What cannot be read is not judged.
+    pub fn apply(&mut self, event: Event<Item>, strip: impl Fn(Raw) -> Option<Held>) -> bool {
         let Some(event) = stripped(event, strip) else { return false };
         let change = self.relist.apply(event);
         let mut changed = change.listed && !self.listed;
@@ -103,20 +103,28 @@ impl Subjects {
         changed
     }
 
+    /// What is known is no longer to be counted on, up to the next list. `true` when something was.
+    pub fn give_up(&mut self) -> bool {
+        // A list that is being received goes on.
+        self.held = Arc::default();
+        std::mem::take(&mut self.listed)
+    }
+
     /// The objects; `None` until they were listed once: some pods are not the pods.
     pub fn held(&self) -> Option<Arc<HeldMap>> {
         self.listed.then(|| Arc::clone(&self.held))
     }
 }
 
-fn stripped(event: Event<Raw>, strip: impl Fn(Raw) -> Option<Held>) -> Option<Event<(ObjectName, Option<Arc<Held>>)>> {
-    let strip = |raw: Raw| Some((name(&raw)?, strip(raw).map(Arc::new)));
-    Some(match event {
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-        Event::InitApply(raw) => Event::InitApply(strip(raw)?),
-        Event::Apply(raw) => Event::Apply(strip(raw)?),
-        Event::Delete(raw) => Event::Delete((name(&raw)?, None)),
+fn stripped(event: Event<Item>, strip: impl Fn(Raw) -> Option<Held>) -> Option<Event<(ObjectName, Option<Arc<Held>>)>> {
+    let is_gone = matches!(event, Event::Delete(_));
+    event.filter_map(|item| {
+        let name = name(item.raw())?;
+        let held = match item {
+            Item::Object(raw) if !is_gone => strip(raw).map(Arc::new),
+            Item::Object(_) | Item::Unreadable(_) => None,
+        };
+        Some((name, held))
     })
 }
 

@@ -8,17 +8,14 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
 use kube::Client;
-use kube::api::ApiResource;
-use kube::core::GroupVersionKind;
-use kube::runtime::watcher::Event;
 use serde_json::Value;
 
-use super::IndexOptions;
-use super::object::Raw;
-use super::pods::PAGE_SIZE;
-use super::source::{Signal, WatchOptions, watch};
 use super::subjects::{Held, HeldMap, Owner, Subjects};
+use super::{IndexOptions, kinds};
 use crate::forecast::Subject;
+use crate::runtime::watch::event::Event;
+use crate::runtime::watch::object::{Item, Raw};
+use crate::runtime::watch::source::{Signal, watch};
 
 /// A kind that makes pods from a template.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -66,28 +63,7 @@ impl WorkloadKind {
 
     /// API group of its objects.
     pub fn group(self) -> &'static str {
-        match self {
-            WorkloadKind::Deployment
-            | WorkloadKind::StatefulSet
-            | WorkloadKind::DaemonSet
-            | WorkloadKind::ReplicaSet => "apps",
-            WorkloadKind::CronJob | WorkloadKind::Job => "batch",
-            WorkloadKind::ReplicationController => "",
-        }
-    }
-
-    /// How the client addresses it.
-    pub fn resource(self) -> ApiResource {
-        let plural = match self {
-            WorkloadKind::Deployment => "deployments",
-            WorkloadKind::StatefulSet => "statefulsets",
-            WorkloadKind::DaemonSet => "daemonsets",
-            WorkloadKind::CronJob => "cronjobs",
-            WorkloadKind::Job => "jobs",
-            WorkloadKind::ReplicaSet => "replicasets",
-            WorkloadKind::ReplicationController => "replicationcontrollers",
-        };
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(self.group(), "v1", self.as_str()), plural)
+        kinds::workloads(self).group
     }
 }
 
@@ -97,13 +73,8 @@ pub fn watch_workloads(
     options: &IndexOptions,
 ) -> impl Stream<Item = (WorkloadKind, Signal)> + Send + use<> {
     let watches = WorkloadKind::ALL.map(|kind| {
-        let options = WatchOptions {
-            page_size: options.page_size.min(PAGE_SIZE),
-            timeout: options.watch_timeout,
-            fields: None,
-            labels: None,
-        };
-        watch(client.clone(), kind.resource(), options).map(move |signal| (kind, signal)).boxed()
+        let row = options.row(kinds::workloads(kind));
+        watch(client.clone(), row, options.watch_timeout).map(move |signal| (kind, signal)).boxed()
     });
     stream::select_all(watches)
 }
@@ -118,12 +89,18 @@ pub struct Workloads {
 
 impl Workloads {
     /// Takes one event. `true` when what a verdict depends on changed.
-    pub fn apply(&mut self, kind: WorkloadKind, event: Event<Raw>) -> bool {
+    pub fn apply(&mut self, kind: WorkloadKind, event: Event<Item>) -> bool {
         let listed = matches!(event, Event::InitDone);
         if let (true, Some(refused)) = (listed, self.refused.get_mut(kind as usize)) {
             *refused = false;
         }
         self.kinds.get_mut(kind as usize).is_some_and(|subjects| subjects.apply(event, |raw| held(kind, raw)))
+    }
+
+    /// The API server has not given out this kind for so long that what is known of it says nothing any more. `true` when
+    /// that is news.
+    pub fn give_up(&mut self, kind: WorkloadKind) -> bool {
+        self.refuse(kind) | self.kinds.get_mut(kind as usize).is_some_and(Subjects::give_up)
     }
 
     /// The API server does not give out this kind. `true` when that is news, so that it is no longer waited for.
@@ -147,10 +124,10 @@ impl Workloads {
 
 /// `None` for what makes no pods (any more): a Job that has ended, an owned ReplicaSet that is scaled to none.
 fn held(kind: WorkloadKind, raw: Raw) -> Option<Held> {
-    let resource = kind.resource();
+    let api_version = kinds::workloads(kind).api_version();
     let uid = raw.uid().unwrap_or_default().to_owned();
     // The items of a list have no kind.
-    let value = raw.into_value(&resource.api_version, kind.as_str());
+    let value = raw.into_value(&api_version, kind.as_str());
     if kind == WorkloadKind::Job && has_ended(&value) {
         return None;
     }
@@ -166,7 +143,7 @@ fn held(kind: WorkloadKind, raw: Raw) -> Option<Held> {
     }
     .ok()??;
     subject.kind = kind.as_str().to_owned();
-    Some(Held { subject, api_version: resource.api_version, uid, owner })
+    Some(Held { subject, api_version, uid, owner })
 }
 
 /// A Job has ended when one of these conditions says so ("Jobs", Terminal Job conditions).
@@ -205,7 +182,7 @@ mod tests {
     fn list(workloads: &mut Workloads, kind: WorkloadKind, objects: Vec<Raw>) -> bool {
         workloads.apply(kind, Event::Init);
         for object in objects {
-            workloads.apply(kind, Event::InitApply(object));
+            workloads.apply(kind, Event::InitApply(object.into()));
         }
         workloads.apply(kind, Event::InitDone)
     }
@@ -241,7 +218,7 @@ mod tests {
         for kind in WorkloadKind::ALL {
             list(&mut workloads, kind, vec![]);
         }
-        let apply = |workloads: &mut Workloads, kind, raw| workloads.apply(kind, Event::Apply(raw));
+        let apply = |workloads: &mut Workloads, kind, raw| workloads.apply(kind, Event::Apply(Item::from(raw)));
         assert!(apply(&mut workloads, WorkloadKind::ReplicaSet, owned("api-2", 3)));
         assert!(!apply(&mut workloads, WorkloadKind::ReplicaSet, owned("api-1", 0)), "an old version");
         let set = of(&workloads, "ReplicaSet").remove(0);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use iam_verdict::{DocumentError, NamedPolicy, Policy};
+use iam_verdict::{DocumentError, DocumentErrorKind, NamedPolicy, Policy};
 use serde_json::Value;
 
 use super::config_map::{ConfigMaps, NotFound};
@@ -19,6 +19,7 @@ use crate::api::{
     self, ConfigMapKeyRef, Identity, OrganizationLevel, PermissionsBoundary, RegistryDeclaration, RepositoryDeclaration,
 };
 use crate::api::{EVERY_REGION, PolicyScope};
+use crate::ecr::advice::CauseCode;
 use crate::ecr::arn::RoleArn;
 use crate::ecr::declared::{
     ArnPattern, ConfigMapKey, ConfigMapName, ContextValues, Declared, IdentityPolicies, Organization, PolicyLevel,
@@ -167,6 +168,10 @@ impl<'a> Compiler<'a> {
                 let problem = document_problem(path, &error);
                 let source = PolicySource::Document { problem: Some(problem.to_string()) };
                 self.problems.push(problem);
+                let missing = match error.kind {
+                    DocumentErrorKind::TooDeep => MissingFact::DocumentTooDeep,
+                    _ => missing,
+                };
                 SourcedPolicy::unread(name, missing(name.to_owned()), source)
             }
         }
@@ -187,16 +192,17 @@ impl<'a> Compiler<'a> {
             Err(NotFound::Missing { why, way_out }) => {
                 let message = format!("{why}; {way_out}");
                 self.unresolved.push(Problem::missing_config_map(&format!("{path}.configMapKeyRef"), message));
-                Unread { malformed: false, why, way_out }
+                Unread { cause: None, why, way_out }
             }
-            Err(NotFound::Malformed(problem)) => {
-                let why = format!("policy {name} is malformed: {problem}");
+            Err(NotFound::Unread { problem, cause }) => {
+                let what = if cause == CauseCode::DocumentTooDeep { "not read" } else { "malformed" };
+                let why = format!("policy {name} is {what}: {problem}");
                 // Once, however many policies are read from there.
                 if !self.problems.contains(&problem) {
                     self.problems.push(problem);
                 }
                 Unread {
-                    malformed: true,
+                    cause: Some(cause),
                     why,
                     way_out: format!("correct key {} of ConfigMap {}", at.key, at.config_map),
                 }
@@ -536,6 +542,37 @@ mod tests {
         assert_eq!(resource(&declared.registries[0].policy), unreadable("registryPolicy:registries[0].policy"));
         assert_eq!(fact(&declared.organization.scps[0].policies[0].policy), Some("document:scp"));
         assert_eq!(fact(&declared.organization.rcps[0].policies[0].policy), Some("document:rcp"));
+    }
+
+    #[test]
+    fn a_document_that_nests_too_deeply_leaves_one_layer_unreadable_by_that_name() {
+        let deep =
+            |levels| json!({"Version": "2012-10-17", "Id": (2..levels).fold(json!([]), |inner, _| json!([inner]))});
+        let object = object(json!({
+            "repositories": [{"match": "*", "policy": {"document": deep(65)}}, {"match": "*", "policy": {"document": deep(64)}}],
+            "registries": [{"accountId": "111122223333", "policy": {"document": deep(100).to_string()}}],
+            "organization": {"serviceControlPolicies": [{"level": "root", "policies": [{"name": "scp", "document": deep(65)}]}]}}));
+        let told: Vec<String> = object.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "`$.spec.repositories[0].policy.document`: the document nests deeper than 64 levels (a policy needs six)",
+                "`$.spec.repositories[1].policy.document.Id`: a string should stand here, not a list",
+                "`$.spec.registries[0].policy.document`: the document nests deeper than 64 levels at line 1 column 70 (a policy \
+                 needs six)",
+                "`$.spec.organization.serviceControlPolicies[0].policies[0].document`: the document nests deeper than 64 levels \
+                 (a policy needs six)",
+            ]
+        );
+        let declared = object.body.unwrap().declared;
+        let resource = |policy: &Option<ResourcePolicy>| match policy {
+            Some(ResourcePolicy::Policy(policy)) => fact(&policy.policy).unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(resource(&declared.repositories[0].policy), "documentTooDeep:repositories[0].policy");
+        assert_eq!(resource(&declared.repositories[1].policy), "repositoryPolicy:repositories[1].policy");
+        assert_eq!(resource(&declared.registries[0].policy), "documentTooDeep:registries[0].policy");
+        assert_eq!(fact(&declared.organization.scps[0].policies[0].policy), Some("documentTooDeep:scp"));
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-use iam_verdict::{DocumentError, Policy};
+use iam_verdict::{DocumentError, DocumentErrorKind, Policy};
 use serde_json::Value;
 
 use super::compile::document_problem;
 use super::{InventoryError, Problem};
 use crate::api::POLICY_DOCUMENT_LABEL;
 use crate::api::schema::DOCUMENT_LENGTH;
+use crate::ecr::advice::CauseCode;
 use crate::ecr::declared::{ConfigMapKey, ConfigMapName};
 
 /// Keys of a ConfigMap that a message names; more are counted.
@@ -41,6 +42,8 @@ pub struct ConfigMapFacts {
     /// The resource version it was read at, to tell whether a later read is newer.
     pub resource_version: Option<String>,
     entries: BTreeMap<String, Entry>,
+    /// Why it cannot be read.
+    unreadable: Option<String>,
 }
 
 /// What stands under a key.
@@ -89,7 +92,14 @@ impl ConfigMapFacts {
             entries.insert(key.clone(), entry);
         }
         entries.extend(fields("binaryData").map(|(key, _)| (key.clone(), Entry::Binary)));
-        Ok(Some(Self { name, uid: text("uid"), resource_version: text("resourceVersion"), entries }))
+        let (uid, resource_version) = (text("uid"), text("resourceVersion"));
+        Ok(Some(Self { name, uid, resource_version, entries, unreadable: None }))
+    }
+
+    /// The ConfigMap, of which this is what could be read: nothing is known of its keys, for the reason `why`.
+    #[must_use]
+    pub fn unreadable(self, why: String) -> Self {
+        Self { entries: BTreeMap::new(), unreadable: Some(why), ..self }
     }
 
     /// Whether it is certainly the object that `other` was read from, unchanged.
@@ -150,8 +160,13 @@ pub(super) enum NotFound {
         /// The way out.
         way_out: String,
     },
-    /// There is something, and it is no policy: what is wrong with the ConfigMap.
-    Malformed(Problem),
+    /// There is something, and it is no policy that is read.
+    Unread {
+        /// What is wrong with the ConfigMap.
+        problem: Problem,
+        /// The same as a code.
+        cause: CauseCode,
+    },
 }
 
 impl ConfigMaps {
@@ -198,8 +213,15 @@ impl ConfigMaps {
         };
         let malformed = |field: &str, message: String| {
             let path = format!("{field}[{}]", Value::from(key.as_str()));
-            Err(NotFound::Malformed(Problem::at(&path, message).of(format!("ConfigMap/{name}"))))
+            let problem = Problem::at(&path, message).of(format!("ConfigMap/{name}"));
+            Err(NotFound::Unread { problem, cause: CauseCode::DocumentMalformed })
         };
+        if let Some(why) = &facts.unreadable {
+            return Err(NotFound::Missing {
+                why: format!("of ConfigMap {name} nothing is known: {why}"),
+                way_out: format!("write ConfigMap {name} anew"),
+            });
+        }
         match facts.entries.get(key) {
             None => Err(NotFound::Missing {
                 why: format!("ConfigMap {name} has no key `{key}`: {}", facts.keys()),
@@ -220,7 +242,11 @@ impl ConfigMaps {
                     Err(error) => {
                         let place = format!("data[{}]", Value::from(key.as_str()));
                         let problem = document_problem(&place, error).of(format!("ConfigMap/{name}"));
-                        Err(NotFound::Malformed(problem))
+                        let cause = match error.kind {
+                            DocumentErrorKind::TooDeep => CauseCode::DocumentTooDeep,
+                            _ => CauseCode::DocumentMalformed,
+                        };
+                        Err(NotFound::Unread { problem, cause })
                     }
                 }
             }
@@ -259,7 +285,7 @@ mod tests {
         match maps.document(&at(key)) {
             Ok(found) => found.text.to_string(),
             Err(NotFound::Missing { why, way_out }) => format!("{why} / {way_out}"),
-            Err(NotFound::Malformed(problem)) => problem.to_string(),
+            Err(NotFound::Unread { problem, .. }) => problem.to_string(),
         }
     }
 
@@ -306,6 +332,14 @@ mod tests {
         assert!(
             said(&maps, "app.json")
                 .starts_with("ConfigMap/shop/iam `$.data[\"app.json\"].Statement[0].Effect`: `Alow`")
+        );
+        maps.change(
+            vec![facts("3", json!({"app.json": good()})).unreadable("it is nested too deeply".to_owned())],
+            &[],
+        );
+        assert_eq!(
+            said(&maps, "app.json"),
+            "of ConfigMap shop/iam nothing is known: it is nested too deeply / write ConfigMap shop/iam anew"
         );
     }
 

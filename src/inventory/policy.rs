@@ -270,6 +270,14 @@ impl PolicyObject {
         })
     }
 
+    /// The object, of which this is what could be read: its verdicts are Unknown, for the reason `why`.
+    #[must_use]
+    pub fn unreadable(self, why: &str) -> Self {
+        let problem = Problem::at("", why);
+        let (unresolved, config_maps, source) = Default::default();
+        Self { body: Err(problem.to_string()), problems: vec![problem], unresolved, config_maps, source, ..self }
+    }
+
     /// The object as it is with these ConfigMaps; none where it names none.
     pub(super) fn with(&self, config_maps: &ConfigMaps) -> Option<Self> {
         let source = self.source.as_ref()?;

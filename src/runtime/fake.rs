@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime};
 
 use axum::http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -24,6 +25,8 @@ struct Inner {
     version: u64,
     objects: BTreeMap<String, Value>,
     writes: Vec<String>,
+    /// When the last write was taken.
+    written: Option<(Instant, SystemTime)>,
     created: Vec<(String, Value)>,
     refused: BTreeMap<String, u16>,
 }
@@ -57,6 +60,11 @@ impl FakeApi {
     /// The paths that were written to, in order.
     pub fn writes(&self) -> Vec<String> {
         self.inner.lock().unwrap().writes.clone()
+    }
+
+    /// When the last write was taken, by both clocks.
+    pub fn written(&self) -> (Instant, SystemTime) {
+        self.inner.lock().unwrap().written.unwrap()
     }
 
     /// What was created, with the paths, in order. It is not stored.
@@ -112,6 +120,7 @@ impl FakeApi {
         object["metadata"]["resourceVersion"] = json!(inner.version.to_string());
         inner.objects.insert(path.clone(), object.clone());
         inner.writes.push(path);
+        inner.written = Some((Instant::now(), SystemTime::now()));
         full(200, &object)
     }
 }

@@ -17,6 +17,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::telemetry::write_error;
+
 /// How long the others wait for a holder that is not heard of.
 pub const DURATION: Duration = Duration::from_secs(15);
 /// How often the holder writes.
@@ -127,7 +129,7 @@ impl Election {
                 Ok(Ok(())) => failing = false,
                 outcome => {
                     let error = match outcome {
-                        Ok(Err(error)) => error.to_string(),
+                        Ok(Err(error)) => write_error(&error),
                         _ => "no answer in time".to_owned(),
                     };
                     if !std::mem::replace(&mut failing, true) {
@@ -151,7 +153,7 @@ impl Election {
             // First stop leading, then say so.
             self.leader.set(Until::Never);
             if let Err(error) = tokio::time::timeout(RENEW, self.release()).await.unwrap_or(Ok(())) {
-                tracing::debug!(%error, "the lease was not given back, it will expire");
+                tracing::debug!(error = write_error(&error), "the lease was not given back, it will expire");
             }
         }
     }
@@ -304,6 +306,25 @@ mod tests {
         assert_eq!(api.get(LEASE)["spec"]["holderIdentity"], holder);
         assert_eq!(api.get(LEASE)["spec"]["leaseTransitions"], json!(1));
         assert_ne!(a.leader.is_leader_now(), b.leader.is_leader_now());
+    }
+
+    /// Counted from a later moment, or for longer, it would outlast what the others wait for.
+    #[tokio::test]
+    async fn the_fence_is_counted_from_before_the_write() {
+        let api = FakeApi::new();
+        api.put(LEASE, json!({"metadata": {"name": "lease", "namespace": "ns"}}));
+        let mut election = election(&api, "a");
+        // The first write takes the lease, the second one renews it.
+        for _ in 0..2 {
+            let begin = (Instant::now(), SystemTime::now());
+            election.attempt().await.unwrap();
+            let until = *election.leader.until.lock().unwrap();
+            let Until::At(instant, time) = until else { panic!("{until:?}") };
+            let (written_instant, written_time) = api.written();
+            assert!(begin.0 + FENCE <= instant && instant <= written_instant + FENCE, "{until:?}");
+            assert!(begin.1 + FENCE <= time && time <= written_time + FENCE, "{until:?}");
+        }
+        assert_eq!(api.writes().len(), 2);
     }
 
     #[tokio::test]

@@ -49,6 +49,13 @@ pub struct OutcomeLabels {
     pub outcome: &'static str,
 }
 
+/// The label of what is counted by who calls.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct CallerLabels {
+    /// `api_server` or `other`.
+    pub caller: &'static str,
+}
+
 /// The metrics of the webhook and of the process; other parts add theirs with [`Metrics::register`].
 #[derive(Clone)]
 pub struct Metrics {
@@ -62,7 +69,7 @@ pub struct Metrics {
     /// `ecr_access_request_bytes_in_flight`: the part of the memory budget that is taken by bodies.
     pub bytes_in_flight: Gauge,
     /// `ecr_access_requests_refused_total`: requests without a review as their answer, by outcome: `too_large` (413),
-    /// `malformed` (400), `slow` (408), `overloaded` (429).
+    /// `malformed` (400), `slow` (408), `overloaded` (429), `share` (429: the caller is no API server and has its share).
     pub refused: Family<OutcomeLabels, Counter>,
     /// `ecr_access_confirmations_total`: fresh reads before a rejection, by outcome: `confirmed`, `changed` (memory was
     /// behind and another verdict came out), `failed`.
@@ -70,8 +77,15 @@ pub struct Metrics {
     /// `ecr_access_exempted_admissions_total`: pods admitted that would have been refused but for an exemption.
     pub exempted: Counter,
     /// `ecr_access_tls_connections_total`: connections by outcome: `accepted`, `failed` (handshake), `timeout` (handshake),
-    /// `silent` (no request came), `evicted` (idle, to make room for another), `shed` (no room).
+    /// `silent` (no request came), `evicted` (to make room for another), `shed` (no room).
     pub connections: Family<OutcomeLabels, Counter>,
+    /// `ecr_access_admin_connections_total`: the same of the admin port, where there is no handshake.
+    pub admin_connections: Family<OutcomeLabels, Counter>,
+    /// `ecr_access_calls_total`: requests of the webhook port by who makes them: `api_server`, by an address that is known
+    /// for one, or `other`.
+    pub calls: Family<CallerLabels, Counter>,
+    /// `ecr_access_api_server_addresses`: addresses of API servers that were found in the cluster.
+    pub api_server_addresses: Gauge,
     /// `ecr_access_certificate_expiry_timestamp_seconds`: Unix time at which the served certificate expires.
     pub certificate_expiry: Gauge<f64, AtomicU64>,
     /// `ecr_access_certificate_errors_total`: attempts to load, write or publish the certificate that failed.
@@ -98,6 +112,9 @@ impl Metrics {
             confirmations: Family::default(),
             exempted: Counter::default(),
             connections: Family::default(),
+            admin_connections: Family::default(),
+            calls: Family::default(),
+            api_server_addresses: Gauge::default(),
             certificate_expiry: Gauge::default(),
             certificate_errors: Counter::default(),
             certificate_usable: Gauge::default(),
@@ -129,6 +146,17 @@ impl Metrics {
             metrics.exempted.clone(),
         );
         registry.register("tls_connections", "TLS connections by outcome", metrics.connections.clone());
+        registry.register(
+            "admin_connections",
+            "Connections of the admin port by outcome",
+            metrics.admin_connections.clone(),
+        );
+        registry.register("calls", "Requests of the webhook port by who makes them", metrics.calls.clone());
+        registry.register(
+            "api_server_addresses",
+            "Addresses of API servers that were found in the cluster",
+            metrics.api_server_addresses.clone(),
+        );
         registry.register(
             "certificate_expiry_timestamp_seconds",
             "Unix time at which the served certificate expires, 0 while none is loaded",

@@ -2,11 +2,16 @@
 //! leader election and shutdown.
 
 pub mod admin;
+pub mod callers;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod guarded;
 pub mod heartbeat;
 pub mod leader;
 pub mod metrics;
 pub mod readiness;
+pub mod seldom;
+pub mod shares;
 pub mod shutdown;
 pub mod telemetry;
+pub mod watch;

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http;
 use kube::Client;
-use serde_json::Value;
 
 use super::shared::SharedReads;
-use crate::api::{self, PolicyKind};
-use crate::index::Index;
-use crate::index::object::Raw;
+use crate::api::PolicyKind;
+use crate::index::{Index, config_map_facts, kinds};
 use crate::inventory::{ConfigMapFacts, ConfigMapName, Inventory, ServiceAccountFacts};
+use crate::runtime::watch::kind::{Kind, NameError};
+use crate::runtime::watch::object::{Item, Raw};
+use crate::runtime::watch::reader::{AnswerError, Reader};
 
 /// Pages of policies that are read before a rejection, 500 objects each. A namespace with more of them gets `Unknown`
 /// rather than a rejection that rests on half of them.
 const PAGES: usize = 4;
-const PAGE_SIZE: usize = 500;
+const PAGE_SIZE: u32 = 500;
 
 /// How long the fresh reads of one review may take, together. Shorter than the deadline of the review, so that there is
 /// time left to say what happened.
@@ -42,7 +42,7 @@ pub enum ReadError {
     #[error("the API server did not answer within {} s", READ_TIMEOUT.as_secs_f64())]
     Timeout,
     /// More objects than are read for one review.
-    #[error("there are more than {} {what}", PAGES * PAGE_SIZE)]
+    #[error("there are more than {} {what}", PAGES * PAGE_SIZE as usize)]
     TooMany {
         /// The resource.
         what: String,
@@ -50,14 +50,32 @@ pub enum ReadError {
     /// More ConfigMaps than are read for one review.
     #[error("its policies are in {0} ConfigMaps, and {MAX_CONFIG_MAPS} are read; put their documents into fewer")]
     TooManyConfigMaps(usize),
+    /// As many reads are on their way as may be, or as may be for whoever asks.
+    #[error("too many reads of the API server are on their way")]
+    Busy,
     /// A name that no object can have, so it is not put into a URL.
-    #[error("`{0}` is no name of an object")]
-    Name(String),
+    #[error(transparent)]
+    Name(NameError),
 }
 
 impl ReadError {
     fn failed(what: &str, error: &dyn std::error::Error) -> ReadError {
         ReadError::Failed { what: what.to_owned(), message: error.to_string() }
+    }
+
+    fn of(what: &str, error: AnswerError) -> ReadError {
+        match error {
+            AnswerError::Name(error) => ReadError::Name(error),
+            error => ReadError::failed(what, &error),
+        }
+    }
+
+    /// The same for the log: what stands in the pod for a name, and is none, is the pod's own affair.
+    pub fn in_log(&self) -> String {
+        match self {
+            ReadError::Name(_) => "a name in the object is no name of an object".to_owned(),
+            error => error.to_string(),
+        }
     }
 }
 
@@ -83,69 +101,67 @@ pub trait Cluster: Send + Sync + 'static {
         name: &ConfigMapName,
     ) -> impl Future<Output = Result<Option<ConfigMapFacts>, ReadError>> + Send;
 
-    /// All policies now, as JSON: the `EcrAccessPolicy` objects of a namespace, or without one every
+    /// All policies now: the `EcrAccessPolicy` objects of a namespace, or without one every
     /// `ClusterEcrAccessPolicy`.
-    fn policies(&self, namespace: Option<&str>) -> impl Future<Output = Result<Vec<Value>, ReadError>> + Send;
+    fn policies(&self, namespace: Option<&str>) -> impl Future<Output = Result<Vec<Item>, ReadError>> + Send;
 }
 
-/// The cluster that this program runs for.
+/// The cluster that this program runs for. What it reads is as of now, past all caches.
 pub struct LiveCluster {
     index: Arc<Index>,
     reader: Reader,
-    /// Answers of [`Reader`], by path.
-    objects: SharedReads<String, Result<Option<Value>, ReadError>>,
-    lists: SharedReads<String, Result<Vec<Value>, ReadError>>,
+    /// Answers about single objects, by resource, namespace and name.
+    objects: SharedReads<(&'static str, String, String), Result<Option<Item>, ReadError>>,
+    /// Lists of policies, by namespace; the empty one is that of the cluster.
+    lists: SharedReads<String, Result<Vec<Item>, ReadError>>,
 }
 
 impl LiveCluster {
     /// Memory is `index`, fresh reads go through `client`.
     pub fn new(index: Arc<Index>, client: Client) -> LiveCluster {
-        let reader = Reader { client };
+        let reader = Reader::new(client);
         LiveCluster { index, reader, objects: SharedReads::default(), lists: SharedReads::default() }
     }
 
-    async fn object(&self, what: &str, path: String) -> Result<Option<Value>, ReadError> {
+    /// `None` where there is no such object; `what` names it.
+    async fn item(&self, what: &str, kind: Kind, namespace: &str, name: &str) -> Result<Option<Item>, ReadError> {
         let (reader, what) = (self.reader.clone(), what.to_owned());
-        self.objects.read(path.clone(), move || async move { reader.get(&what, path).await }).await
+        let [namespace, name] = [namespace, name].map(str::to_owned);
+        let key = (kind.plural, namespace.clone(), name.clone());
+        let read = move || async move {
+            reader.get(&kind, Some(&namespace), &name).await.map_err(|error| ReadError::of(&what, error))
+        };
+        self.objects.read(key, read).await
+    }
+
+    /// The same of an object that says nothing unless it can be read.
+    async fn object(&self, what: &str, kind: Kind, namespace: &str, name: &str) -> Result<Option<Raw>, ReadError> {
+        match self.item(what, kind, namespace, name).await? {
+            Some(Item::Object(raw)) => Ok(Some(raw)),
+            Some(Item::Unreadable(object)) => Err(ReadError::failed(what, &object.error)),
+            None => Ok(None),
+        }
     }
 }
 
-/// Reads past all caches.
-#[derive(Clone)]
-struct Reader {
-    client: Client,
-}
-
-impl Reader {
-    /// One object, or one page of a list; `None` where there is no such object, or no such resource.
-    async fn get(&self, what: &str, path: String) -> Result<Option<Value>, ReadError> {
-        // No resourceVersion in the query: the API server answers with the latest state, not with its cache's.
-        let request = http::Request::get(path).body(Vec::new()).map_err(|error| ReadError::failed(what, &error))?;
-        match self.client.request::<Value>(request).await {
-            Ok(value) => Ok(Some(value)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(ReadError::failed(what, &error)),
+/// Every page of a list of policies.
+async fn policies(reader: &Reader, kind: PolicyKind, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
+    let (row, plural) = (kinds::policies(kind), kind.plural());
+    let (mut policies, mut from) = (Vec::new(), None);
+    for _ in 0..PAGES {
+        let page = match reader.list(&row, namespace, PAGE_SIZE, from.as_deref()).await {
+            Ok(page) => page,
+            // The CRD is gone, and with it every policy.
+            Err(AnswerError::Status(status)) if status.code == 404 => return Ok(policies),
+            Err(error) => return Err(ReadError::of(plural, error)),
+        };
+        policies.extend(page.items.iter().filter_map(|bytes| Item::decode(bytes)));
+        from = page.next;
+        if from.is_none() {
+            return Ok(policies);
         }
     }
-
-    /// Every page of a list of policies at `path`.
-    async fn policies(&self, kind: PolicyKind, path: &str) -> Result<Vec<Value>, ReadError> {
-        let plural = kind.plural();
-        let mut policies = Vec::new();
-        let mut from = String::new();
-        for _ in 0..PAGES {
-            // A 404 here means that the CRD is gone, and with it every policy.
-            let Some(mut page) = self.get(plural, format!("{path}{from}")).await? else { return Ok(policies) };
-            if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
-                policies.extend(items.into_iter().map(|item| with_type(item, kind)));
-            }
-            match page.get("metadata").and_then(|metadata| metadata.get("continue")).and_then(Value::as_str) {
-                None | Some("") => return Ok(policies),
-                Some(token) => from = format!("&continue={}", escaped(token)),
-            }
-        }
-        Err(ReadError::TooMany { what: plural.to_owned() })
-    }
+    Err(ReadError::TooMany { what: plural.to_owned() })
 }
 
 impl Cluster for LiveCluster {
@@ -154,81 +170,123 @@ impl Cluster for LiveCluster {
     }
 
     async fn service_account(&self, namespace: &str, name: &str) -> Result<Option<ServiceAccountFacts>, ReadError> {
-        let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}", segment(namespace)?, segment(name)?);
         let what = format!("service account {namespace}/{name}");
-        let Some(object) = self.object(&what, path).await? else { return Ok(None) };
-        ServiceAccountFacts::from_json(&object).map(Some).map_err(|error| ReadError::failed(&what, &error))
+        let Some(raw) = self.object(&what, kinds::SERVICE_ACCOUNTS, namespace, name).await? else { return Ok(None) };
+        ServiceAccountFacts::from_json(raw.value()).map(Some).map_err(|error| ReadError::failed(&what, &error))
     }
 
     async fn namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ReadError> {
-        let object =
-            self.object(&format!("namespace {name}"), format!("/api/v1/namespaces/{}", segment(name)?)).await?;
-        Ok(object.map(|object| Raw::new(object).labels()))
+        let raw = self.object(&format!("namespace {name}"), kinds::NAMESPACES, "", name).await?;
+        Ok(raw.as_ref().map(Raw::labels))
     }
 
     async fn config_map(&self, name: &ConfigMapName) -> Result<Option<ConfigMapFacts>, ReadError> {
-        let path = format!("/api/v1/namespaces/{}/configmaps/{}", segment(&name.namespace)?, segment(&name.name)?);
-        let what = format!("ConfigMap {name}");
-        let Some(object) = self.object(&what, path).await? else { return Ok(None) };
-        ConfigMapFacts::from_json(&object).map_err(|error| ReadError::failed(&what, &error))
+        let item = self.item(&format!("ConfigMap {name}"), kinds::CONFIG_MAPS, &name.namespace, &name.name).await?;
+        Ok(item.as_ref().and_then(config_map_facts))
     }
 
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {
-        let (kind, scope) = match namespace {
-            Some(namespace) => (PolicyKind::EcrAccessPolicy, format!("namespaces/{}/", segment(namespace)?)),
-            None => (PolicyKind::ClusterEcrAccessPolicy, String::new()),
+    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
+        let (reader, namespace) = (self.reader.clone(), namespace.map(str::to_owned));
+        let kind = match namespace {
+            Some(_) => PolicyKind::EcrAccessPolicy,
+            None => PolicyKind::ClusterEcrAccessPolicy,
         };
-        let path = format!("/apis/{}/{scope}{}?limit={PAGE_SIZE}", api::API_VERSION, kind.plural());
-        let reader = self.reader.clone();
-        self.lists.read(path.clone(), move || async move { reader.policies(kind, &path).await }).await
+        let key = namespace.clone().unwrap_or_default();
+        self.lists.read(key, move || async move { policies(&reader, kind, namespace.as_deref()).await }).await
     }
-}
-
-/// Items of a list may come without the fields that say what they are.
-fn with_type(mut item: Value, kind: PolicyKind) -> Value {
-    if let Some(object) = item.as_object_mut() {
-        object.entry("apiVersion").or_insert_with(|| api::API_VERSION.into());
-        object.entry("kind").or_insert_with(|| kind.as_str().into());
-    }
-    item
-}
-
-/// A name as part of a path: what the names of objects are made of ("Object Names and IDs"), nothing else.
-fn segment(name: &str) -> Result<&str, ReadError> {
-    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    if !name.is_empty() && name.chars().all(known) && name != "." && name != ".." {
-        Ok(name)
-    } else {
-        Err(ReadError::Name(name.chars().filter(|c| !c.is_control()).take(260).collect()))
-    }
-}
-
-/// A value of a query, percent-encoded.
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
 
-    #[test]
-    fn only_names_get_into_a_path() {
-        assert_eq!(segment("api-0.x"), Ok("api-0.x"));
-        for name in ["", ".", "..", "a/b", "a?b", "Ü", "a b", "a%2fb", "A"] {
-            assert_eq!(segment(name), Err(ReadError::Name(name.to_owned())));
+    use super::*;
+    use crate::index::IndexOptions;
+    use crate::index::fake::{FakeApi, VERSION, policy};
+
+    fn cluster(api: &Arc<FakeApi>) -> (LiveCluster, tokio_util::sync::DropGuard) {
+        let token = CancellationToken::new();
+        let index = Index::start(api.client(), IndexOptions::default(), token.clone());
+        (LiveCluster::new(index, api.client()), token.drop_guard())
+    }
+
+    fn nested(levels: usize) -> String {
+        format!("{}1{}", r#"{"f:x":"#.repeat(levels), "}".repeat(levels))
+    }
+
+    /// An object with `managedFields` that no parser takes, and more.
+    fn tricky(name: &str, more: &str) -> Vec<u8> {
+        let metadata = format!(r#""name":"{name}","namespace":"payments","resourceVersion":"{VERSION}""#);
+        let labels = r#""labels":{"ecraccess.dev/policy-document":"true"}"#;
+        let fields = format!(r#""managedFields":[{{"fieldsV1":{}}},""#, nested(200));
+        let metadata = format!(r#"{{"metadata":{{{metadata},{labels},{fields}"#);
+        [metadata.as_bytes(), b"\xff", format!(r#""]}}{more}}}"#).as_bytes()].concat()
+    }
+
+    #[tokio::test]
+    async fn reads_are_past_the_watches_and_of_objects_that_no_parser_takes_as_a_whole() {
+        let api = FakeApi::new();
+        let (cluster, _guard) = cluster(&api);
+        let deep = format!(r#","data":{{"app.json":"{{}}"}},"deep":{}"#, nested(200));
+        for resource in ["serviceaccounts", "configmaps"] {
+            let text = r#","data":{"app.json":"{}"},"imagePullSecrets":[{"name":"x"}]"#;
+            api.put_bytes(resource, "payments", "fine", &tricky("fine", text));
+            api.put_bytes(resource, "payments", "deep", &tricky("deep", &deep));
+        }
+        let account = |name: &'static str| cluster.service_account("payments", name);
+        let fine = account("fine").await.unwrap().unwrap();
+        assert_eq!((fine.image_pull_secrets, fine.resource_version.is_some()), (vec!["x".to_owned()], true));
+        assert_eq!(account("other").await, Ok(None));
+        let error = account("deep").await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("cannot read service account payments/deep: it cannot be read from line 1, "),
+            "{error}"
+        );
+
+        let name = |name: &str| ConfigMapName { namespace: "payments".to_owned(), name: name.to_owned() };
+        assert_eq!(cluster.config_map(&name("fine")).await.unwrap().unwrap().text("app.json"), Some("{}"));
+        assert_eq!(cluster.config_map(&name("deep")).await.unwrap().unwrap().text("app.json"), None);
+        api.put("configmaps", json!({"metadata": {"name": "plain", "namespace": "payments"}}));
+        for absent in ["plain", "other"] {
+            assert!(cluster.config_map(&name(absent)).await.unwrap().is_none(), "{absent}");
+        }
+
+        api.put("namespaces", json!({"metadata": {"name": "payments", "labels": {"team": "a"}}}));
+        assert_eq!(cluster.namespace("payments").await.unwrap().unwrap()["team"], "a");
+        api.answer("serviceaccounts", 500);
+        let error = account("fine").await.unwrap_err();
+        assert!(matches!(error, ReadError::Failed { .. }), "{error}");
+        let names = [("payments", "a/../b"), ("a?b", "x"), ("", "x")];
+        for (namespace, name) in names {
+            let error = cluster.service_account(namespace, name).await.unwrap_err();
+            assert!(matches!(error, ReadError::Name(_)), "{error}");
         }
     }
 
-    #[test]
-    fn a_continue_token_is_encoded() {
-        assert_eq!(escaped("aZ09-_.~=+/&"), "aZ09-_.~%3D%2B%2F%26");
+    #[tokio::test]
+    async fn policies_are_read_page_by_page_and_one_that_no_parser_takes_is_among_them() {
+        let api = FakeApi::new();
+        let (cluster, _guard) = cluster(&api);
+        for index in 0..600 {
+            api.put("ecraccesspolicies", policy("payments", &format!("p{index:03}")));
+        }
+        let deep = format!(r#","spec":{{"onDeny":"Warn","puller":{}}}"#, nested(200));
+        api.put_bytes("ecraccesspolicies", "payments", "p550-deep", &tricky("p550-deep", &deep));
+        let found = cluster.policies(Some("payments")).await.unwrap();
+        assert_eq!(found.len(), 601);
+        let unreadable: Vec<_> = found.iter().filter(|item| matches!(item, Item::Unreadable(_))).collect();
+        assert_eq!(unreadable.iter().map(|item| item.raw().name()).collect::<Vec<_>>(), [Some("p550-deep")]);
+        assert!(cluster.policies(None).await.unwrap().is_empty());
+        // Without the CRD there are none.
+        api.answer("clusterecraccesspolicies", 404);
+        assert!(cluster.policies(None).await.unwrap().is_empty());
+        api.answer("clusterecraccesspolicies", 403);
+        assert!(cluster.policies(None).await.is_err());
+        for index in 0..1500 {
+            api.put("ecraccesspolicies", policy("payments", &format!("q{index:04}")));
+        }
+        let error = cluster.policies(Some("payments")).await.unwrap_err();
+        assert_eq!(error, ReadError::TooMany { what: "ecraccesspolicies".to_owned() });
     }
 }

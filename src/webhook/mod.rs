@@ -6,12 +6,17 @@
 //!   policy objects. None knows of HTTP.
 //! - [`cluster`] is what a review asks: the snapshot in memory, and the fresh reads before a rejection.
 //! - [`shared`] makes one of the fresh reads of many reviews.
+//! - [`absent`] remembers for a moment what such a read did not find.
+//! - [`allotment`] is what callers share, and a half of it is kept for API servers; [`api_servers`] finds their addresses.
 //! - [`server`] is HTTP: routes, limits, the deadline, the guard against panics.
 //! - [`selftest`] keeps a broken judge from judging.
 //! - [`tls`] serves it, [`certificates`] keeps the certificate that it serves with.
 //!
 //! A webhook has no side effects at all, so a dry run is an ordinary review.
 
+pub mod absent;
+pub mod allotment;
+pub mod api_servers;
 pub mod certificates;
 pub mod cluster;
 pub mod message;

@@ -4,13 +4,14 @@
 //! document that is in place already is never a reason: whoever adds a label to an old object, or mends one of two broken
 //! documents, is not stopped.
 //!
-//! Refused is what cannot be judged (a document that does not parse) and what AWS certainly does not store. A false
+//! Refused is what cannot be judged (a document that does not parse, an object that does not decode) and what AWS certainly
+//! does not store. A false
 //! refusal stops a rollout, so the rest is a warning: what only the service decides that stores the policy (see
 //! `is_doubtful`), managed policies that are not built in, entries that never count, and exemptions that have ended.
 
 use std::collections::BTreeSet;
 
-use iam_verdict::{DocumentError, Policy, PolicyType};
+use iam_verdict::{DocumentError, DocumentErrorKind, Policy, PolicyType};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -20,6 +21,10 @@ use crate::ecr::declared::ArnPattern;
 use crate::ecr::image_pattern::ImagePattern;
 use crate::ecr::managed;
 use crate::inventory::organization_policies;
+use crate::runtime::watch::cut::member;
+use crate::runtime::watch::object::{DecodeError, Raw};
+use crate::runtime::watch::place;
+use crate::runtime::watch::prune::pruned;
 
 /// At most so many fields are named in one refusal, and so many warnings are given.
 const MOST: usize = 8;
@@ -28,27 +33,39 @@ const MOST: usize = 8;
 pub fn review(request: &Request, at: Timestamp) -> Answer {
     let nothing = |reason| Answer::admitted(&request.uid, Outcome::new("Allow", "Admitted", reason));
     let ours = request.kind.group == api::GROUP && api::PolicyKind::from_name(&request.kind.kind).is_some();
-    let whole = matches!(request.sub_resource.as_deref(), None | Some(""));
-    if !ours || !whole || !matches!(request.operation.as_str(), "CREATE" | "UPDATE") {
+    if !ours || !request.sub_resource.is_empty() || !matches!(request.operation.as_str(), "CREATE" | "UPDATE") {
         return nothing("NotApplicable");
     }
-    let stored = match request.operation.as_str() {
-        "UPDATE" => Claims::of(&request.old_object).found,
-        _ => Vec::new(),
+    // Of what is nested too deeply the rest is read: it tells which document that is, and what else is wrong.
+    let (whole, old) = (request.decoded(), request.decoded_old());
+    let rest = |whole: &Result<Raw, DecodeError>, bytes| match whole {
+        Ok(_) => Value::Null,
+        Err(_) => pruned(bytes).unwrap_or_default(),
     };
-    let mut given = Claims::of(&request.object).found;
-    given.retain(|(_, claim)| !stored.iter().any(|(_, known)| known == claim));
+    let (given, stored) = (rest(&whole, &request.object), rest(&old, &request.old_object));
+    let (given, stored) = (whole.as_ref().map_or(&given, Raw::value), old.as_ref().map_or(&stored, Raw::value));
+    let stored = if request.operation == "UPDATE" { Claims::of(stored).found } else { Vec::new() };
+    let (in_place, given): (Vec<_>, Vec<_>) =
+        Claims::of(given).found.into_iter().partition(|(_, claim)| stored.iter().any(|(_, known)| known == claim));
 
-    let (mut causes, mut warnings) = (Vec::new(), Vec::new());
+    let (mut refused, mut causes, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for (field, claim) in given {
         match claim.check(at) {
             Finding::Good => {}
-            Finding::Refused(message) => causes.push(FieldCause { reason: "FieldValueInvalid", message, field }),
+            Finding::Refused(reason, message) => {
+                refused.push(reason);
+                causes.push(FieldCause { reason: "FieldValueInvalid", message, field });
+            }
             Finding::Warning(reason, message) => warnings.push((reason, format!("{field}: {message}"))),
         }
     }
-    if !causes.is_empty() {
-        return refuse(request, causes);
+    if let Some(reason) = refused.first() {
+        return refuse(request, reason, causes);
+    }
+    if let Err(error) = whole {
+        let too_deep = |claim: &Claim<'_>| matches!(claim.check(at), Finding::Refused(TOO_DEEP, _));
+        let known = in_place.iter().any(|(_, claim)| too_deep(claim)) || has_the_stored_spec(request);
+        return if known { unread_as_before(request) } else { unread(request, error) };
     }
     let Some((reason, _)) = warnings.first() else { return nothing("Valid") };
     let mut answer = Answer::admitted(&request.uid, Outcome::new("Allow", "Warned", reason));
@@ -78,21 +95,21 @@ pub fn remarks<'t>(
         let document = Value::from(text(part("namespace"), name, key)?);
         let what = format!("{field}: key {key} of ConfigMap {name}");
         match check_document(kind, &document) {
-            Finding::Refused(message) if parses(&document) => {
+            Finding::Refused(_, message) if parses(&document) => {
                 Some(format!("{what}: {message}; AWS does not store such a policy, and no webhook looks at ConfigMaps"))
             }
             Finding::Warning(_, message) => Some(format!("{what}: {message}")),
-            Finding::Good | Finding::Refused(_) => None,
+            Finding::Good | Finding::Refused(..) => None,
         }
     };
     let remark = |(field, claim): (String, Claim<'_>)| match (&claim, claim.check(at)) {
         (Claim::InConfigMap(kind, reference), _) => in_config_map(&field, *kind, reference),
         (Claim::Managed(_), _) | (_, Finding::Good | Finding::Warning("UnknownManagedPolicy", _)) => None,
-        (Claim::Document(_, document), Finding::Refused(message)) if parses(document) => {
+        (Claim::Document(_, document), Finding::Refused(_, message)) if parses(document) => {
             Some(format!("{field}: {message}; the webhook of the cluster refuses it"))
         }
         // Whoever reads the manifest strictly has found it already.
-        (_, Finding::Refused(_)) => None,
+        (_, Finding::Refused(..)) => None,
         (_, Finding::Warning(_, message)) => Some(format!("{field}: {message}")),
     };
     claims.filter_map(remark).collect()
@@ -123,20 +140,28 @@ enum Claim<'a> {
     Exempted(&'a str),
 }
 
+/// Why a policy object is refused, as a word for metrics and the audit log.
+type Word = &'static str;
+
+const MALFORMED: Word = "MalformedDocument";
+const TOO_DEEP: Word = "DocumentTooDeep";
+const UNREADABLE: Word = "Unreadable";
+
 /// What is to be said of a [`Claim`].
 enum Finding {
     Good,
-    Refused(String),
     /// A word for metrics, and the text.
-    Warning(&'static str, String),
+    Refused(Word, String),
+    /// A word for metrics, and the text.
+    Warning(Word, String),
 }
 
 impl Claim<'_> {
     fn check(&self, at: Timestamp) -> Finding {
         match self {
             Claim::Document(kind, document) => check_document(*kind, document),
-            Claim::Shapeless(_) => Finding::Refused(api::SHAPE.to_owned()),
-            Claim::BadReference(message) => Finding::Refused(message.clone()),
+            Claim::Shapeless(_) => Finding::Refused(MALFORMED, api::SHAPE.to_owned()),
+            Claim::BadReference(message) => Finding::Refused(MALFORMED, message.clone()),
             Claim::Managed(arn) if managed::find(arn).is_none() => unknown_managed(arn),
             Claim::Organization(arn) if organization_policies::find(arn).is_none() => unknown_managed(arn),
             Claim::Organization(arn) if arn.contains(":iam::") => Finding::Warning(
@@ -147,7 +172,8 @@ impl Claim<'_> {
             ),
             Claim::Managed(_) | Claim::Organization(_) | Claim::InConfigMap(..) => Finding::Good,
             Claim::RepeatedKey(key) => {
-                Finding::Refused(format!("`{key}` is given twice: condition keys have no upper and lower case"))
+                let message = format!("`{key}` is given twice: condition keys have no upper and lower case");
+                Finding::Refused(MALFORMED, message)
             }
             Claim::Shadowed(pattern, by) => Finding::Warning(
                 "EntryNeverCounts",
@@ -324,8 +350,36 @@ fn check_document(kind: PolicyType, document: &Value) -> Finding {
             let message = format!("{}; AWS may refuse to store this policy", describe(&error));
             Finding::Warning("DoubtfulDocument", message)
         }
-        Err(error) => Finding::Refused(describe(&error)),
+        Err(error) if error.kind == DocumentErrorKind::TooDeep => Finding::Refused(TOO_DEEP, describe(&error)),
+        Err(error) => Finding::Refused(MALFORMED, describe(&error)),
     }
+}
+
+/// Whether an update says what is stored already.
+fn has_the_stored_spec(request: &Request) -> bool {
+    let spec = member(&request.object, b"spec");
+    request.operation == "UPDATE" && spec.is_some() && spec == member(&request.old_object, b"spec")
+}
+
+/// Lets in what does not decode because of what is stored already: whoever takes a label or a finalizer away, or mends
+/// another document, is not stopped.
+fn unread_as_before(request: &Request) -> Answer {
+    let Request { kind, namespace, name, .. } = request;
+    let object = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
+    let mut answer = Answer::admitted(&request.uid, Outcome::new("Allow", "Warned", UNREADABLE));
+    answer.warnings.push(format!(
+        "ecr-access: {} {object} cannot be read, no more than what was stored before: its verdicts are Unknown",
+        kind.kind
+    ));
+    answer
+}
+
+/// Refuses what does not decode, with the place: nothing could be judged by it.
+fn unread(request: &Request, error: DecodeError) -> Answer {
+    let path = place::path(&request.object, error);
+    let field = if path.is_empty() { request.kind.kind.clone() } else { path };
+    let message = "is nested too deeply, or is no text".to_owned();
+    refuse(request, UNREADABLE, vec![FieldCause { reason: "FieldValueInvalid", message, field }])
 }
 
 fn text(document: &Value) -> String {
@@ -357,10 +411,11 @@ fn is_doubtful(kind: PolicyType, error: &DocumentError) -> bool {
     }
 }
 
-/// `$.Statement[0].Effect: message (hint)`.
+/// `$.Statement[0].Effect: message (hint)`; with the name of its page where the document is not read at all.
 fn describe(error: &DocumentError) -> String {
     let hint = error.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    format!("{}: {}{hint}", error.path, error.message)
+    let page = if error.kind == DocumentErrorKind::TooDeep { format!(" [{TOO_DEEP}]") } else { String::new() };
+    format!("{}: {}{hint}{page}", error.path, error.message)
 }
 
 fn unknown_managed(arn: &str) -> Finding {
@@ -371,7 +426,7 @@ fn unknown_managed(arn: &str) -> Finding {
     Finding::Warning("UnknownManagedPolicy", message)
 }
 
-fn refuse(request: &Request, mut causes: Vec<FieldCause>) -> Answer {
+fn refuse(request: &Request, reason: Word, mut causes: Vec<FieldCause>) -> Answer {
     let more = causes.len().saturating_sub(MOST);
     causes.truncate(MOST);
     let lines: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
@@ -379,7 +434,7 @@ fn refuse(request: &Request, mut causes: Vec<FieldCause>) -> Answer {
     if more > 0 {
         message.push_str(&format!("; and {more} more"));
     }
-    let mut answer = Answer::admitted(&request.uid, Outcome::new("Deny", "Rejected", "MalformedDocument"));
+    let mut answer = Answer::admitted(&request.uid, Outcome::new("Deny", "Rejected", reason));
     answer.refusal = Some(Refusal {
         code: 422,
         reason: "Invalid",
@@ -388,12 +443,14 @@ fn refuse(request: &Request, mut causes: Vec<FieldCause>) -> Answer {
         kind: request.kind.kind.clone(),
         name: request.name.clone(),
         causes,
+        more,
     });
     answer
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Bytes;
     use serde_json::json;
 
     use super::super::message::GroupKind;
@@ -415,14 +472,18 @@ mod tests {
         "2026-11-23T12:00:00Z".parse().unwrap()
     }
 
+    fn bytes(object: &Value) -> Bytes {
+        object.to_string().into()
+    }
+
     fn ask(operation: &str, object: Value, old_object: Value) -> Answer {
         let request = Request {
             uid: "u".to_owned(),
             kind: GroupKind { group: "ecraccess.dev".to_owned(), kind: "EcrAccessPolicy".to_owned() },
             operation: operation.to_owned(),
             name: "pull".to_owned(),
-            object,
-            old_object,
+            object: bytes(&object),
+            old_object: bytes(&old_object),
             ..Request::default()
         };
         review(&request, now())
@@ -717,8 +778,8 @@ mod tests {
             uid: "u".to_owned(),
             kind: GroupKind { group: "ecraccess.dev".to_owned(), kind: kind.to_owned() },
             operation: operation.to_owned(),
-            sub_resource: sub.map(str::to_owned),
-            object: object(json!([{"name": "a", "document": bad()}])),
+            sub_resource: sub.unwrap_or_default().to_owned(),
+            object: bytes(&object(json!([{"name": "a", "document": bad()}]))),
             ..Request::default()
         };
         assert!(!review(&request("CREATE", "ClusterEcrAccessPolicy", None), now()).allowed());

@@ -10,6 +10,7 @@ use super::message::{Outcome, Request};
 use crate::forecast::{Subject, SubjectError, scope};
 use crate::index::subjects::controller;
 use crate::index::workloads::WorkloadKind;
+use crate::runtime::watch::place;
 
 /// What a request comes down to.
 #[derive(Debug)]
@@ -17,7 +18,12 @@ pub enum Question {
     /// There is nothing to judge.
     Nothing(Outcome),
     /// The object could not be read.
-    Unreadable(String),
+    Unreadable {
+        /// Which one, such as `pod payments/api-0`.
+        what: String,
+        /// Why, for whoever wrote it. Not for a log: it may quote the object.
+        why: String,
+    },
     /// These images of this pod or template.
     Judge(Subject),
 }
@@ -32,53 +38,60 @@ impl Question {
         if scope::is_left_alone(&request.namespace, own_namespace) {
             return nothing("NotSelected", "Excluded");
         }
+        let object = match request.decoded() {
+            Ok(object) => object,
+            Err(error) => {
+                let path = place::path(&request.object, error);
+                let place = if path.is_empty() { "it".to_owned() } else { format!("`{path}`") };
+                return unreadable(&request, format!("{place} is nested too deeply, or is no text"));
+            }
+        };
+        let object = object.value();
         // Such an object pulls nothing any more, and must be able to go.
-        if request.object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null()) {
+        if object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null()) {
             return nothing("NotSelected", "Terminating");
         }
         // Whoever owns it was told, or makes it of its own accord and reads no warnings.
-        if webhook == Webhook::Workloads && controller(&request.object).is_some() {
+        if webhook == Webhook::Workloads && controller(object).is_some() {
             return nothing("NotSelected", "Owned");
         }
-        let mut subject = match read(webhook, &request.object) {
+        let mut subject = match read(webhook, object) {
             Ok(Some(subject)) => subject,
             Ok(None) => return nothing("NotSelected", "NotApplicable"),
-            Err(error) => {
-                let kind = kind_in_words(&request.kind.kind);
-                return Question::Unreadable(format!(
-                    "{kind} {}/{} cannot be read: {error}",
-                    request.namespace, request.name
-                ));
-            }
+            Err(error) => return unreadable(&request, error.to_string()),
         };
         if subject.mirror {
             return nothing("NotSelected", "Excluded");
         }
         // The request knows better than the object: one that is being created may leave out its namespace, and on some
         // API servers its name too.
+        let old = (request.operation == "UPDATE").then(|| request.decoded_old());
         subject.namespace = request.namespace;
         if subject.name.is_empty() {
             subject.name = request.name;
         }
-        if request.operation != "UPDATE" {
-            return Question::Judge(subject);
-        }
-        match read(webhook, &request.old_object) {
-            Ok(old) => {
-                let subject = subject.changed_since(&old.unwrap_or_default());
-                if subject.images.is_empty() { nothing("Allow", "Unchanged") } else { Question::Judge(subject) }
-            }
-            Err(error) => {
-                Question::Unreadable(format!("the stored state of {} cannot be read: {error}", describe(&subject)))
-            }
-        }
+        let Some(old) = old else { return Question::Judge(subject) };
+        // A stored state that cannot be read has no image that is known to have been pulled, so every image is judged: an
+        // update must not get an image past that would be refused in a new pod. No API server stores such a pod, other
+        // than by its `managedFields`, which are not read.
+        let old = old.ok().and_then(|old| read(webhook, old.value()).ok()).flatten();
+        let subject = subject.changed_since(&old.unwrap_or_default());
+        if subject.images.is_empty() { nothing("Allow", "Unchanged") } else { Question::Judge(subject) }
     }
+}
+
+fn unreadable(request: &Request, why: String) -> Question {
+    let Request { namespace, name, .. } = request;
+    let kind = kind_in_words(&request.kind.kind);
+    let what =
+        if name.is_empty() { format!("a new {kind} in {namespace}") } else { format!("{kind} {namespace}/{name}") };
+    Question::Unreadable { what, why }
 }
 
 /// Whether the request is one that `webhook` is for.
 fn is_judged(webhook: Webhook, request: &Request) -> bool {
     let kind = (request.kind.group.as_str(), request.kind.kind.as_str());
-    let part = request.sub_resource.as_deref().unwrap_or_default();
+    let part = request.sub_resource.as_str();
     let ours = match webhook {
         Webhook::Pods => kind == ("", "Pod") && matches!(part, "" | "ephemeralcontainers"),
         Webhook::Workloads => is_workload(kind) && part.is_empty(),

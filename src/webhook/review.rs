@@ -11,39 +11,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::Webhook;
+use super::absent::Absent;
+use super::allotment::{Allotment, Turn};
 use super::cluster::{Cluster, MAX_CONFIG_MAPS, READ_TIMEOUT, ReadError};
-use super::message::{Answer, FieldCause, Outcome, Refusal, Request};
+use super::message::{Answer, FieldCause, MAX_CAUSES, Outcome, Refusal, Request};
 use super::question::{Question, describe};
 use crate::forecast::{self, Admission, Judgement, Report, Subject, Verdict, config_maps, diagnose, judge, render};
+use crate::index::policy_object;
 use crate::inventory::{
     ConfigMapFacts, ConfigMapName, Inventory, PolicyKey, PolicyKind, PolicyObject, ServiceAccountFacts,
 };
 use crate::runtime::metrics::{Metrics, OutcomeLabels};
+use crate::runtime::seldom::{Seldom, beginning};
+use crate::runtime::shares::Permit;
+use crate::runtime::watch::object::Item;
 
 /// Judges pods and workloads against what a [`Cluster`] knows.
 pub struct Reviewer<C> {
     cluster: C,
     options: forecast::Options,
     metrics: Metrics,
+    /// Service accounts and namespaces that were not there a moment ago.
+    absent: Absent,
 }
 
 /// How work that takes the processor is done, so that it does not hold up other requests.
 ///
-/// Work is done in turns: no more of it at a time than there are processors, while threads that only move bytes keep one
-/// for themselves. A review keeps its turn from one piece of work to the next, until it waits for something.
+/// Work is done in turns: only so much of it at a time, while threads that only move bytes keep one for themselves. A
+/// review keeps its turn from one piece of work to the next, until it waits for something.
 #[derive(Default)]
 pub struct Work {
     /// `None`: on the spot. Otherwise on a thread of its own, which keeps this alive until it is done, even when nobody
     /// waits for it any more.
     held: Option<Arc<dyn Any + Send + Sync>>,
-    /// Where turns are given out; without it they need not be waited for.
-    turns: Option<Arc<Semaphore>>,
-    turn: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Whose turns, and reads, they are; without it nothing need be waited for.
+    allotment: Option<Allotment>,
+    turn: Mutex<Option<Turn>>,
 }
 
 impl Work {
@@ -59,8 +65,8 @@ impl Work {
     }
 
     /// The same, in turns, the first of which was waited for.
-    pub fn in_turns(self, turns: Arc<Semaphore>, first: OwnedSemaphorePermit) -> Work {
-        Work { turns: Some(turns), turn: Mutex::new(Some(first)), ..self }
+    pub fn in_turns(self, allotment: Allotment, first: Turn) -> Work {
+        Work { allotment: Some(allotment), turn: Mutex::new(Some(first)), ..self }
     }
 
     /// Gives the turn to others, before something is waited for.
@@ -70,8 +76,12 @@ impl Work {
 
     /// Does the work. A panic of the work goes on in the caller.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let turn = match (self.take(), &self.turns) {
-            (None, Some(turns)) => Arc::clone(turns).acquire_owned().await.ok(),
+        let turn = match (self.take(), &self.allotment) {
+            (None, Some(allotment)) => match allotment.turn(Instant::now() + LONGEST_WAIT).await {
+                Some(turn) => Some(turn),
+                // Whoever is given no turn at all has a deadline, which tells him so.
+                None => std::future::pending().await,
+            },
             (turn, _) => turn,
         };
         let Some(held) = self.held.clone() else {
@@ -97,19 +107,33 @@ impl Work {
         }
     }
 
-    fn take(&self) -> Option<OwnedSemaphorePermit> {
+    /// Waits, but not beyond `until`, until so many reads may be on their way.
+    async fn reads(&self, n: usize, until: Instant) -> Result<Option<Permit>, ReadError> {
+        let Some(allotment) = &self.allotment else { return Ok(None) };
+        allotment.reads(n, until).await.map(Some).ok_or(ReadError::Busy)
+    }
+
+    /// Whether something may be read that memory does not know.
+    fn may_ask_for_unknown(&self) -> bool {
+        self.allotment.as_ref().is_none_or(|allotment| allotment.of.may_ask_for_unknown(allotment.caller))
+    }
+
+    fn take(&self) -> Option<Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn keep(&self, turn: Option<OwnedSemaphorePermit>) {
+    fn keep(&self, turn: Option<Turn>) {
         *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = turn;
     }
 }
 
+/// Longer than any review may take.
+const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+
 impl<C: Cluster> Reviewer<C> {
     /// Judges with `options`, whose `operator_namespace` is left alone.
     pub fn new(cluster: C, options: forecast::Options, metrics: Metrics) -> Reviewer<C> {
-        Reviewer { cluster, options, metrics }
+        Reviewer { cluster, options, metrics, absent: Absent::default() }
     }
 
     /// Answers a request of `webhook` about a pod or a workload, as of `at`.
@@ -123,9 +147,14 @@ impl<C: Cluster> Reviewer<C> {
         };
         match question {
             Question::Nothing(outcome) => Answer::admitted(&uid, outcome),
-            Question::Unreadable(problem) => {
-                tracing::warn!(uid, problem, "an object was not understood and is admitted");
-                let warning = format!("ecr-access: Unknown: {problem}, so its images were not judged");
+            Question::Unreadable { what, why } => {
+                static UNREADABLE: Seldom = Seldom::new();
+                if let Some(held_back) = UNREADABLE.may_tell() {
+                    let what = beginning(&what);
+                    tracing::warn!(uid, what, held_back, "an object was not understood and is admitted");
+                }
+                let warning =
+                    format!("ecr-access: Unknown: {what} cannot be read: {why}, so its images were not judged");
                 Answer::unknown(&uid, "Unreadable", warning)
             }
             Question::Judge(subject) => self.judge(&uid, Arc::new(subject), at, work).await,
@@ -181,16 +210,30 @@ impl<C: Cluster> Reviewer<C> {
     }
 
     /// Reads the service account and the namespace where memory has not seen them and a policy could ask for them. A
-    /// read that fails leaves the gap, and with it what depends on it Unknown.
+    /// read that fails leaves the gap, and with it what depends on it Unknown. So does one that found nothing a moment
+    /// ago, and one too many for a stranger.
     async fn fill_gaps(&self, knowledge: &mut Knowledge, subject: &Subject, work: &Work) {
-        let missing = knowledge.gaps(subject);
-        if missing.is_empty() {
+        let mut missing = knowledge.gaps(subject);
+        missing.retain(|what| unknown_name(what, subject).is_none_or(|name| !self.absent.has(&name)));
+        if missing.is_empty() || !work.may_ask_for_unknown() {
             return;
         }
         work.rest();
-        match self.read(&missing, subject, Instant::now() + READ_TIMEOUT).await {
-            Ok(news) => knowledge.apply(news, missing, subject),
-            Err(error) => tracing::warn!(%error, namespace = subject.namespace, "a gap in memory could not be filled"),
+        match self.read(&missing, subject, Instant::now() + READ_TIMEOUT, work).await {
+            Ok(news) => {
+                for what in news.nothing_found() {
+                    self.absent.extend(unknown_name(&what, subject));
+                }
+                knowledge.apply(news, missing, subject);
+            }
+            Err(error) => {
+                static GAP: Seldom = Seldom::new();
+                if let Some(held_back) = GAP.may_tell() {
+                    let namespace = beginning(&subject.namespace);
+                    let error = error.in_log();
+                    tracing::warn!(error, namespace, held_back, "a gap in memory could not be filled");
+                }
+            }
         }
     }
 
@@ -207,8 +250,12 @@ impl<C: Cluster> Reviewer<C> {
         if asked > MAX_CONFIG_MAPS {
             return Err(ReadError::TooManyConfigMaps(asked));
         }
+        let unknown = knowledge.gaps_among(&missing, subject);
+        if unknown && !work.may_ask_for_unknown() {
+            return Err(ReadError::Busy);
+        }
         work.rest();
-        let news = self.read(&missing, subject, until).await?;
+        let news = self.read(&missing, subject, until, work).await?;
         // Compiling policies takes the processor too.
         let (mut known, subject) = (std::mem::take(knowledge), Arc::clone(subject));
         *knowledge = work
@@ -220,7 +267,14 @@ impl<C: Cluster> Reviewer<C> {
         Ok(())
     }
 
-    async fn read(&self, what: &BTreeSet<Fresh>, subject: &Subject, until: Instant) -> Result<News, ReadError> {
+    async fn read(
+        &self,
+        what: &BTreeSet<Fresh>,
+        subject: &Subject,
+        until: Instant,
+        work: &Work,
+    ) -> Result<News, ReadError> {
+        let _reads = work.reads(what.len(), until).await?;
         let cluster = &self.cluster;
         let namespace = subject.namespace.as_str();
         let account = async {
@@ -295,14 +349,32 @@ impl Fresh {
     }
 }
 
+/// What a thing is called that memory may not know.
+fn unknown_name(what: &Fresh, subject: &Subject) -> Option<String> {
+    match what {
+        Fresh::ServiceAccount => Some(format!("{}/{}", subject.namespace, subject.service_account)),
+        Fresh::Namespace => Some(subject.namespace.clone()),
+        _ => None,
+    }
+}
+
 /// What was read; `None` where it was not asked for.
 struct News {
     account: Option<Option<ServiceAccountFacts>>,
     labels: Option<Option<BTreeMap<String, String>>>,
-    policies: Option<Vec<Value>>,
-    cluster_policies: Option<Vec<Value>>,
+    policies: Option<Vec<Item>>,
+    cluster_policies: Option<Vec<Item>>,
     /// `None` for one that is not there, or not with the label.
     config_maps: Vec<(ConfigMapName, Option<ConfigMapFacts>)>,
+}
+
+impl News {
+    /// The service account and the namespace, where they were asked for and are not there.
+    fn nothing_found(&self) -> impl Iterator<Item = Fresh> + use<> {
+        let account = matches!(self.account, Some(None)).then_some(Fresh::ServiceAccount);
+        let namespace = matches!(self.labels, Some(None)).then_some(Fresh::Namespace);
+        account.into_iter().chain(namespace)
+    }
 }
 
 /// What a review knows: memory, with what was read fresh put over it.
@@ -328,6 +400,16 @@ impl Knowledge {
             gaps.insert(Fresh::Namespace);
         }
         gaps
+    }
+
+    /// Whether some of this is the service account or the namespace, and not known.
+    fn gaps_among(&self, missing: &BTreeSet<Fresh>, subject: &Subject) -> bool {
+        let inventory = &self.inventory;
+        missing.iter().any(|what| match what {
+            Fresh::ServiceAccount => inventory.service_account(&subject.namespace, &subject.service_account).is_none(),
+            Fresh::Namespace => inventory.namespace(&subject.namespace).is_none(),
+            _ => false,
+        })
     }
 
     /// What has to be read before the bad news in `judgement` may leave.
@@ -378,7 +460,7 @@ impl Knowledge {
         }
     }
 
-    fn replace_policies(&mut self, kind: PolicyKind, objects: Vec<Value>, subject: &Subject) {
+    fn replace_policies(&mut self, kind: PolicyKind, objects: Vec<Item>, subject: &Subject) {
         let mut gone: BTreeMap<PolicyKey, Arc<PolicyObject>> = self
             .inventory
             .policies_for(&subject.namespace)
@@ -387,13 +469,13 @@ impl Knowledge {
             .collect();
         for object in objects {
             let namespace = (kind == PolicyKind::EcrAccessPolicy).then(|| subject.namespace.clone());
-            let Some(name) = text_of(&object, "name") else { continue };
+            let Some(name) = object.raw().name() else { continue };
             let key = PolicyKey { kind, namespace, name: name.to_owned() };
             let known = gone.remove(&key);
-            if known.is_some_and(|known| known.resource_version.as_deref() == text_of(&object, "resourceVersion")) {
+            if known.is_some_and(|known| known.resource_version.as_deref() == object.raw().version()) {
                 continue;
             }
-            match PolicyObject::from_json(object) {
+            match policy_object(kind, object) {
                 Ok(policy) => self.inventory.put_policy(policy),
                 // An object with a name and a kind is always read; should that change, its absence is what is true of it.
                 Err(error) => {
@@ -406,10 +488,6 @@ impl Knowledge {
             self.inventory.remove_policy(key);
         }
     }
-}
-
-fn text_of<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
-    object.get("metadata")?.get(field)?.as_str()
 }
 
 /// From a report to the answer.
@@ -431,7 +509,8 @@ fn answer(uid: &str, report: &Report) -> Answer {
         Admission::Admitted => {}
         Admission::Warned => answer.warnings = report.warnings(),
         Admission::Rejected => {
-            let causes = report.causes().into_iter();
+            let causes = report.causes();
+            let more = causes.len().saturating_sub(MAX_CAUSES);
             answer.refusal = Some(Refusal {
                 code: 403,
                 reason: "Forbidden",
@@ -440,12 +519,15 @@ fn answer(uid: &str, report: &Report) -> Answer {
                 kind: "pods".to_owned(),
                 name: report.name.clone(),
                 causes: causes
+                    .into_iter()
+                    .take(MAX_CAUSES)
                     .map(|cause| FieldCause {
                         reason: "FieldValueForbidden",
                         message: cause.message,
                         field: cause.field,
                     })
                     .collect(),
+                more,
             });
         }
     }
@@ -474,7 +556,12 @@ fn is_to_be_confirmed(subject: &Subject, judgement: &Judgement) -> bool {
 /// What would have been refused or warned of, had it been confirmed.
 fn unconfirmed(uid: &str, subject: &Subject, judgement: &Judgement, error: &ReadError) -> Answer {
     let Subject { kind, namespace, name, .. } = subject;
-    tracing::warn!(%error, kind, namespace, name, "a verdict could not be confirmed");
+    static UNCONFIRMED: Seldom = Seldom::new();
+    if let Some(held_back) = UNCONFIRMED.may_tell() {
+        let [kind, namespace, name] = [kind, namespace, name].map(|text| beginning(text));
+        let error = error.in_log();
+        tracing::warn!(error, kind, namespace, name, held_back, "a verdict could not be confirmed");
+    }
     let what = describe(subject);
     let warning = if subject.template {
         format!(

@@ -5,12 +5,12 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request as HttpRequest, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -18,15 +18,19 @@ use futures::FutureExt;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::Webhook;
+use super::allotment::{Allotment, Allotments, UNIT};
 use super::cluster::Cluster;
 use super::message::{Answer, Request};
 use super::policies;
 use super::review::{Reviewer, Work};
-use crate::runtime::metrics::{Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
+use crate::runtime::callers::{Caller, Standing};
+use crate::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
+use crate::runtime::seldom::{Seldom, beginning};
+use crate::runtime::shares::Permit;
+use crate::runtime::telemetry::said_by;
 
 /// What a request may take.
 #[derive(Clone, Debug)]
@@ -39,8 +43,18 @@ pub struct Limits {
     pub body: usize,
     /// Bytes of all bodies together; more have to wait.
     pub bodies: usize,
-    /// Reviews that are worked on at a time; more have to wait.
+    /// Bytes of one body of a stranger, while API servers call from addresses that are known for them: enough for any pod
+    /// that can be stored, and little enough to be decoded several times at once.
+    pub stranger_body: usize,
+    /// Reviews that are worked on at a time; more have to wait. See [`Limits::turns_for`].
     pub turns: usize,
+    /// Processors that these turns share. API servers have no more turns than there are processors.
+    pub processors: usize,
+    /// Requests of the API server for fresh reads that are on their way at a time; more have to wait.
+    pub reads: usize,
+    /// Reviews in a second, of one caller that is no API server, for which a service account or a namespace is read that
+    /// memory does not know. Four times as many for all such callers, twice as many at once.
+    pub unknown_reads: u32,
     /// How long a request waits for its first turn, and for its share of `bodies`, before it is turned away. Whoever
     /// has to wait longer would only make everybody behind it wait as well.
     pub patience: Duration,
@@ -48,50 +62,50 @@ pub struct Limits {
     pub big: usize,
 }
 
+impl Limits {
+    /// As many turns as there are processors, and not less than four, since a quarter of them is what one stranger may
+    /// have.
+    pub fn turns_for(processors: usize) -> usize {
+        processors.max(4)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
+        let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Limits {
             deadline: Duration::from_secs(2),
             body: 40 << 20,
             bodies: 64 << 20,
-            turns: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            stranger_body: 4 << 20,
+            turns: Limits::turns_for(processors),
+            processors,
+            reads: 128,
+            unknown_reads: 50,
             patience: Duration::from_millis(25),
             big: 32 << 10,
         }
     }
 }
 
-/// The unit of the memory budget. Small enough for a usual review to take few, and a semaphore has to count them all.
-const UNIT: usize = 1 << 10;
-
 struct Server<C> {
     reviewer: Arc<Reviewer<C>>,
     limits: Limits,
-    budget: Arc<Semaphore>,
-    turns: Arc<Semaphore>,
-    told_of_overload: Mutex<Option<Instant>>,
+    allotments: Arc<Allotments>,
     metrics: Metrics,
 }
 
 /// The routes of all webhooks.
 pub fn router<C: Cluster>(reviewer: Reviewer<C>, limits: Limits, metrics: Metrics) -> Router {
-    // A body of the greatest size must fit into the budget, or it would never get its share.
-    let units = limits.bodies.max(limits.body).div_ceil(UNIT);
-    let budget = Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS)));
-    let turns = Arc::new(Semaphore::new(limits.turns.clamp(1, Semaphore::MAX_PERMITS)));
-    let server = Arc::new(Server {
-        reviewer: Arc::new(reviewer),
-        limits,
-        budget,
-        turns,
-        told_of_overload: Mutex::default(),
-        metrics,
-    });
+    let allotments = Allotments::new(&limits);
+    let server = Arc::new(Server { reviewer: Arc::new(reviewer), limits, allotments, metrics });
     Webhook::ALL
         .into_iter()
         .fold(Router::new(), |router, webhook| {
-            let handler = move |State(server): State<Arc<Server<C>>>, body: Body| async move {
-                server.handle(webhook, body).await
+            let handler = move |State(server): State<Arc<Server<C>>>, request: HttpRequest| async move {
+                // The server of the port says who calls; without one nobody is anybody.
+                let caller = request.extensions().get::<Caller>().copied().unwrap_or_default();
+                server.handle(webhook, caller, request.into_body()).await
             };
             router.route(webhook.path(), post(handler))
         })
@@ -102,34 +116,48 @@ pub fn router<C: Cluster>(reviewer: Reviewer<C>, limits: Limits, metrics: Metric
 
 /// Why a request gets no review as its answer.
 enum Turned {
-    TooLarge,
+    /// Bytes that it may have at most.
+    TooLarge(usize),
     Slow,
     Overloaded,
+    /// A stranger has its share already.
+    Share,
     Malformed(String),
     Bug,
 }
 
 impl<C: Cluster> Server<C> {
-    async fn handle(&self, webhook: Webhook, body: Body) -> Response {
+    async fn handle(&self, webhook: Webhook, caller: Caller, body: Body) -> Response {
         let started = Instant::now();
         let _in_flight = Counted::new(&self.metrics.in_flight, 1);
-        match self.answer(webhook, body, started + self.limits.deadline).await {
+        let label = if caller.standing == Standing::ApiServer { "api_server" } else { "other" };
+        self.metrics.calls.get_or_create(&CallerLabels { caller: label }).inc();
+        match self.answer(webhook, caller, body, started + self.limits.deadline).await {
             Ok(answer) => {
                 let duration = self.metrics.review_duration.get_or_create(&WebhookLabels { webhook: webhook.as_str() });
                 duration.observe(started.elapsed().as_secs_f64());
                 self.count(webhook, &answer);
                 ([(header::CONTENT_TYPE, "application/json")], answer.to_bytes()).into_response()
             }
-            Err(turned) => self.turn_away(webhook, &turned),
+            Err(turned) => self.turn_away(webhook, caller, &turned),
         }
     }
 
-    async fn answer(&self, webhook: Webhook, body: Body, deadline: Instant) -> Result<Answer, Turned> {
-        let (bytes, share) = self.read(body, deadline).await?;
+    async fn answer(&self, webhook: Webhook, caller: Caller, body: Body, deadline: Instant) -> Result<Answer, Turned> {
+        let most = if caller.is_apart() { self.limits.stranger_body } else { self.limits.body };
+        // Before anything is waited for: what will not be read need not come in.
+        if announced(&body) > most {
+            self.allotments.hold_up(caller).await;
+            return Err(Turned::TooLarge(most));
+        }
+        let allotment = Allotment { of: Arc::clone(&self.allotments), caller };
+        let _inside = self.allotments.enter(caller, deadline).await.ok_or(Turned::Share)?;
+        let (bytes, share) = self.read(body, &allotment, most, deadline).await?;
         let share: Arc<dyn Any + Send + Sync> = Arc::new(share);
-        let first = self.wait(&self.turns, 1, deadline).await?;
+        let first =
+            allotment.turn(allotment.until(self.limits.patience, deadline)).await.ok_or_else(|| overload(caller))?;
         let work = if bytes.len() < self.limits.big { Work::here() } else { Work::elsewhere(Arc::clone(&share)) };
-        let work = work.in_turns(Arc::clone(&self.turns), first);
+        let work = work.in_turns(allotment, first);
 
         let parse = AssertUnwindSafe(work.run(move || Request::parse(&bytes))).catch_unwind();
         let request = match timeout_at(deadline, parse).await {
@@ -144,13 +172,20 @@ impl<C: Cluster> Server<C> {
         let answer = match timeout_at(deadline, review).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => {
-                tracing::error!(%webhook, uid, panic = text_of(&*panic), "a bug: a review panicked");
+                static PANICKED: Seldom = Seldom::new();
+                if let Some(held_back) = PANICKED.may_tell() {
+                    let panic = said_by(&*panic);
+                    tracing::error!(%webhook, uid, panic, held_back, "a bug: a review panicked");
+                }
                 let warning = "ecr-access: Unknown: an internal error stopped the review, so nothing was judged; \
                                please report it, the webhook's log has the details";
                 Answer::unknown(&uid, "Panic", warning.to_owned())
             }
             Err(_) => {
-                tracing::warn!(%webhook, uid, "a review did not end within its deadline");
+                static LATE: Seldom = Seldom::new();
+                if let Some(held_back) = LATE.may_tell() {
+                    tracing::warn!(%webhook, uid, held_back, "a review did not end within its deadline");
+                }
                 let seconds = self.limits.deadline.as_secs_f64();
                 Answer::unknown(
                     &uid,
@@ -175,12 +210,14 @@ impl<C: Cluster> Server<C> {
 
     /// Reads a body, within the limits of one and of all together. Of the budget for all it takes what has arrived, not
     /// what was announced: whoever sends slowly keeps nobody out.
-    async fn read(&self, mut body: Body, deadline: Instant) -> Result<(Bytes, Share), Turned> {
-        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if announced > self.limits.body {
-            return Err(Turned::TooLarge);
-        }
-        let mut bytes = Vec::with_capacity(announced.min(self.limits.big));
+    async fn read(
+        &self,
+        mut body: Body,
+        allotment: &Allotment,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<(Bytes, Share), Turned> {
+        let mut bytes = Vec::with_capacity(announced(&body).min(self.limits.big));
         let mut share = Share { permit: None, counted: Counted::new(&self.metrics.bytes_in_flight, 0) };
         loop {
             let frame = match timeout_at(deadline, body.frame()).await {
@@ -191,41 +228,19 @@ impl<C: Cluster> Server<C> {
             };
             let Some(data) = frame.data_ref() else { continue };
             let size = bytes.len().saturating_add(data.len());
-            if size > self.limits.body {
-                return Err(Turned::TooLarge);
+            if size > most {
+                return Err(Turned::TooLarge(most));
             }
             let more = size.div_ceil(UNIT) - bytes.len().div_ceil(UNIT);
             if more > 0 {
-                let more = u32::try_from(more).map_err(|_| Turned::TooLarge)?;
+                let until = allotment.until(self.limits.patience, deadline);
                 // Two that have half of what they need each do not wait for each other for long: the one that came first
                 // gives up first, and the other goes on.
-                share.add(self.wait(&self.budget, more, deadline).await?);
+                let permit = allotment.of.bodies.take(allotment.caller, more, until).await;
+                share.add(permit.ok_or_else(|| overload(allotment.caller))?);
             }
             share.counted.add(data.len());
             bytes.extend_from_slice(data);
-        }
-    }
-
-    /// Once a second.
-    fn may_tell_of_overload(&self) -> bool {
-        let mut told = self.told_of_overload.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let may = told.is_none_or(|at| now >= at + Duration::from_secs(1));
-        if may {
-            *told = Some(now);
-        }
-        may
-    }
-
-    /// Waits for permits, but not long.
-    async fn wait(&self, from: &Arc<Semaphore>, n: u32, deadline: Instant) -> Result<OwnedSemaphorePermit, Turned> {
-        if let Ok(permit) = Arc::clone(from).try_acquire_many_owned(n) {
-            return Ok(permit);
-        }
-        let until = deadline.min(Instant::now() + self.limits.patience);
-        match timeout_at(until, Arc::clone(from).acquire_many_owned(n)).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Turned::Overloaded),
         }
     }
 
@@ -248,28 +263,30 @@ impl<C: Cluster> Server<C> {
         );
     }
 
-    fn turn_away(&self, webhook: Webhook, turned: &Turned) -> Response {
-        let megabytes = self.limits.body >> 20;
+    fn turn_away(&self, webhook: Webhook, caller: Caller, turned: &Turned) -> Response {
         let (outcome, status, text) = match turned {
-            Turned::TooLarge => {
-                ("too_large", StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {megabytes} MiB"))
+            Turned::TooLarge(most) => {
+                ("too_large", StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {} MiB", most >> 20))
             }
             Turned::Slow => ("slow", StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time".to_owned()),
             Turned::Overloaded => {
                 ("overloaded", StatusCode::TOO_MANY_REQUESTS, "too much is being worked on, try again".to_owned())
             }
-            Turned::Malformed(problem) => ("malformed", StatusCode::BAD_REQUEST, problem.clone()),
+            Turned::Share => (
+                "share",
+                StatusCode::TOO_MANY_REQUESTS,
+                "this address is not known for an API server's, and asks for more than its share".to_owned(),
+            ),
+            // An error of the parser may quote a whole body.
+            Turned::Malformed(problem) => ("malformed", StatusCode::BAD_REQUEST, beginning(problem)),
             Turned::Bug => ("bug", StatusCode::INTERNAL_SERVER_ERROR, "an internal error".to_owned()),
         };
         self.metrics.refused.get_or_create(&OutcomeLabels { outcome }).inc();
-        // A line for each would be work at the worst moment.
-        if !matches!(turned, Turned::Overloaded) {
-            tracing::warn!(%webhook, outcome, text, "a request was turned away");
-        } else if self.may_tell_of_overload() {
-            tracing::warn!(%webhook, "requests are turned away, as more comes in than can be worked on; told once a second");
+        if let Some(held_back) = turned.line().may_tell() {
+            tracing::warn!(%webhook, outcome, text, address = %caller.address, held_back, "a request was turned away");
         }
         let mut response = (status, format!("ecr-access: {text}\n")).into_response();
-        if matches!(turned, Turned::Overloaded) {
+        if status == StatusCode::TOO_MANY_REQUESTS {
             // The API server tries again after so many seconds, within the timeout that it gives a webhook.
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -277,14 +294,40 @@ impl<C: Cluster> Server<C> {
     }
 }
 
+/// Why a caller gets nothing now.
+fn overload(caller: Caller) -> Turned {
+    if caller.is_apart() { Turned::Share } else { Turned::Overloaded }
+}
+
+/// Bytes that a body will have at least.
+fn announced(body: &Body) -> usize {
+    usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
+}
+
+impl Turned {
+    /// How often its line may be written: one kind does not keep another one out of the log.
+    fn line(&self) -> &'static Seldom {
+        static LINES: [Seldom; 6] = [const { Seldom::new() }; 6];
+        let [too_large, slow, overloaded, share, malformed, bug] = &LINES;
+        match self {
+            Turned::TooLarge(_) => too_large,
+            Turned::Slow => slow,
+            Turned::Overloaded => overloaded,
+            Turned::Share => share,
+            Turned::Malformed(_) => malformed,
+            Turned::Bug => bug,
+        }
+    }
+}
+
 /// The part of the memory budget that a body takes.
 struct Share {
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit>,
     counted: Counted,
 }
 
 impl Share {
-    fn add(&mut self, more: OwnedSemaphorePermit) {
+    fn add(&mut self, more: Permit) {
         match &mut self.permit {
             Some(permit) => permit.merge(more),
             None => self.permit = Some(more),
@@ -315,10 +358,4 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.gauge.dec_by(self.by);
     }
-}
-
-/// What a panic said.
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&'static str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a text")
 }

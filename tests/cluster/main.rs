@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod admissions;
+mod canary;
 #[allow(dead_code, reason = "the program `testcluster` uses the rest")]
 mod harness;
 mod reviews;
@@ -14,6 +15,7 @@ mod reviews;
 #[path = "../scenario/mod.rs"]
 mod scenario;
 mod scenarios;
+mod stranger;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +30,14 @@ use scenarios::{Needs, Scenario};
 use world::{RELEASE, World};
 
 fn main() -> ExitCode {
+    match stranger::is_one() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("a stranger: {error:?}");
+            return ExitCode::FAILURE;
+        }
+    }
     match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -84,6 +94,7 @@ async fn run_in(directory: &Path, chosen: Vec<Scenario>) -> Result<bool> {
 }
 
 async fn run_all(directory: &Path, chosen: Vec<Scenario>) -> Result<bool> {
+    canary::self_test(&directory.join("canary"))?;
     let begin = Instant::now();
     let programs = Programs::build()?;
     let cluster = match Cluster::given() {
@@ -106,18 +117,12 @@ async fn run_all(directory: &Path, chosen: Vec<Scenario>) -> Result<bool> {
         run_one(&world, &scenario, &mut count).await?;
     }
     // It takes away what the others stand on.
-    match scenarios::release::uninstall(&world, &before).await {
-        Ok(()) => {
-            println!("test release::uninstall ... ok");
-            count.passed += 1;
-        }
-        Err(error) => {
-            println!("test release::uninstall ... FAILED\n    {error:#}");
-            count.failed.push("release::uninstall");
-        }
-    }
+    count.say("release::uninstall", scenarios::release::uninstall(&world, &before).await);
     for scenario in last {
         run_one(&world, &scenario, &mut count).await?;
+    }
+    if world.cluster.is_own() {
+        count.say("canary::no_log_holds_what_a_user_wrote", canary::search(&directory.join("logs")));
     }
     let Count { passed, failed, skipped } = count;
     let word = if failed.is_empty() { "ok" } else { "FAILED" };
@@ -135,6 +140,22 @@ struct Count {
     passed: u32,
     failed: Vec<&'static str>,
     skipped: u32,
+}
+
+impl Count {
+    /// Says how something ended that belongs to every run.
+    fn say(&mut self, name: &'static str, result: Result<()>) {
+        match result {
+            Ok(()) => {
+                println!("test {name} ... ok");
+                self.passed += 1;
+            }
+            Err(error) => {
+                println!("test {name} ... FAILED\n    {error:#}");
+                self.failed.push(name);
+            }
+        }
+    }
 }
 
 /// Runs a scenario and says how it ended. An error of its own only where nothing more can be run.

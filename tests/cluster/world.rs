@@ -8,6 +8,7 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 use serde_json::{Value, json};
 
+use crate::canary::canary;
 use crate::harness::{Cluster, http};
 
 /// The release, its namespace, and the name of every object of it.
@@ -31,6 +32,22 @@ pub struct Answer {
     pub body: Value,
     /// The texts of the `Warning` headers.
     pub warnings: Vec<String>,
+}
+
+/// What the API server answered, as bytes.
+pub struct RawAnswer {
+    pub code: u16,
+    pub bytes: Vec<u8>,
+    pub warnings: Vec<String>,
+}
+
+impl RawAnswer {
+    /// A body that is no JSON, or not for us, is the message.
+    pub fn read(self) -> Answer {
+        let text = || json!({"message": String::from_utf8_lossy(&self.bytes).into_owned()});
+        let body = serde_json::from_slice(&self.bytes).unwrap_or_else(|_| text());
+        Answer { code: self.code, body, warnings: self.warnings }
+    }
 }
 
 impl Answer {
@@ -80,18 +97,28 @@ impl World {
 
     /// As [`call`](Self::call), with a content type of its own: server-side apply, for one.
     pub async fn call_as(&self, method: &str, path: &str, kind: &str, body: Vec<u8>) -> Result<Answer> {
-        let request = axum::http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", kind)
-            .body(Body::from(body))?;
+        Ok(self.raw(None, method, path, kind, body).await?.read())
+    }
+
+    /// As [`call_as`](Self::call_as), as another user where one is named, and nothing is read of what comes back.
+    pub async fn raw(
+        &self,
+        user: Option<&str>,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: Vec<u8>,
+    ) -> Result<RawAnswer> {
+        let mut request = axum::http::Request::builder().method(method).uri(path).header("content-type", kind);
+        if let Some(user) = user {
+            request = request.header("impersonate-user", user);
+        }
+        let request = request.body(Body::from(body))?;
         let response = self.cluster.client.send(request).await.with_context(|| format!("{method} {path}"))?;
         let warnings = response.headers().get_all("warning").iter().filter_map(|value| warning(value.to_str().ok()?));
         let (code, warnings) = (response.status().as_u16(), warnings.collect());
-        let bytes = response.into_body().collect().await?.to_bytes();
-        let body = serde_json::from_slice(&bytes)
-            .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&bytes).into_owned()}));
-        Ok(Answer { code, body, warnings })
+        let bytes = response.into_body().collect().await?.to_bytes().to_vec();
+        Ok(RawAnswer { code, bytes, warnings })
     }
 
     /// A call that has to succeed.
@@ -118,7 +145,9 @@ impl World {
 
     pub async fn service_account(&self, namespace: &str, name: &str, annotations: Value) -> Result<Value> {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
-        let metadata = json!({"name": name, "annotations": annotations});
+        let mut annotations = annotations;
+        annotations["example.com/note"] = json!(canary("annotation"));
+        let metadata = json!({"name": name, "annotations": annotations, "labels": {"note": canary("label")}});
         self.must("POST", &path, Some(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})))
             .await
     }
@@ -172,10 +201,14 @@ impl World {
         let took = self
             .eventually(IN_FORCE, &what, async || Ok(reached(&self.try_pod(namespace, account, image).await?)))
             .await?;
-        // Which replica answered is chance, and every one of them has to.
+        // Which replica answered is chance, and every one of them has to. One that goes meanwhile has no say any more.
         for replica in self.replicas().await? {
             self.eventually(IN_FORCE, &format!("{what}, says replica {replica}"), async || {
-                Ok(reached(&self.ask_replica(&replica, namespace, &pod("try", account, image)).await?))
+                match self.ask_replica(&replica, namespace, &pod("try", account, image)).await {
+                    Ok(answer) => Ok(reached(&answer)),
+                    Err(_) if !self.replicas().await?.contains(&replica) => Ok(true),
+                    Err(error) => Err(error),
+                }
             })
             .await?;
         }
@@ -293,6 +326,18 @@ impl World {
             .await;
         result.map(drop).with_context(|| format!("{seen}"))
     }
+
+    /// [`operator_ready`](Self::operator_ready), and no replica of before is still on its way out: for whoever counts
+    /// replicas or asks each of them. Deployments and EndpointSlices do not tell of those that are. Where they cannot be
+    /// seen, in a cluster that is not ours, it is the same as `operator_ready`.
+    pub async fn operator_settled(&self, replicas: u64) -> Result<()> {
+        self.operator_ready(replicas).await?;
+        if !self.cluster.is_own() {
+            return Ok(());
+        }
+        let settled = async || Ok(self.cluster.replicas().len() as u64 == replicas);
+        self.eventually(PATIENCE, "replicas of before are gone", settled).await.map(drop)
+    }
 }
 
 /// `299 - "the text"`, with `\"` and `\\` inside.
@@ -313,10 +358,15 @@ pub fn policies(namespace: &str) -> String {
     format!("/apis/ecraccess.dev/v1alpha1/namespaces/{namespace}/ecraccesspolicies")
 }
 
+/// A pod of one container, with what people write into pods and no log may hold.
 pub fn pod(name: &str, account: &str, image: &str) -> Value {
     json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-        "spec": {"serviceAccountName": account, "containers": [{"name": "app", "image": image}]},
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "annotations": {"example.com/note": canary("annotation")}},
+        "spec": {
+            "serviceAccountName": account,
+            "containers": [{"name": "app", "image": image, "env": [{"name": "DB_PASSWORD", "value": canary("env")}]}],
+        },
     })
 }
 
@@ -344,14 +394,7 @@ pub fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
 }
 
-/// Compares with a reviewed file; `UPDATE_GOLDEN=1` writes it instead.
+/// Compares with a reviewed file below `tests/data`.
 pub fn golden(path: &str, actual: &str) -> Result<()> {
-    let file = data(path);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(file.parent().context("a folder")?)?;
-        return Ok(std::fs::write(file, actual)?);
-    }
-    let expected = std::fs::read_to_string(&file).with_context(|| format!("{path}; UPDATE_GOLDEN=1 writes it"))?;
-    ensure!(expected == actual, "differs from {path} (UPDATE_GOLDEN=1 accepts it):\n{actual}");
-    Ok(())
+    Ok(golden::compare(data(path), actual)?)
 }

@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use golden::Goldens;
+
 use crate::check::program;
 
 const AT: &str = "2026-11-23T00:00:00Z";
@@ -206,10 +208,9 @@ fn cases() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn every_answer_is_as_reviewed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bad-input");
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty());
     let cases = cases();
     assert!(cases.len() >= 40);
-    let mut wrong = Vec::new();
+    let mut goldens = Goldens::default();
     for (name, input) in &cases {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("input.yaml"), input).unwrap();
@@ -218,17 +219,9 @@ fn every_answer_is_as_reviewed() {
         let answer = format!("{}--- standard error\n{}--- exit code {}\n", run.stdout, run.stderr, run.code);
         // Whoever made a mistake should not have to look for it.
         assert!(answer.len() <= 6_000, "{name}: {} bytes are no message: {answer}", answer.len());
-        let file = folder.join(format!("{name}.txt"));
-        if update {
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(file, answer).unwrap();
-        } else if fs::read_to_string(&file).unwrap_or_default() != answer {
-            wrong.push(format!("{name}: {answer}"));
-        }
+        goldens.hold(folder.join(format!("{name}.txt")), &answer);
     }
-    assert!(wrong.is_empty(), "{}\nUPDATE_GOLDEN=1 writes them.", wrong.join("\n"));
-    let files = fs::read_dir(folder).unwrap().count();
-    assert_eq!(files, cases.len(), "an answer to no question is left in tests/data/bad-input");
+    goldens.finish_folder(folder);
 }
 
 #[test]

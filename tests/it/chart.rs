@@ -410,7 +410,7 @@ fn rights_are_the_reviewed_ones() {
             "{variant}"
         );
         assert_eq!(
-            one(&objects, "Role")["rules"],
+            named(&objects, "Role", name)["rules"],
             json!([
                 {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret], "verbs": keeps},
                 {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [format!("{name}-leader")], "verbs": ["get", "patch"]},
@@ -420,8 +420,24 @@ fn rights_are_the_reviewed_ones() {
             ]),
             "{variant}"
         );
-        for (binding, role) in [("ClusterRoleBinding", "ClusterRole"), ("RoleBinding", "Role")] {
-            let binding = one(&objects, binding);
+        // In `default` nothing but the addresses of API servers, and not at all where that is not wanted.
+        let addresses = format!("{name}-api-servers");
+        let found = variant != "everything-values.yaml";
+        assert_eq!(all(&objects, "Role").len(), 1 + usize::from(found), "{variant}");
+        let mut bindings = vec![("ClusterRoleBinding", "ClusterRole", name), ("RoleBinding", "Role", name)];
+        if found {
+            let role = named(&objects, "Role", &addresses);
+            assert_eq!(role["metadata"]["namespace"], "default");
+            assert_eq!(
+                role["rules"],
+                json!([{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"]}])
+            );
+            assert_eq!(named(&objects, "RoleBinding", &addresses)["metadata"]["namespace"], "default");
+            bindings.push(("RoleBinding", "Role", addresses.as_str()));
+        }
+        assert_eq!(all(&objects, "RoleBinding").len(), bindings.len() - 1, "{variant}");
+        for (binding, role, name) in bindings {
+            let binding = named(&objects, binding, name);
             assert_eq!(
                 binding["roleRef"],
                 json!({"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name})
@@ -597,6 +613,7 @@ fn every_argument_is_known_to_the_program() {
         let name = argument.as_str().unwrap().split('=').next().unwrap();
         assert!(help.contains(&format!("{name} ")), "`{name}` is not in:\n{help}");
     }
+    assert!(help.contains("--api-server-cidrs <"), "it is an argument only where there are ranges:\n{help}");
     for variable in container(one(&objects, "Deployment"))["env"].as_array().unwrap() {
         let name = variable["name"].as_str().unwrap();
         assert!(help.contains(name), "`{name}` is not in:\n{help}");
@@ -618,6 +635,9 @@ fn values_reach_the_operator() {
         let arguments: Vec<&str> = arguments.iter().flat_map(|value| ["--set", value.as_str()]).collect();
         assert_eq!(container(one(&objects(&template(&arguments)), "Deployment"))["image"], image);
     }
+    let everything = variants()["everything-values.yaml"].clone();
+    let objects_with_ranges = objects(&render_variant(&everything));
+    assert_eq!(flag(container(one(&objects_with_ranges, "Deployment")), "api-server-cidrs"), "10.0.0.0/28,fd00::/64");
     let objects = objects(&template(&[
         "--set",
         "extraArgs[0]=--some-flag=1",
@@ -657,6 +677,13 @@ fn bad_values_are_refused() {
         ("webhook.matchConditions[0].name=x", "at '/webhook/matchConditions/0': missing property 'expression'"),
         ("extraArgs[0]=--max-action=Reject", "extraArgs: `--max-action=Reject` is set by the chart itself"),
         ("extraEnv[0].name=POD_NAME", "extraEnv: `POD_NAME` is set by the chart itself"),
+        (
+            "extraArgs[0]=--api-server-cidrs=10.0.0.0/8",
+            "extraArgs: `--api-server-cidrs=10.0.0.0/8` is set by the chart itself",
+        ),
+        ("webhook.apiServerCIDRs={10.0.0.0/8,nodes}", "at '/webhook/apiServerCIDRs/1': 'nodes' does not match pattern"),
+        ("webhook.apiServerCIDRs=10.0.0.0/8", "at '/webhook/apiServerCIDRs': got string, want null or array"),
+        ("rbac.apiServerAddresses=yes", "at '/rbac/apiServerAddresses': got string, want boolean"),
         ("adminPort=9443", "webhook.port and adminPort are both 9443: they must differ"),
         (
             "podDisruptionBudget.minAvailable=2",
@@ -859,7 +886,7 @@ fn dockerfile_agrees_with_the_rest() {
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
     // What the build context keeps: every path that Cargo.toml needs.
     let kept = read(root().join(".dockerignore"));
-    for path in ["Cargo.toml", "Cargo.lock", "src", "iam-verdict", "benches", "tests"] {
+    for path in ["Cargo.toml", "Cargo.lock", "src", "iam-oracle", "iam-verdict", "benches", "tests"] {
         assert!(kept.lines().any(|line| line == format!("!{path}")), "{path}");
     }
 }

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use golden::Goldens;
 use serde_json::Value;
 
 const AT: &str = "2026-11-23T00:00:00Z";
@@ -43,22 +44,10 @@ fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/check")
 }
 
-fn golden(path: &Path, actual: &str, wrong: &mut Vec<String>) {
-    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
-        fs::write(path, actual).unwrap();
-        return;
-    }
-    let expected = fs::read_to_string(path).unwrap_or_default();
-    if expected != actual {
-        let line = 1 + expected.lines().zip(actual.lines()).take_while(|(was, is)| was == is).count();
-        let at = |text: &str| text.lines().nth(line - 1).unwrap_or("(nothing)").to_owned();
-        wrong.push(format!("{}:{line}:\n  was {}\n  is  {}", path.display(), at(&expected), at(actual)));
-    }
-}
-
 #[test]
 fn reports_are_as_recorded_and_match_the_schema() {
     let schema = schema();
+    let mut goldens = Goldens::default();
     let mut wrong = Vec::new();
     let mut cases: Vec<PathBuf> = fs::read_dir(data()).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
@@ -76,12 +65,12 @@ fn reports_are_as_recorded_and_match_the_schema() {
             if text.stderr.is_empty() { String::new() } else { format!("--- standard error\n{}---\n", text.stderr) },
             text.code
         );
-        golden(&case.join("report.txt"), &record, &mut wrong);
+        goldens.hold(case.join("report.txt"), &record);
         assert!(!text.stdout.contains('\u{1b}'), "colours only for a terminal");
 
         args.extend(["-o", "json"]);
         let json = program(&case, &args, b"");
-        golden(&case.join("report.json"), &json.stdout, &mut wrong);
+        goldens.hold(case.join("report.json"), &json.stdout);
         assert_eq!(json.code, text.code, "{}: the format does not change the outcome", case.display());
 
         let report: Value = serde_json::from_str(&json.stdout).unwrap();
@@ -90,7 +79,8 @@ fn reports_are_as_recorded_and_match_the_schema() {
         wrong.extend(broken.iter().map(|what| format!("{}: {what}", case.display())));
         agree(&report, json.code);
     }
-    assert!(wrong.is_empty(), "{}\nRun with UPDATE_GOLDEN=1 to record.", wrong.join("\n"));
+    goldens.finish();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// What must be true of every report: the summary counts the results, the exit code says what they say.
@@ -162,6 +152,107 @@ fn the_verdicts_of_the_cases() {
     let (workloads, code) = verdicts("workloads");
     assert_eq!(workloads.iter().filter(|told| told.ends_with("Deny Warned")).count(), 6, "{workloads:?}");
     assert_eq!((workloads.len(), code), (7, 1));
+}
+
+/// The first hundred say what is wrong; the rest is as many lines that nobody reads, in a log that somebody pays for.
+#[test]
+fn of_many_problems_the_first_are_told_and_the_rest_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let account = |labels: &str| {
+        format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: api, namespace: payments}}\n{labels}---\n")
+    };
+    let bad: String = (0..150).map(|n| format!("  l{n:03}: yes\n")).collect();
+    let bad = format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: bad\n  labels:\n{}",
+        bad.replace("  l", "    l")
+    );
+    for (input, problems, first) in [
+        // Of one document, which is judged all the same.
+        (
+            account(&"x: 1\n".repeat(1001)),
+            1000,
+            "f.yaml: document 1: `x`: line 5: the key is given twice; kubectl takes the last one silently",
+        ),
+        // Of one object.
+        (
+            bad,
+            150,
+            "f.yaml: document 1: ServiceAccount/default/bad: `metadata.labels.l000`: must be a string, not a boolean; quote it",
+        ),
+        // Of many.
+        ("kind: Pod\n---\n".repeat(300), 300, "f.yaml: document 1: `apiVersion`: is missing"),
+    ] {
+        fs::write(directory.path().join("f.yaml"), input).unwrap();
+        let text = program(directory.path(), &["check", "-f", "f.yaml", "--at", AT], b"");
+        let lines: Vec<&str> = text.stderr.lines().collect();
+        assert_eq!((lines.len(), lines[0]), (101, &*format!("error: {first}")), "{}", text.stderr);
+        assert_eq!(lines[100], format!("error: {} more are not shown", problems - 100));
+        assert!(text.stdout.contains(&format!("; {problems} problems in the input")), "{}", text.stdout);
+
+        let json = program(directory.path(), &["check", "-f", "f.yaml", "--at", AT, "-o", "json"], b"");
+        assert_eq!((text.code, json.code), (2, 2));
+        let report: Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(
+            (report["problems"].as_array().unwrap().len(), &report["problemsOmitted"]),
+            (100, &(problems - 100).into())
+        );
+        let (schema, mut broken) = (schema(), Vec::new());
+        hold(&schema, &schema, &report, "$", &mut broken);
+        assert_eq!(broken, [""; 0]);
+    }
+    // Notes are no problems, and as many.
+    fs::write(directory.path().join("f.yaml"), account("").repeat(202)).unwrap();
+    let run = program(directory.path(), &["check", "-f", "f.yaml", "--at", AT], b"");
+    assert_eq!((run.stderr.lines().count(), run.code), (101, 0), "{}", run.stderr);
+    assert_eq!(run.stderr.lines().last(), Some("note: 101 more are not shown"));
+}
+
+/// A text of 162 KB must not become gigabytes.
+#[test]
+fn an_alias_of_a_long_text_counts_each_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let bomb = format!("k: &k {}\nlist: [{}]\n", "x".repeat(100_000), "*k, ".repeat(20_000));
+    fs::write(directory.path().join("f.yaml"), bomb).unwrap();
+    let run = program(directory.path(), &["check", "-f", "f.yaml"], b"");
+    assert_eq!(
+        (run.stderr.as_str(), run.code),
+        ("error: f.yaml: document 1: line 2: the aliases of the input expand to more than 64 MiB of text\n", 2)
+    );
+}
+
+/// One of each kind that moves the cursor, turns the direction of a line or shows as nothing, as YAML spells them.
+const HARMFUL: &str = r"\e[31m\u000a\u0085\u00ad\u034f\u061c\u115f\u180e\u200b\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2060\u2064\u2066\u2067\u2068\u2069\ufe0f\ufeff\U000E0001\U000E0041\U000E0100";
+
+#[test]
+fn no_text_of_the_input_reaches_the_terminal_with_a_character_that_is_not_harmless() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = |name: &str, image: &str, more: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: \"{name}\", namespace: payments{more}}}\n\
+             spec: {{serviceAccountName: api, containers: [{{name: \"c{HARMFUL}\", image: \"{image}\"}}]}}\n---\n"
+        )
+    };
+    let ecr = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/a{HARMFUL}:1");
+    let input = [
+        format!("{}---\n", POLICY.replace("name: pull", "name: pull, namespace: payments")),
+        pod(&format!("n{HARMFUL}"), &ecr, ""),
+        pod("elsewhere", &format!("registry.example.org/{HARMFUL}"), ""),
+        pod("twice", &ecr, &format!(", labels: {{\"k{HARMFUL}\": yes}}")),
+        pod("twice", &ecr, ""),
+        // Problems and notes.
+        format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: \"n{HARMFUL}\", labels: {{\"k{HARMFUL}\": yes}}}}\n---\n").repeat(2),
+        format!("\"k{HARMFUL}\": 1\n\"k{HARMFUL}\": 1\n"),
+    ]
+    .concat();
+    fs::write(directory.path().join("f.yaml"), input).unwrap();
+    let run = program(directory.path(), &["check", "-f", "f.yaml", "--at", AT], b"");
+    assert_eq!(run.code, 2);
+    for (stream, text) in [("output", &run.stdout), ("error", &run.stderr)] {
+        let bad: Vec<char> = text.chars().filter(|c| *c != '\n' && !ecr_access::text::is_harmless(*c)).collect();
+        assert!(bad.is_empty(), "standard {stream} has {bad:?}: {text}");
+        assert!(text.contains(r"\u{202e}") && text.contains(r"\u{e0041}"), "standard {stream}: {text}");
+    }
+    assert!(run.stderr.contains("note: ") && run.stderr.contains("error: "), "{}", run.stderr);
 }
 
 const POLICY: &str = "\
@@ -421,6 +512,7 @@ pub fn hold(root: &Value, schema: &Value, value: &Value, path: &str, broken: &mu
             }
             "const" => value == rule,
             "enum" => rule.as_array().unwrap().contains(value),
+            "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= rule.as_u64().unwrap()),
             "minimum" => value.as_f64().is_some_and(|number| number >= rule.as_f64().unwrap()),
             "type" => {
                 let is = |name: &Value| match name.as_str().unwrap() {
@@ -467,7 +559,8 @@ pub fn hold(root: &Value, schema: &Value, value: &Value, path: &str, broken: &mu
 fn the_schema_refuses_what_it_should() {
     let schema = schema();
     let good = serde_json::json!({"apiVersion": "ecraccess.dev/v1alpha1", "kind": "CheckReport", "at": AT,
-        "summary": {"allow": 0, "deny": 0, "unknown": 0, "notSelected": 0}, "problems": [], "results": [], "advice": []});
+        "summary": {"allow": 0, "deny": 0, "unknown": 0, "notSelected": 0}, "problems": [], "problemsOmitted": 0,
+        "results": [], "advice": []});
     let broken = |value: &Value| {
         let mut broken = Vec::new();
         hold(&schema, &schema, value, "$", &mut broken);
@@ -479,6 +572,8 @@ fn the_schema_refuses_what_it_should() {
         ("/summary/allow", serde_json::json!(-1)),
         ("/summary", serde_json::json!({})),
         ("/problems", serde_json::json!([{"object": "a", "path": "b", "message": "c", "more": 1}])),
+        ("/problems", serde_json::json!(vec![serde_json::json!({"object": "a", "path": "b", "message": "c"}); 101])),
+        ("/problemsOmitted", serde_json::json!(-1)),
         ("/results", serde_json::json!({})),
     ] {
         let mut bad = good.clone();

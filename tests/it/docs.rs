@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::check::program;
 
-const PAGES: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+const PAGES: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -104,6 +104,35 @@ fn targets_that_pages_name_are_there() {
         }
     }
     assert!(seen >= 3, "{seen}");
+}
+
+/// A defence is claimed by naming the test that shows it.
+#[test]
+fn tests_that_the_threat_model_names_are_there() {
+    let sources: Vec<(PathBuf, String)> =
+        ["src", "tests"].iter().flat_map(|folder| sources(&root().join(folder))).collect();
+    let mut seen = 0;
+    for line in read("docs/threat-model.md").lines() {
+        for name in line.split('`').skip(1).step_by(2).filter(|code| code.contains("::")) {
+            let (module, test) = name.rsplit_once("::").unwrap();
+            let is_there = sources.iter().any(|(path, text)| {
+                let inside = path.with_extension("").iter().any(|part| part == module);
+                inside && text.contains(&format!("fn {test}(")) || text.contains(&format!("\"{name}\""))
+            });
+            assert!(is_there, "docs/threat-model.md names the test `{name}`, which is not there");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "{seen}");
+}
+
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let mut sources: Vec<_> = files.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect();
+    sources.extend(folders.iter().flat_map(|folder| self::sources(folder)));
+    sources
 }
 
 #[test]

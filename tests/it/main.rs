@@ -19,14 +19,17 @@ mod ecr;
 mod evaluate;
 mod exemptions;
 mod fixes;
+mod fuzz;
 mod messages;
 mod operations;
 mod pages;
+mod reviews;
 #[allow(dead_code, reason = "the tests of the cluster use the rest")]
 #[path = "../scenario/mod.rs"]
 mod scenario;
 mod scenarios;
 mod status;
+mod strangers;
 mod tidy;
 mod warnings;
 mod webhook;

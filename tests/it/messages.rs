@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use ecr_access::ecr::advice::CauseCode;
 use ecr_access::forecast::{MAX_LINE, MAX_MESSAGE, Options, Report, Subject, Verdict, forecast};
 use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use golden::Goldens;
 use serde_json::{Value, json};
 
 const REPOSITORY: &str = "arn:aws:ecr:us-east-1:111122223333:repository/team/app";
@@ -182,6 +183,10 @@ fn case(code: CauseCode) -> Case {
             .with("serviceAccounts", json!({"selector": {"matchLabels": {"team": "payments"}}})),
         C::UnsupportedSpec => Case::new(json!({"puller": {"role": {"arn": ROLE}}, "future": true})),
         C::DocumentMalformed => Case::new(role(ROLE, json!({"Effect": "allow", "Action": "*", "Resource": "*"}))),
+        C::DocumentTooDeep => {
+            let deep = (0..70).fold(json!("*"), |inner, _| json!([inner]));
+            Case::new(role(ROLE, json!({"Effect": "Allow", "Action": "*", "Resource": deep})))
+        }
         C::ManagedPolicyNotFound => Case::new(json!({"puller": {"role": {"arn": ROLE, "identity":
             {"policies": [{"name": "ours", "managedPolicyArn": "arn:aws:iam::111122223333:policy/ours"}]}}}})),
         C::ConfigMapNotFound => Case::new(json!({"puller": {"role": {"arn": ROLE, "identity":
@@ -214,17 +219,6 @@ fn data(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder)
 }
 
-fn golden(folder: &str, name: &str, text: &str, wrong: &mut Vec<String>) {
-    let path = data(folder).join(format!("{name}.txt"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
-        fs::write(&path, text).unwrap();
-    }
-    let known = fs::read_to_string(&path).unwrap_or_default();
-    if known != text {
-        wrong.push(format!("{name}:\n  was {known}\n  is  {text}"));
-    }
-}
-
 /// What the limits of a message say, whatever it tells.
 fn hold_limits(name: &str, message: &str) {
     let line = message.lines().next().unwrap();
@@ -236,7 +230,7 @@ fn hold_limits(name: &str, message: &str) {
 
 #[test]
 fn the_message_of_every_cause() {
-    let mut wrong = Vec::new();
+    let mut goldens = Goldens::default();
     for &code in CauseCode::ALL {
         let report = case(code).report();
         let image = &report.images[0];
@@ -257,10 +251,10 @@ fn the_message_of_every_cause() {
             let way_out = message.lines().last().filter(|_| code == CauseCode::ConfigMapNotFound);
             assert_eq!(report.warnings(), [line].into_iter().chain(way_out).collect::<Vec<_>>(), "{code}");
         }
-        golden("messages", &code.to_string(), &format!("{message}\n"), &mut wrong);
+        goldens.hold(data("messages").join(format!("{code}.txt")), &format!("{message}\n"));
     }
+    goldens.finish();
     assert_eq!(names(&data("messages")), codes_and(&["longest"]));
-    assert!(wrong.is_empty(), "{}\nRun with UPDATE_GOLDEN=1 to record.", wrong.join("\n"));
 }
 
 /// Causes that a service account alone can mend which may be applied after the workload.
@@ -279,7 +273,7 @@ fn warnings(report: &Report) -> String {
 
 #[test]
 fn the_warnings_for_a_deployment_of_every_cause() {
-    let mut wrong = Vec::new();
+    let mut goldens = Goldens::default();
     for &code in CauseCode::ALL {
         let report = judge("Deployment", "payments", "api", "app", &case(code));
         let text = warnings(&report);
@@ -293,7 +287,7 @@ fn the_warnings_for_a_deployment_of_every_cause() {
         let refused =
             text.contains("\nWarning: Deployment payments/api is admitted, but its pods will be refused; fix: ");
         assert_eq!(refused, verdict == Verdict::Deny, "{code}: {text}");
-        golden("warnings", &code.to_string(), &text, &mut wrong);
+        goldens.hold(data("warnings").join(format!("{code}.txt")), &text);
     }
     // What is admitted by an exemption, with nothing else wrong.
     for (name, kind) in [("exempted-pod", "Pod"), ("exempted-deployment", "Deployment")] {
@@ -302,10 +296,9 @@ fn the_warnings_for_a_deployment_of_every_cause() {
         let case = case(CauseCode::NoPolicyGrantsPull).with("exemptions", json!([exemption]));
         let text = warnings(&judge(kind, "payments", "api", "app", &case));
         assert_eq!(text.lines().count(), 2, "{text}");
-        golden("warnings", name, &text, &mut wrong);
+        goldens.hold(data("warnings").join(format!("{name}.txt")), &text);
     }
-    assert_eq!(names(&data("warnings")), codes_and(&["exempted-pod", "exempted-deployment"]));
-    assert!(wrong.is_empty(), "{}\nRun with UPDATE_GOLDEN=1 to record.", wrong.join("\n"));
+    goldens.finish_folder(data("warnings"));
 }
 
 /// The longest names that the API server and AWS take.
@@ -321,9 +314,7 @@ fn the_message_with_the_longest_names() {
     assert_eq!(report.verdict, Verdict::Deny, "{}", report.images[0].message);
     let message = report.denial_message();
     hold_limits("longest", &message);
-    let mut wrong = Vec::new();
-    golden("messages", "longest", &format!("{message}\n"), &mut wrong);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    golden::hold(data("messages").join("longest.txt"), &format!("{message}\n"));
 }
 
 fn codes_and(more: &[&str]) -> BTreeSet<String> {

@@ -20,24 +20,6 @@ fn page(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
 }
 
-fn update() -> bool {
-    std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty())
-}
-
-/// Compares a page with what it should be, or writes it.
-fn golden(name: &str, actual: &str) {
-    if update() {
-        fs::write(page(name), actual).unwrap();
-        return;
-    }
-    let expected = fs::read_to_string(page(name)).unwrap();
-    if expected != actual {
-        let line = expected.lines().zip(actual.lines()).take_while(|(was, is)| was == is).count();
-        let at = |text: &str| text.lines().nth(line).unwrap_or("(nothing)").to_owned();
-        panic!("docs/{name}:{}:\n  was {}\n  is  {}\nUPDATE_GOLDEN=1 writes it.", line + 1, at(&expected), at(actual));
-    }
-}
-
 #[test]
 fn the_table_of_managed_policies() {
     let arns: Vec<&str> = managed::arns().collect();
@@ -73,7 +55,7 @@ fn the_table_of_managed_policies() {
     let whole = fs::read_to_string(page("managed-policies.md")).unwrap();
     let (head, rest) = whole.split_once(BEGIN).unwrap();
     let (_, tail) = rest.split_once(END).unwrap();
-    golden("managed-policies.md", &format!("{head}{BEGIN}{table}\n{END}{tail}"));
+    golden::hold(page("managed-policies.md"), &format!("{head}{BEGIN}{table}\n{END}{tail}"));
 
     // Told apart from the page, which a careless update would overwrite.
     let with = |verdict: &str| {
@@ -151,7 +133,7 @@ fn the_walk_through_the_aws_page() {
         actual.push_str("```\n");
     }
     assert!(files >= 6 && commands >= 6, "{files} files, {commands} commands");
-    golden("aws-page.md", &actual);
+    golden::hold(page("aws-page.md"), &actual);
 }
 
 /// Runs `ecr-access …; echo $?`, or `ecr-access …` alone.

@@ -7,24 +7,26 @@ use std::path::{Path, PathBuf};
 
 /// What a module at the top of the crate may use of its siblings. `ARCHITECTURE.md` draws the picture.
 const MAY_USE: &[(&str, &[&str])] = &[
+    // How texts of strangers are shown: of use to all, and knows nothing.
+    ("text", &[]),
     // The types of the Kubernetes API know nothing but themselves.
-    ("api", &[]),
+    ("api", &["text"]),
     // What is true of ECR without Kubernetes.
     ("ecr", &[]),
     ("inventory", &["api", "ecr"]),
     ("puller", &["api", "ecr", "inventory"]),
-    ("forecast", &["api", "ecr", "inventory", "puller"]),
-    ("index", &["api", "ecr", "inventory", "puller", "forecast"]),
+    ("forecast", &["text", "api", "ecr", "inventory", "puller"]),
+    ("index", &["text", "api", "ecr", "inventory", "puller", "forecast", "runtime"]),
     // Servers, leases, metrics and signals of any operator: what it serves comes in by parameters.
-    ("runtime", &[]),
+    ("runtime", &["text"]),
     // The outermost: they may use all of the above, and not each other.
-    ("controller", &["api", "ecr", "inventory", "puller", "forecast", "index", "runtime"]),
-    ("webhook", &["api", "ecr", "inventory", "puller", "forecast", "index", "runtime"]),
-    ("cli", &["api", "ecr", "inventory", "puller", "forecast", "index", "runtime", "controller", "webhook"]),
+    ("controller", &["text", "api", "ecr", "inventory", "puller", "forecast", "index", "runtime"]),
+    ("webhook", &["text", "api", "ecr", "inventory", "puller", "forecast", "index", "runtime"]),
+    ("cli", &["text", "api", "ecr", "inventory", "puller", "forecast", "index", "runtime", "controller", "webhook"]),
 ];
 
 /// The modules that make verdicts: the same input gives the same bytes, so they may not look around.
-const PURE: &[&str] = &["ecr", "inventory", "puller", "forecast"];
+const PURE: &[&str] = &["text", "ecr", "inventory", "puller", "forecast"];
 
 /// Crates that do I/O, wait, or write logs: not for pure modules.
 const IMPURE_CRATES: &[&str] = &[
@@ -76,6 +78,23 @@ fn verdicts_are_made_without_clock_and_input() {
         found.extend(impurities(&file.text).iter().map(|what| format!("{}: {what}", file.path)));
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Which characters of a stranger's text are shown is said once, or one way to show it forgets one of them.
+#[test]
+fn only_one_module_says_which_characters_are_harmless() {
+    let others: Vec<String> =
+        code("src").into_iter().filter(|file| file.path != "src/text.rs").flat_map(|file| suspects(&file)).collect();
+    assert!(others.is_empty(), "use `text::escaped`:\n{}", others.join("\n"));
+    let text =
+        "fn line(text: &str) -> String {\n    text.chars().filter(|c| !c.is_control()).collect()\n}\n".to_owned();
+    assert_eq!(suspects(&Source { path: "src/a.rs".to_owned(), depth: 1, text }).len(), 1);
+}
+
+fn suspects(file: &Source) -> Vec<String> {
+    let (code, _) = file.text.split_once("#[cfg(test)]").unwrap_or((&file.text, ""));
+    let is_one = |line: &&str| line.contains("is_control") || line.contains("escape_default()");
+    code.lines().filter(is_one).map(|line| format!("{}: {}", file.path, line.trim())).collect()
 }
 
 #[test]

@@ -2,12 +2,12 @@
 //! `tests/data/warnings-webhook`, as kubectl prints them. `UPDATE_GOLDEN=1 cargo test --test it warnings` rewrites them; read
 //! the diff as a stranger would.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ecr_access::webhook::server::Limits;
+use golden::Goldens;
 use serde_json::{Value, json};
 
 use crate::webhook::{FakeCluster, Mood, Objects, ROLE, allowed, annotation, app, payments, policy, send, warnings};
@@ -70,6 +70,16 @@ fn cases() -> Vec<Case> {
         {"Sid": "Pull", "Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"},
         {"Sid": "Pull", "Effect": "Allow", "Principal": "*", "Action": "ecr:GetDownloadUrlForLayer"}]});
     let unreadable = json!({"containers": "none"});
+    let deep = |levels: usize| (0..levels).fold(json!("*"), |inner, _| json!([inner]));
+    let undecoded = managed("arn:aws:iam::aws:policy/AdministratorAccess");
+    let undecoded = |label: &str| {
+        let mut review = policy_object(json!({"puller": undecoded["puller"], "color": deep(200)}));
+        review["request"]["object"]["metadata"]["labels"] = json!({"team": label});
+        review
+    };
+    let mut labelled = undecoded("new");
+    labelled["request"]["operation"] = json!("UPDATE");
+    labelled["request"]["oldObject"] = undecoded("old")["request"]["object"].take();
     let mut cases = vec![
         case("not-synced-pod", Mood::NotSynced, pods, pod(with_images(1))),
         case("not-synced-deployment", Mood::NotSynced, workloads, deployment(with_images(1))),
@@ -79,6 +89,8 @@ fn cases() -> Vec<Case> {
         case("not-confirmed-deployment", Mood::Fails, workloads, deployment(with_images(1))),
         case("unreadable-pod", Mood::Answers, pods, pod(unreadable.clone())),
         case("unreadable-deployment", Mood::Answers, workloads, deployment(unreadable)),
+        case("undecoded-pod", Mood::Answers, pods, pod(json!({"containers": [{"name": "app", "env": deep(200)}]}))),
+        case("undecoded-policy-as-stored", Mood::Answers, policies, labelled),
         case("many-images-of-a-deployment", Mood::Answers, workloads, deployment(with_images(20))),
         case(
             "policy-unknown-managed-policy",
@@ -129,7 +141,7 @@ fn cases() -> Vec<Case> {
 
 #[tokio::test]
 async fn what_a_webhook_says_of_its_own_accord() {
-    let mut told = BTreeMap::new();
+    let mut goldens = Goldens::default();
     let mut reasons = Vec::new();
     for Case { name, mood, objects, path, review } in cases() {
         let mut cluster = FakeCluster::synced(objects);
@@ -146,7 +158,8 @@ async fn what_a_webhook_says_of_its_own_accord() {
         let whole: usize = warnings.iter().map(String::len).sum();
         assert!(whole <= 4096 && warnings.iter().all(|warning| !warning.contains(char::is_control)), "{name}");
         reasons.push(annotation(&response, "reason").to_owned());
-        told.insert(name, warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect::<String>());
+        let told: String = warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect();
+        goldens.hold(folder().join(format!("{name}.txt")), &told);
     }
     for reason in [
         "NotSynced",
@@ -162,17 +175,5 @@ async fn what_a_webhook_says_of_its_own_accord() {
     ] {
         assert!(reasons.iter().any(|known| known == reason), "{reason} is not among {reasons:?}");
     }
-    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
-        std::fs::create_dir_all(folder()).unwrap();
-        told.iter().for_each(|(name, text)| std::fs::write(folder().join(format!("{name}.txt")), text).unwrap());
-    }
-    let known: BTreeMap<String, String> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap())
-        })
-        .collect();
-    let told: BTreeMap<String, String> = told.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
-    assert_eq!(told, known, "UPDATE_GOLDEN=1 accepts it");
+    goldens.finish_folder(folder());
 }

@@ -10,7 +10,9 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use ecr_access::forecast::Options;
 use ecr_access::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_access::runtime::callers::ApiServers;
 use ecr_access::runtime::metrics::Metrics;
+use ecr_access::runtime::watch::object::{Item, Raw};
 use ecr_access::webhook::certificates::{Loaded, Material};
 use ecr_access::webhook::cluster::{Cluster, ReadError};
 use ecr_access::webhook::review::Reviewer;
@@ -22,13 +24,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-const PODS: &str = "/validate/pods";
-const POLICIES: &str = "/validate/policies";
+pub const PODS: &str = "/validate/pods";
+pub const POLICIES: &str = "/validate/policies";
 pub const ROLE: &str = "arn:aws:iam::111122223333:role/pull";
 
 // ---- the cluster that is asked ----
@@ -39,7 +42,7 @@ pub struct Objects {
     pub policies: Vec<Value>,
     pub accounts: Vec<Value>,
     namespaces: Vec<(String, BTreeMap<String, String>)>,
-    config_maps: Vec<Value>,
+    pub config_maps: Vec<Value>,
 }
 
 impl Objects {
@@ -142,10 +145,10 @@ impl Cluster for FakeCluster {
         Ok(self.api_server.inventory().config_map(name).map(|facts| (**facts).clone()))
     }
 
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Value>, ReadError> {
+    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
         self.read(format!("policies of {}", namespace.unwrap_or("the cluster"))).await?;
         let of = |policy: &&Value| policy["metadata"].get("namespace").and_then(Value::as_str) == namespace;
-        Ok(self.api_server.policies.iter().filter(of).cloned().collect())
+        Ok(self.api_server.policies.iter().filter(of).map(|policy| Raw::new(policy.clone()).into()).collect())
     }
 }
 
@@ -187,9 +190,9 @@ pub fn payments() -> Objects {
 // ---- asking ----
 
 pub struct Asked {
-    status: StatusCode,
+    pub status: StatusCode,
     content_type: String,
-    text: String,
+    pub text: String,
 }
 
 impl Asked {
@@ -223,7 +226,7 @@ pub async fn send(app: &Router, path: &str, body: impl Into<Body>) -> Asked {
     Asked { status, content_type: content_type.unwrap_or_default(), text: String::from_utf8(bytes.to_vec()).unwrap() }
 }
 
-fn review(name: &str) -> Vec<u8> {
+pub fn review(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/data/reviews/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -398,8 +401,38 @@ async fn whatever_came_with_the_pod_in_one_apply_counts() {
     }
 }
 
+/// Memory is behind: what it would refuse by is deleted, so that nothing is known of it any more.
+#[tokio::test]
+async fn an_account_and_a_namespace_that_are_gone_count_no_more() {
+    let response = ask(&FakeCluster::synced(payments()), "deny").await;
+    assert_eq!(annotation(&response, "verdict"), "Deny");
+    let mut api_server = payments();
+    api_server.accounts.clear();
+    let cluster = FakeCluster::new(payments(), api_server);
+    let response = ask(&cluster, "deny").await;
+    assert!(allowed(&response), "{response:#}");
+    assert_eq!(annotation(&response, "verdict"), "Unknown", "{response:#}");
+    assert!(warnings(&response)[0].ends_with("[ServiceAccountNotFound]"), "{response:#}");
+    assert!(cluster.reads().contains(&"service account payments/api".to_owned()));
+
+    // A cluster policy that selects by a label of the namespace, which memory still has.
+    let mut memory = payments();
+    let selector = json!({"namespaceSelector": {"matchLabels": {"tier": "gold"}}});
+    memory.policies = vec![policy(None, "everywhere", "1", "team/*", selector)];
+    memory.namespaces = vec![("payments".to_owned(), BTreeMap::from([("tier".to_owned(), "gold".to_owned())]))];
+    let response = ask(&FakeCluster::synced(memory.clone()), "deny").await;
+    assert_eq!(annotation(&response, "verdict"), "Deny");
+    let api_server = Objects { namespaces: Vec::new(), ..memory.clone() };
+    let cluster = FakeCluster::new(memory, api_server);
+    let response = ask(&cluster, "deny").await;
+    assert!(allowed(&response), "{response:#}");
+    assert_eq!(annotation(&response, "verdict"), "Unknown", "{response:#}");
+    assert!(warnings(&response)[0].ends_with("[SelectionNotKnown]"), "{response:#}");
+    assert!(cluster.reads().contains(&"namespace payments".to_owned()));
+}
+
 /// In namespace `payments`, the role of `api` may pull what key `app.json` of ConfigMap `iam` says, at `version`.
-fn by_config_map(version: &str, repositories: Option<&str>) -> Objects {
+pub fn by_config_map(version: &str, repositories: Option<&str>) -> Objects {
     let mut objects = payments();
     let inline = &mut objects.policies[0]["spec"]["puller"]["serviceAccount"]["roles"][0]["identity"]["policies"][0];
     let document = inline["document"].take().to_string();
@@ -848,9 +881,11 @@ struct Running {
 async fn running(cluster: &FakeCluster) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, serving, stop) = (listener.local_addr().unwrap(), Serving::new(), CancellationToken::new());
-    let (app, metrics) = app(cluster, Limits::default());
+    // How long a review may take is not what is tested over TLS.
+    let (app, metrics) = app(cluster, Limits { deadline: Duration::from_secs(60), ..Limits::default() });
     let config = tls::server_config(serving.clone()).unwrap();
-    let server = tokio::spawn(tls::serve(listener, config, app, metrics.clone(), stop.clone()));
+    let server = tls::serve(listener, config, app, 100, ApiServers::nobody(), metrics.clone(), stop.clone());
+    let server = tokio::spawn(server);
     Running { address, serving, metrics, stop, server }
 }
 
@@ -911,6 +946,12 @@ async fn a_certificate_is_exchanged_while_connections_are_open() {
     assert!(connect(&running, &new, b"h2").await.is_ok());
 }
 
+/// Waits for what comes at once on a quiet machine, and on a busy one at some time. Without it, a failure would be a test
+/// that never ends.
+async fn soon<T>(what: &str, waited_for: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), waited_for).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
 #[tokio::test]
 async fn what_is_in_flight_at_the_end_is_answered() {
     let told = Arc::new(Notify::new());
@@ -919,28 +960,33 @@ async fn what_is_in_flight_at_the_end_is_answered() {
     let certificate = certificate();
     running.serving.swap(certificate.pair.certified.clone());
     // Idle connections must not hold up the end, whether they were ever used or not.
-    let silent = connect(&running, &certificate, b"http/1.1").await.unwrap();
+    let mut silent = connect(&running, &certificate, b"http/1.1").await.unwrap();
     let stream = connect(&running, &certificate, b"h2").await.unwrap();
-    let (idle, connection) =
+    let (_idle, connection) =
         hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
-    tokio::spawn(connection);
+    let idle = tokio::spawn(connection);
     let stream = connect(&running, &certificate, b"h2").await.unwrap();
     let (mut h2, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let answer = tokio::spawn(h2.send_request(post(hyper::Version::HTTP_2, "deny")));
-    while cluster.reads().len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let reads = async {
+        while cluster.reads().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the review is in its fresh reads", reads).await;
     running.stop.cancel();
     tokio::task::yield_now().await;
     assert!(!running.server.is_finished());
     told.notify_waiters();
     assert_eq!(uid_of(answer.await.unwrap().unwrap()).await, "deny-1");
-    tokio::time::timeout(Duration::from_secs(3), running.server).await.expect("the server ends").unwrap();
-    drop((silent, idle));
+    soon("the server ends", running.server).await.unwrap();
+    // It ended them, and was not merely done with waiting for them.
+    soon("the idle connection ends", idle).await.unwrap().unwrap();
+    assert_eq!(soon("the silent one ends", silent.read(&mut [0])).await.unwrap(), 0);
     assert!(TcpStream::connect(running.address).await.is_err(), "nobody listens any more");
     let text = running.metrics.text().unwrap();
     assert!(text.contains("ecr_access_tls_connections_total{outcome=\"accepted\"} 3"), "{text}");

@@ -83,7 +83,7 @@ fn read(path: &Path, common: &str) -> Vec<Scenario> {
     let document = yaml::parse(&text).unwrap_or_else(|error| {
         panic!("{file}: line {}: {}", error.line.saturating_sub(common.lines().count()), error.message)
     });
-    assert!(document.duplicates.is_empty(), "{file}: {:?}", document.duplicates);
+    assert!(document.duplicates.kept().is_empty(), "{file}: {:?}", document.duplicates);
     let document = document.value.unwrap();
     known(&document, &["define", "start", "paths", "about", "base", "at", "scenarios"], &file);
     let mut places = BTreeMap::new();

@@ -33,6 +33,7 @@
 {{- end }}
 {{- end }}
 {{- define "ecr-access.leaseName" -}}{{ include "ecr-access.fullname" . }}-leader{{- end }}
+{{- define "ecr-access.apiServersName" -}}{{ include "ecr-access.fullname" . }}-api-servers{{- end }}
 {{- define "ecr-access.metricsServiceName" -}}{{ include "ecr-access.fullname" . }}-metrics{{- end }}
 
 {{- define "ecr-access.image" -}}
@@ -104,7 +105,7 @@ service:
 {{/* Refuses what values.schema.json cannot say, or could say only without a reason. Renders nothing. */}}
 {{- define "ecr-access.validate" -}}
 {{- range .Values.extraArgs }}
-{{- if regexMatch "^--(namespace|pod-name|webhook-address|admin-address|certificate-secret|certificate-mode|webhook-configuration|service-name|lease|max-action|shutdown-delay|log-format|log-level)(=|$)" . }}
+{{- if regexMatch "^--(namespace|pod-name|webhook-address|admin-address|api-server-cidrs|certificate-secret|certificate-mode|webhook-configuration|service-name|lease|max-action|shutdown-delay|log-format|log-level)(=|$)" . }}
 {{- fail (printf "extraArgs: `%s` is set by the chart itself; use the value that it has for this" .) }}
 {{- end }}
 {{- end }}

@@ -1,13 +1,13 @@
 //! One line of a Condition block: an operator, a key, and the values it is compared with.
 
-pub(crate) mod key;
 pub(crate) mod operator;
 pub(crate) mod value;
-pub(crate) mod variable;
 
+use crate::context::{Context, Fact};
+use crate::key;
 use crate::pattern::{Pattern, Wildcards};
-use crate::request::{Context, Fact};
 use crate::truth::Truth;
+use crate::variable::Variable;
 use operator::{Operator, Quantifier, Test};
 use value::{Decimal, Instant, Network, Number};
 
@@ -188,7 +188,7 @@ impl Condition {
     }
 
     /// The variables in the values.
-    pub(crate) fn variables(&self) -> impl Iterator<Item = &variable::Variable> {
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &Variable> {
         self.values.iter().flat_map(|value| {
             match &value.kind {
                 Kind::Pattern(pattern) => Some(pattern.variables()),

@@ -2,11 +2,12 @@
 
 use super::{ConditionFinding, MissCause, Resolution, Wanted, listed};
 use crate::condition::operator::{Quantifier, Test};
-use crate::condition::variable::{self, Parsed, Resolved, Variable};
-use crate::condition::{Condition, Kind, Value, key};
+use crate::condition::{Condition, Kind, Value};
+use crate::context::{Context, Fact};
+use crate::key;
 use crate::pattern::Pattern;
-use crate::request::{Context, Fact};
 use crate::truth::Truth;
+use crate::variable::{self, Parsed, Resolved, Variable};
 
 impl ConditionFinding {
     pub(super) fn new(line: &Condition, context: &Context) -> Self {

@@ -2,13 +2,18 @@
 
 mod closest;
 mod condition;
+mod distance;
 mod near;
 
 use std::fmt;
 
+use crate::context::Fact;
+use crate::decision::{Layer, Outcome};
 use crate::document::{Effect, PrincipalEntry, Statement};
+use crate::environment::{Environment, NamedPolicy, PolicyState};
 use crate::evaluate;
-use crate::request::{Environment, Fact, Layer, NamedPolicy, Outcome, PolicyState, Request};
+use crate::request::Request;
+use crate::statement;
 use crate::truth::Truth;
 use closest::Closest;
 
@@ -41,7 +46,7 @@ pub fn explain(env: &Environment, request: &Request) -> Explanation {
     let outcome = evaluate::evaluate(env, request);
     let nearest_miss = near::of_outcome(env, request, &outcome);
     let layers = levels(env, request).map(|level| level.explain(env, request)).collect();
-    Explanation { outcome, same_account: evaluate::same_account(env, request), layers, nearest_miss }
+    Explanation { outcome, same_account: statement::same_account(env, request), layers, nearest_miss }
 }
 
 /// A decision, taken apart. Print it for a person; same input, same text.
@@ -128,7 +133,7 @@ pub struct Finding {
     /// All of this in words.
     pub what: String,
     /// How far the entry is from matching.
-    distance: closest::Distance,
+    distance: distance::Distance,
     /// A principal that is named by its account alone.
     delegates: bool,
 }
@@ -248,7 +253,7 @@ impl StatementExplanation {
         let conditions: Vec<_> =
             statement.conditions.iter().map(|line| ConditionFinding::new(line, &request.context)).collect();
         let named = principal.as_ref().map_or_else(
-            || evaluate::principal_forms(layer, statement, env, request).any(),
+            || statement::principal_forms(layer, statement, env, request).any(),
             |principal| principal.truth,
         );
         let lines = Truth::all(&conditions, |line| line.truth);
@@ -274,7 +279,7 @@ impl Finding {
     }
 
     fn resource(layer: Layer, statement: &Statement, request: &Request) -> Self {
-        let truth = evaluate::resource_applies(layer, statement.resource.as_ref(), request);
+        let truth = statement::resource_applies(layer, statement.resource.as_ref(), request);
         match &statement.resource {
             None => Self {
                 element: "Resource",
@@ -288,7 +293,7 @@ impl Finding {
                     Truth::True => "there is no `Resource`, which means the resource of the policy".to_owned(),
                     _ => "there is no `Resource`".to_owned(),
                 },
-                distance: closest::FAR,
+                distance: distance::FAR,
                 delegates: false,
             },
             Some(clause) => {
@@ -317,7 +322,7 @@ impl Finding {
         if matches!(layer, Layer::Identity | Layer::Boundary | Layer::Session | Layer::Scp) {
             return None;
         }
-        let forms = evaluate::principal_forms(layer, statement, env, request);
+        let forms = statement::principal_forms(layer, statement, env, request);
         let truth = forms.any();
         let asked = request.principal.arns.last().map_or("(not known)", String::as_str).to_owned();
         let Some(clause) = &statement.principal else {
@@ -331,7 +336,7 @@ impl Finding {
                 asked,
                 cause: Some(MissCause::NoPrincipal),
                 what: "there is no `Principal`".to_owned(),
-                distance: closest::FAR,
+                distance: distance::FAR,
                 delegates: false,
             });
         };
@@ -372,7 +377,7 @@ impl Finding {
             asked,
             cause: (truth != Truth::True).then_some(if truth == Truth::Unknown { MissCause::NotKnown } else { cause }),
             what,
-            distance: closest::FAR,
+            distance: distance::FAR,
             delegates: cause == MissCause::Delegates,
         })
     }

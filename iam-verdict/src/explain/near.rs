@@ -2,11 +2,14 @@
 
 use std::fmt;
 
-use super::closest::{Distance, same_service};
+use super::distance::{Distance, same_service};
 use super::{StatementExplanation, levels};
+use crate::decision::{Decision, Layer, Outcome};
 use crate::document::Effect;
+use crate::environment::{Environment, PolicyState};
 use crate::evaluate;
-use crate::request::{Decision, Environment, Layer, Outcome, PolicyState, Request};
+use crate::request::Request;
+use crate::statement;
 use crate::truth::Truth;
 
 /// For a request that is not allowed: the statement that came closest to granting it, and the one thing that kept it
@@ -205,7 +208,7 @@ struct Rank {
 }
 
 fn refused(env: &Environment, request: &Request, outcome: &Outcome) -> Option<NearMiss> {
-    let same = evaluate::same_account(env, request);
+    let same = statement::same_account(env, request);
     let layers: &[Layer] = match outcome.layer {
         // IAM-EVAL-4, IAM-EVAL-5: in one account either side grants.
         None | Some(Layer::Identity) if same != Truth::False => &[Layer::Identity, Layer::Resource, Layer::Registry],

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use super::cover::{self, Budget};
 use super::facts::{ActionFacts, GlobalKey, global_key};
-use super::{LintId, Lints};
-use crate::condition::key;
+use super::lints::{LintId, Lints};
 use crate::condition::operator::{Comparison, Operator, Quantifier, Test};
 use crate::condition::value::{Instant, Network, Number, parse_bool};
-use crate::condition::variable;
-use crate::document::{Path, field};
+use crate::element::{Path, field};
 use crate::json::Json;
+use crate::key;
 use crate::pattern::{Pattern, Wildcards};
 use crate::quote::Quoted;
 use crate::validate::{PolicyType, grammar};
+use crate::variable;
 
 /// A statement as the lints look at it.
 pub(super) struct Statement<'a> {

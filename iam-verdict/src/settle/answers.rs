@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::MAX_READINGS;
+use super::count::MAX_READINGS;
 use super::witness::witnesses;
 use crate::condition::operator::Comparison;
 use crate::condition::value;

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 
 use super::answers::{Question, answers};
-use super::{Atom, at};
+use super::atom::Atom;
+use super::count::at;
+use crate::clause::Entry;
 use crate::condition::operator::{Quantifier, Test};
-use crate::condition::variable::Resolved;
-use crate::condition::{Condition, Kind, key, value};
-use crate::document::Entry;
+use crate::condition::{Condition, Kind, value};
+use crate::context::{Context, Fact};
+use crate::key;
 use crate::pattern::{self, Pattern, Token};
-use crate::request::{Context, Fact, Request};
+use crate::request::Request;
 use crate::truth::Truth;
+use crate::variable::Resolved;
 
 /// Values of a variable that are told apart in one line.
 const MAX_VALUES: usize = 32;

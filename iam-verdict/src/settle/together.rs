@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::Atom;
+use super::atom::Atom;
+use super::count::count_up;
 use super::fillings::{Substituted, Values, substituted, values};
 use super::witness::witnesses;
+use crate::clause::Clause;
 use crate::condition::operator::Test;
 use crate::condition::{Condition, Kind};
-use crate::document::Clause;
+use crate::context::{Context, Fact};
 use crate::pattern::{Pattern, Token};
-use crate::request::{Context, Fact, Request};
+use crate::request::Request;
 use crate::truth::Truth;
 
 /// Fillings that are looked at.
@@ -66,7 +68,7 @@ impl Together<'_> {
             }
             let vector = self.atoms.iter().map(|atom| self.holds(atom, &context)).collect::<Option<_>>()?;
             all.insert((chosen.clone(), vector));
-            if !super::count_up(&mut chosen, options.iter().map(Vec::len)) {
+            if !count_up(&mut chosen, options.iter().map(Vec::len)) {
                 return Some(all);
             }
         }

@@ -3,9 +3,9 @@
 use crate::arn;
 use crate::condition::operator::{Operator, Test};
 use crate::condition::value::{self, Instant, Network, Number};
-use crate::condition::variable;
 use crate::pattern::{Pattern, Wildcards};
 use crate::quote::Quoted;
+use crate::variable;
 
 /// Why a string is refused.
 #[derive(Debug)]

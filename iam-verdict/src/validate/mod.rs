@@ -5,8 +5,9 @@ pub(crate) mod grammar;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::condition::operator::Operator;
-use crate::document::{
-    DocumentError, Path, Policy, exclusive, field, missing_action, repeated, unknown_field, unknown_operator,
+use crate::document::Policy;
+use crate::element::{
+    DocumentError, Path, exclusive, field, missing_action, repeated, unknown_field, unknown_operator,
 };
 use crate::json::{self, Json};
 use crate::quote::{Clipped, Quoted};
@@ -135,7 +136,7 @@ pub fn problems(kind: PolicyType, text: &str) -> Vec<DocumentError> {
 fn find(kind: PolicyType, text: &str, limit: usize) -> Vec<DocumentError> {
     let json = match json::read(text) {
         Ok(json) => json,
-        Err(error) => return vec![DocumentError::new("$", format!("not JSON: {error}"))],
+        Err(error) => return vec![error.into()],
     };
     let mut checker = Checker { kind, modern: false, limit, found: Vec::new(), sids: BTreeSet::new() };
     checker.document(&json);

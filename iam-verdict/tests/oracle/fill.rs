@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use iam_oracle::{Draw, Kind, Policies, Request, role_of};
 use iam_verdict::{Decision, Fact};
 use serde_json::Value;
 
-use crate::line;
-use crate::naive::{self, Draw, Kind, Reading};
 use crate::random::Random;
+use crate::{line, plain};
 
 /// One thing that a filling settles.
 #[derive(Clone, Debug)]
@@ -31,7 +31,9 @@ pub struct Dimension {
 /// Everything that a case leaves open.
 pub struct Open<'a> {
     case: &'a Value,
-    base: Reading,
+    policies: Policies,
+    /// The request as far as it is known.
+    base: Request,
     pub dimensions: Vec<Dimension>,
     /// Whether some line reads an open key in a way that IAM-UNK-3 excepts from exactness.
     pub excepted: bool,
@@ -44,11 +46,13 @@ enum Part<'a> {
 }
 
 impl Part<'_> {
-    fn holds(&self, case: &Value, reading: &Reading) -> bool {
+    fn holds(&self, request: &Request) -> bool {
         match self {
-            Self::Line { operator, key, values, modern } => naive::line_holds(reading, operator, key, values, *modern),
+            Self::Line { operator, key, values, modern } => {
+                iam_oracle::line_holds(request, operator, key, values, *modern)
+            }
             Self::Resource { statement, modern } => {
-                naive::resource_applies(case, reading, Kind::Attached, statement, *modern)
+                iam_oracle::resource_applies(request, Kind::Attached, statement, *modern)
             }
         }
     }
@@ -77,11 +81,11 @@ impl Part<'_> {
         }
     }
 
-    fn variables(&self, base: &Reading) -> Vec<String> {
-        self.texts().iter().flat_map(|text| naive::variables(text, base, self.modern()).0).collect()
+    fn variables(&self, base: &Request) -> Vec<String> {
+        self.texts().iter().flat_map(|text| iam_oracle::variables(text, base, self.modern()).0).collect()
     }
 
-    fn keys(&self, base: &Reading) -> BTreeSet<String> {
+    fn keys(&self, base: &Request) -> BTreeSet<String> {
         let mut keys: BTreeSet<String> = self.variables(base).into_iter().collect();
         if let Self::Line { key, .. } = self {
             keys.insert(key.clone());
@@ -99,7 +103,7 @@ fn policies(case: &Value) -> Vec<&Value> {
     for name in ["permissionsBoundary", "resourcePolicy", "registryPolicy", "endpointPolicy"] {
         all.extend((!case[name].is_null()).then_some(&case[name]));
     }
-    let exempt = naive::is_exempt(case);
+    let exempt = plain::is_exempt(case);
     for name in ["serviceControlPolicies", "resourceControlPolicies"] {
         if exempt && name.starts_with("service") {
             continue;
@@ -135,7 +139,7 @@ fn parts(case: &Value) -> Vec<Part<'_>> {
 
 impl<'a> Open<'a> {
     pub fn new(case: &'a Value) -> Self {
-        let mut base = Reading::default();
+        let mut base = plain::request(case);
         let mut open: BTreeMap<String, Fact> = BTreeMap::new();
         for (key, value) in case["request"]["context"].as_object().unwrap() {
             let key = key.to_ascii_lowercase();
@@ -165,7 +169,7 @@ impl<'a> Open<'a> {
                 }
             }
         }
-        let mut this = Self { case, base, dimensions: Vec::new(), excepted: false };
+        let mut this = Self { case, policies: plain::policies(case), base, dimensions: Vec::new(), excepted: false };
         this.keys(&parts, &open);
         this.principal();
         for policy in policies(case) {
@@ -211,7 +215,7 @@ impl<'a> Open<'a> {
             let sets = parts.iter().any(|part| {
                 matches!(part, Part::Line { operator, key: own, .. } if own == key && operator.to_lowercase().starts_with("for"))
             });
-            let several = naive::multivalued(key) || (sets && !key.starts_with("aws:"));
+            let several = iam_oracle::is_multivalued(key) || (sets && !key.starts_with("aws:"));
             self.excepted |= !alone || mixed(parts, &mine, key, &self.base, several);
             let mut fillings: Vec<Vec<String>> = Vec::new();
             if !matches!(fact, Fact::Present) {
@@ -236,14 +240,14 @@ impl<'a> Open<'a> {
                 let mut seen = BTreeSet::new();
                 let mut kept = Vec::new();
                 for filling in fillings {
-                    let mut reading = self.base.clone();
-                    reading.context.insert(key.clone(), filling.clone());
+                    let mut request = self.base.clone();
+                    request.context.insert(key.clone(), filling.clone());
                     let mut vector: Vec<bool> = Vec::new();
                     for other in &beside {
                         if let Some((other, values)) = other {
-                            reading.context.insert(other.clone(), values.clone());
+                            request.context.insert(other.clone(), values.clone());
                         }
-                        vector.extend(mine.iter().map(|index| parts[*index].holds(self.case, &reading)));
+                        vector.extend(mine.iter().map(|index| parts[*index].holds(&request)));
                     }
                     if seen.insert(vector) {
                         kept.push(filling);
@@ -282,12 +286,12 @@ impl<'a> Open<'a> {
             Value::String(arn) => vec![arn.clone()],
             object => line::strings(&object["arns"]),
         };
-        if let (Value::String(session), Some(role)) = (principal, naive::role_of(principal.as_str().unwrap_or(""))) {
+        if let (Value::String(session), Some(role)) = (principal, role_of(principal.as_str().unwrap_or(""))) {
             arns = vec![role, session.clone()];
         }
         if principal.as_str().is_some_and(|text| !text.starts_with("arn:")) {
             // A service has no side of its own that would have to allow.
-            self.base.same = true;
+            self.base.same_account = true;
             self.base.arns = arns;
             return;
         }
@@ -310,7 +314,7 @@ impl<'a> Open<'a> {
         if !arns.is_empty() && !unknown_session {
             let account = account.expect("a principal with ARNs has an account");
             if let Some(same) = same(&account) {
-                self.base.same = same;
+                self.base.same_account = same;
             }
             self.base.arns = arns;
             self.base.account = account;
@@ -342,7 +346,7 @@ impl<'a> Open<'a> {
             |arn: &String, kind: &str| arn.starts_with("arn:") && arn.contains(kind) && arn.matches(':').count() >= 5;
         let roles: Vec<&String> = named.iter().filter(|arn| of(arn, ":role/") && arn.contains(":iam:")).collect();
         let sessions: Vec<&String> =
-            named.iter().filter(|arn| of(arn, ":assumed-role/") && naive::role_of(arn).is_some()).collect();
+            named.iter().filter(|arn| of(arn, ":assumed-role/") && role_of(arn).is_some()).collect();
         let mut people: Vec<Vec<String>> = Vec::new();
         // Partition and account.
         let start = |arn: &str| arn.splitn(6, ':').take(5).collect::<Vec<_>>().join(":");
@@ -352,7 +356,7 @@ impl<'a> Open<'a> {
             let account = number(&role).unwrap();
             people.push(vec![role.clone(), format!("arn:aws:sts::{account}:assumed-role/{}/(other)", last(&role))]);
             for session in &sessions {
-                let plain = naive::role_of(session).unwrap();
+                let plain = role_of(session).unwrap();
                 if last(&plain) == last(&role) && start(&plain) == start(&role) {
                     people.push(vec![role.clone(), (*session).clone()]);
                 }
@@ -362,7 +366,7 @@ impl<'a> Open<'a> {
                 people.push(vec![(*role).clone()]);
             }
             for session in &sessions {
-                let plain = naive::role_of(session).unwrap();
+                let plain = role_of(session).unwrap();
                 people.push(vec![(*session).clone(), plain.replace(":role/", ":role/(other)/")]);
                 people.push(vec![(*session).clone(), plain.clone()]);
                 for role in &roles {
@@ -432,35 +436,35 @@ impl<'a> Open<'a> {
             .sum()
     }
 
-    fn decide(&self, chosen: &[usize], reading: &mut Reading) -> Decision {
+    fn decide(&self, chosen: &[usize], request: &mut Request) -> Decision {
         for (dimension, option) in self.dimensions.iter().zip(chosen) {
             match &dimension.options[*option].1 {
                 Assign::Key(key, values) => {
-                    reading.context.insert(key.clone(), values.clone());
+                    request.context.insert(key.clone(), values.clone());
                 }
                 Assign::Principal(arns, account, same) => {
-                    reading.arns.clone_from(arns);
-                    reading.account.clone_from(account);
+                    request.arns.clone_from(arns);
+                    request.account.clone_from(account);
                     if let Some(same) = same {
-                        reading.same = *same;
+                        request.same_account = *same;
                     }
                 }
                 Assign::Draw(name, draw) => {
-                    reading.draws.insert(name.clone(), *draw);
+                    request.draws.insert(name.clone(), *draw);
                 }
-                Assign::Same(same) => reading.same = *same,
+                Assign::Same(same) => request.same_account = *same,
             }
         }
-        naive::decide(self.case, reading)
+        plain::decide(&self.policies, request)
     }
 
     /// The decision of every filling.
     pub fn all(&self) -> Vec<(Vec<usize>, Decision)> {
-        let mut reading = self.base.clone();
+        let mut request = self.base.clone();
         let mut chosen = vec![0; self.dimensions.len()];
         let mut all = Vec::new();
         loop {
-            all.push((chosen.clone(), self.decide(&chosen, &mut reading)));
+            all.push((chosen.clone(), self.decide(&chosen, &mut request)));
             let mut at = 0;
             loop {
                 let Some(dimension) = self.dimensions.get(at) else { return all };
@@ -476,11 +480,11 @@ impl<'a> Open<'a> {
 
     /// The decisions of some fillings.
     pub fn some(&self, random: &mut Random, count: usize) -> Vec<(Vec<usize>, Decision)> {
-        let mut reading = self.base.clone();
+        let mut request = self.base.clone();
         let mut one = || {
             let chosen: Vec<usize> =
                 self.dimensions.iter().map(|dimension| random.below(dimension.options.len())).collect();
-            let decision = self.decide(&chosen, &mut reading);
+            let decision = self.decide(&chosen, &mut request);
             (chosen, decision)
         };
         (0..count).map(|_| one()).collect()
@@ -514,7 +518,7 @@ impl<'a> Open<'a> {
 }
 
 /// What IAM-UNK-3 excepts in lines that read the key alone: one key read as two types, a variable in Bool.
-fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Reading, several: bool) -> bool {
+fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Request, several: bool) -> bool {
     let mut types = BTreeSet::new();
     // What is searched for texts that several patterns match is bounded.
     let mut length = 0;
@@ -554,7 +558,7 @@ fn mixed(parts: &[Part<'_>], mine: &[usize], key: &str, base: &Reading, several:
 }
 
 /// Values of a key that the policies can tell apart.
-fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Vec<String> {
+fn candidates(case: &Value, base: &Request, parts: &[Part<'_>], key: &str) -> Vec<String> {
     let mut all: BTreeSet<String> =
         ["", "~", "true", "false", "TRUE", "team", "a"].iter().map(|text| (*text).to_owned()).collect();
     let mut patterns: Vec<String> = Vec::new();
@@ -589,7 +593,7 @@ fn candidates(case: &Value, base: &Reading, parts: &[Part<'_>], key: &str) -> Ve
         }
         let operator = operator.to_lowercase();
         for text in part.texts() {
-            let text = naive::variables(&text, base, *modern).1;
+            let text = iam_oracle::variables(&text, base, *modern).1;
             if operator.contains("numeric") {
                 numbers(&text, &mut all);
             } else if operator.contains("date") {
@@ -737,7 +741,7 @@ fn addresses(text: &str, all: &mut BTreeSet<String>) {
     let address = text.split('/').next().unwrap_or_default();
     all.insert(address.to_owned());
     // In a block and not in the half of it, whatever the prefixes are.
-    if let Some(bits) = naive::address_bits(address) {
+    if let Some(bits) = iam_oracle::address_bits(address) {
         for at in [0, 7, 22, 23, 31, 32, 127].into_iter().filter(|at| *at < bits.len()) {
             let flip = |(index, bit): (usize, char)| {
                 if index == at && bit == '0' {

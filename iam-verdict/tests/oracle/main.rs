@@ -1,4 +1,4 @@
-//! The engine against a naive evaluator, over generated environments (`docs/iam-semantics.md`).
+//! The engine against the naive evaluator `iam-oracle`, over generated environments (`docs/iam-semantics.md`).
 //!
 //! Some thousand environments by default; `ORACLE_ENVIRONMENTS` and `ORACLE_SEED` set another number and another start
 //! (`make differential`). A difference is printed as a line of `ecr-access evaluate`.
@@ -8,7 +8,7 @@
 mod fill;
 mod generate;
 mod line;
-mod naive;
+mod plain;
 mod random;
 
 use iam_verdict::{Decision, decide, evaluate, missing};
@@ -171,4 +171,18 @@ fn no_difference_between_engine_and_oracle() {
     assert!(shares.iter().all(|share| *share >= 8), "{shares:?} of a hundred");
     assert!(share(tally.settled) >= 5 && share(tally.exact) >= 90, "{tally:?}");
     assert!(tally.excepted * 100 <= tally.unknown * 4, "{tally:?}");
+}
+
+/// The naive evaluator is not the engine's shadow: it gives the decision that AWS documents, by itself.
+#[test]
+fn the_oracle_decides_the_documented_cases() {
+    let mut count = 0;
+    for line in include_str!("../data/cases.jsonl").lines() {
+        let case: Value = serde_json::from_str(line).expect("a case is JSON");
+        // Everything is known, so that there is one filling.
+        let [(_, decision)] = &Open::new(&case).all()[..] else { panic!("{} leaves something open", case["id"]) };
+        assert_eq!(decision.as_str(), case["expected"], "{}", case["id"]);
+        count += 1;
+    }
+    assert_eq!(count, 422);
 }

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::path::{Segment, render};
+use super::problems::Firsts;
 use super::yaml::{Document, DuplicateKey, YamlError};
 
 /// Reads the objects of a JSON stream, `{…}{…}`. The second part is where and why it ended early.
@@ -30,15 +32,22 @@ pub fn parse_stream(text: &str) -> (Vec<Document>, Option<YamlError>) {
 
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut duplicates = Vec::new();
-        let value = Seed { path: String::new(), duplicates: &mut duplicates }.deserialize(deserializer)?;
+        let (mut path, mut duplicates) = (Vec::new(), Firsts::default());
+        let value = Seed { path: &mut path, duplicates: &mut duplicates }.deserialize(deserializer)?;
         Ok(Document { value: Some(value), duplicates })
     }
 }
 
 struct Seed<'a> {
-    path: String,
-    duplicates: &'a mut Vec<DuplicateKey>,
+    /// Where the value stands. Spelled out only where it is told: it can be long.
+    path: &'a mut Vec<Segment>,
+    duplicates: &'a mut Firsts<DuplicateKey>,
+}
+
+impl Seed<'_> {
+    fn again(&mut self) -> Seed<'_> {
+        Seed { path: self.path, duplicates: self.duplicates }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
@@ -84,29 +93,33 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Value::Null)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         loop {
-            let mut path = self.path.clone();
-            super::push_index(&mut path, items.len());
-            match access.next_element_seed(Seed { path, duplicates: &mut *self.duplicates })? {
+            self.path.push(Segment::Index(items.len()));
+            let item = access.next_element_seed(self.again())?;
+            self.path.pop();
+            match item {
                 Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
             }
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         let mut written = HashSet::new();
         while let Some(key) = access.next_key::<String>()? {
-            let mut path = self.path.clone();
-            super::push_key(&mut path, &key);
-            if !written.insert(key.clone()) {
-                self.duplicates.push(DuplicateKey { path: path.clone(), line: 0 });
+            let again = !written.insert(key.clone());
+            self.path.push(Segment::Key(key));
+            if again {
+                let path = &*self.path;
+                self.duplicates.push_with(|| DuplicateKey { path: render(path), line: 0 });
             }
-            let value = access.next_value_seed(Seed { path, duplicates: &mut *self.duplicates })?;
-            map.insert(key, value);
+            let value = access.next_value_seed(self.again())?;
+            if let Some(Segment::Key(key)) = self.path.pop() {
+                map.insert(key, value);
+            }
         }
         Ok(Value::Object(map))
     }
@@ -124,7 +137,18 @@ mod tests {
         assert_eq!(error, None);
         let values: Vec<_> = documents.iter().map(|d| d.value.clone().unwrap()).collect();
         assert_eq!(values, [json!({"a": 1}), json!({"b": [{"c": 2.5}]})]);
-        assert_eq!(documents[1].duplicates, [DuplicateKey { path: "b[0].c".to_owned(), line: 0 }]);
+        assert_eq!(documents[1].duplicates.kept(), [DuplicateKey { path: "b[0].c".to_owned(), line: 0 }]);
+    }
+
+    #[test]
+    fn of_keys_that_are_given_again_and_again_the_first_are_named_and_the_rest_is_counted() {
+        let text = format!("{{\"{}\": [0, {{{}}}]}}", "k".repeat(200_000), vec!["\"a\": 1"; 20_000].join(","));
+        let (documents, error) = parse_stream(&text);
+        assert_eq!(error, None);
+        let duplicates = &documents[0].duplicates;
+        assert_eq!((duplicates.kept().len(), duplicates.count()), (100, 19_999));
+        let longest = duplicates.kept().iter().map(|key| key.path.len()).max();
+        assert_eq!(longest, Some(crate::cli::check::problems::LONGEST));
     }
 
     #[test]

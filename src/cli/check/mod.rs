@@ -11,13 +11,18 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use problems::{CheckProblem, Problems};
+
 use super::Outcome;
 use crate::api::{API_VERSION, Action};
 use crate::ecr::needs::Need;
 use crate::forecast::{Admission, Advice, Options, Report, Verdict, advise, forecast};
+use crate::text::escaped;
 
 mod json;
 mod objects;
+mod path;
+pub mod problems;
 mod read;
 mod text;
 pub mod yaml;
@@ -82,8 +87,10 @@ pub struct CheckReport {
     pub at: Timestamp,
     /// How many pods and workloads got which verdict.
     pub summary: Summary,
-    /// What is wrong with the input.
+    /// What is wrong with the input, at most [`problems::MOST`].
     pub problems: Vec<CheckProblem>,
+    /// How many problems there are behind those.
+    pub problems_omitted: usize,
     /// The pods and workloads, in the order of the input.
     pub results: Vec<Report>,
     /// What is worth changing in the policies that they pull with. It changes no verdict, and no exit code.
@@ -119,38 +126,6 @@ impl Summary {
     }
 }
 
-/// Something in the input that is wrong.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct CheckProblem {
-    /// The file, the document in it counted from 1, the item of a list, and the object where it has a name:
-    /// `app.yaml: document 2: Pod/payments/api-0`.
-    pub object: String,
-    /// The field, such as `spec.puller.role.arn`; empty where the whole is meant.
-    pub path: String,
-    /// What is wrong there.
-    pub message: String,
-}
-
-impl CheckProblem {
-    fn new(origin: &read::Origin, reference: Option<&str>, path: &str, message: &str) -> Self {
-        let object = match reference {
-            Some(reference) => format!("{origin}: {reference}"),
-            None => origin.to_string(),
-        };
-        Self { object, path: path.to_owned(), message: message.to_owned() }
-    }
-}
-
-impl fmt::Display for CheckProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.object)?;
-        if !self.path.is_empty() {
-            write!(f, "`{}`: ", self.path)?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
 /// Runs the subcommand.
 pub fn run(args: &CheckArgs) -> Outcome {
     // The one place where the clock is read; nanoseconds would only make the report longer.
@@ -159,7 +134,7 @@ pub fn run(args: &CheckArgs) -> Outcome {
         Timestamp::from_second(now.as_second()).unwrap_or(now)
     };
     let at = args.at.unwrap_or_else(now);
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let loaded = read::read(&args.paths, &mut problems);
     let gathered = objects::gather(loaded, &args.namespace, at, &mut problems);
     let options = Options { max_action: args.max_action, requires: args.requires.clone(), ..Options::default() };
@@ -168,17 +143,25 @@ pub fn run(args: &CheckArgs) -> Outcome {
 
     let denied =
         results.iter().any(|report| report.verdict == Verdict::Deny || report.admission == Admission::Rejected);
-    let outcome = match (problems.is_empty(), denied) {
-        (false, _) => Outcome::BadInput,
-        (true, true) => Outcome::Denied,
-        (true, false) => Outcome::Clean,
+    let outcome = match (problems.count(), denied) {
+        (1.., _) => Outcome::BadInput,
+        (0, true) => Outcome::Denied,
+        (0, false) => Outcome::Clean,
     };
     let summary = Summary::of(&results);
     let advice = advise(&gathered.inventory, &gathered.subjects, &options.requires);
-    let report = CheckReport { api_version: API_VERSION, kind: "CheckReport", at, summary, problems, results, advice };
-    for note in &gathered.notes {
-        eprintln!("note: {note}");
-    }
+    let (problems, problems_omitted) = problems.into_parts();
+    let report = CheckReport {
+        api_version: API_VERSION,
+        kind: "CheckReport",
+        at,
+        summary,
+        problems,
+        problems_omitted,
+        results,
+        advice,
+    };
+    tell("note", gathered.notes.kept(), gathered.notes.omitted());
     match print(args.output, &report, gathered.objects) {
         Ok(()) => outcome,
         // The reader went away, as in `ecr-access check … | head`; what it saw was right.
@@ -206,11 +189,19 @@ fn print(format: Format, report: &CheckReport, objects: usize) -> io::Result<()>
     }
     output.flush()?;
     if format == Format::Text {
-        for problem in &report.problems {
-            eprintln!("error: {problem}");
-        }
+        tell("error", &report.problems, report.problems_omitted);
     }
     Ok(())
+}
+
+/// One line each on standard error. Names and texts in it are the input's.
+fn tell(word: &str, first: &[impl fmt::Display], omitted: usize) {
+    for one in first {
+        eprintln!("{word}: {}", escaped(&one.to_string()));
+    }
+    if omitted > 0 {
+        eprintln!("{word}: {omitted} more are not shown");
+    }
 }
 
 fn timestamp(text: &str) -> Result<Timestamp, String> {
@@ -234,22 +225,4 @@ fn action(text: &str) -> Result<Action, String> {
         "Audit" => Ok(Action::Audit),
         _ => Err("not one of Reject, Warn, Audit".to_owned()),
     }
-}
-
-/// Appends a member to a path: `.key`, or `["key"]` where the key is not a plain word.
-fn push_key(path: &mut String, key: &str) {
-    let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if !plain {
-        path.push_str(&format!("[{}]", serde_json::Value::from(key)));
-    } else if path.is_empty() {
-        path.push_str(key);
-    } else {
-        path.push('.');
-        path.push_str(key);
-    }
-}
-
-/// Appends an index to a path: `[3]`.
-fn push_index(path: &mut String, index: usize) {
-    path.push_str(&format!("[{index}]"));
 }

@@ -10,8 +10,9 @@ use crate::forecast::{Subject, SubjectError};
 use crate::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts, label_command};
 use crate::webhook::policies;
 
-use super::CheckProblem;
+use super::problems::{ByObject, CheckProblem, Firsts, LONGEST, Problems};
 use super::read::{Loaded, Origin};
+use crate::text::cut;
 
 /// Everything that was understood of the input.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub struct Gathered {
     /// Pods and workloads, in the order of the input.
     pub subjects: Vec<Subject>,
     /// What a person should know and what is no error, such as an object that is given twice.
-    pub notes: Vec<String>,
+    pub notes: Firsts<String>,
     /// How many objects of the kinds that matter here there were.
     pub objects: usize,
     /// ConfigMaps without the label of policy documents, as `ConfigMap/namespace/name`.
@@ -32,14 +33,14 @@ pub struct Gathered {
 ///
 /// Kinds that have no part in a pull are left aside without a word. An object that is given twice counts as the last
 /// one given, as with `kubectl apply`.
-pub fn gather(loaded: Vec<Loaded>, namespace: &str, at: Timestamp, problems: &mut Vec<CheckProblem>) -> Gathered {
+pub fn gather(loaded: Vec<Loaded>, namespace: &str, at: Timestamp, problems: &mut Problems) -> Gathered {
     let mut found = Vec::new();
     for Loaded { origin, value } in loaded {
         flatten(origin, value, None, &mut found);
     }
     // Problems are told in the order of the input, so each is found with the number of its object.
-    let mut numbered: Vec<(usize, CheckProblem)> = Vec::new();
-    let mut at_hand = Vec::new();
+    let mut numbered = ByObject::default();
+    let mut at_hand = Problems::default();
     let mut known = Vec::new();
     for (number, entry) in found.into_iter().enumerate() {
         match entry {
@@ -49,17 +50,18 @@ pub fn gather(loaded: Vec<Loaded>, namespace: &str, at: Timestamp, problems: &mu
             }
             Err(problem) => at_hand.push(problem),
         }
-        numbered.extend(at_hand.drain(..).map(|problem| (number, problem)));
+        numbered.take(number, std::mem::take(&mut at_hand));
     }
 
     let mut gathered = Gathered { objects: known.len(), ..Gathered::default() };
     let mut last: HashMap<String, (usize, Origin)> = HashMap::new();
     for (number, object) in &known {
         let Some(reference) = object.reference() else { continue };
-        let told = reference.clone();
+        let told = object.shown();
         if let Some((_, first)) = last.insert(reference, (*number, object.origin.clone())) {
             let second = &object.origin;
-            gathered.notes.push(format!("{told} is given twice: the one in {second} replaces the one in {first}"));
+            let note = || format!("{told} is given twice: the one in {second} replaces the one in {first}");
+            gathered.notes.push_with(note);
         }
     }
     // What is wrong with a document in a ConfigMap shows when a policy names it.
@@ -70,18 +72,19 @@ pub fn gather(loaded: Vec<Loaded>, namespace: &str, at: Timestamp, problems: &mu
         let latest = object.reference().and_then(|reference| last.get(&reference).map(|(latest, _)| *latest));
         if latest.is_none_or(|latest| latest == number) {
             of_config_maps.extend(take(object, at, &mut gathered, &mut at_hand));
-            numbered.extend(at_hand.drain(..).map(|problem| (number, problem)));
+            numbered.take(number, std::mem::take(&mut at_hand));
         }
     }
     for InConfigMap { reference, path, message } in of_config_maps {
         if let Some((number, origin)) = last.get(&reference) {
-            numbered.push((*number, CheckProblem::new(origin, Some(&reference), &path, &message)));
+            let mut problem = Problems::default();
+            problem.push(CheckProblem::new(origin, Some(&reference), &path, &message));
+            numbered.take(*number, problem);
         }
     }
     let notes = unlabelled(&gathered, &last);
-    gathered.notes.extend(notes);
-    numbered.sort_by_key(|(number, _)| *number);
-    problems.extend(numbered.into_iter().map(|(_, problem)| problem));
+    gathered.notes.append(notes);
+    problems.append(numbered.finish());
     gathered
 }
 
@@ -94,19 +97,21 @@ struct InConfigMap {
 }
 
 /// Notes of ConfigMaps that are in the input, and that policies name in vain.
-fn unlabelled(gathered: &Gathered, given: &HashMap<String, (usize, Origin)>) -> Vec<String> {
+fn unlabelled(gathered: &Gathered, given: &HashMap<String, (usize, Origin)>) -> Firsts<String> {
     let (label, value) = POLICY_DOCUMENT_LABEL;
-    let mut notes = Vec::new();
+    let mut notes = Firsts::default();
     for policy in gathered.inventory.policies() {
         for name in &policy.config_maps {
             let reference = format!("ConfigMap/{name}");
             if let Some((_, origin)) = given.get(&reference).filter(|_| gathered.unlabelled.contains(&reference)) {
-                notes.push(format!(
-                    "{origin}: {reference}: {} names it, and it has no label {label}: \"{value}\", so it counts as not \
-                     there, as in a cluster; {}",
-                    policy.key,
-                    label_command(name)
-                ));
+                notes.push_with(|| {
+                    format!(
+                        "{origin}: {reference}: {} names it, and it has no label {label}: \"{value}\", so it counts as \
+                         not there, as in a cluster; {}",
+                        policy.key,
+                        label_command(name)
+                    )
+                });
             }
         }
     }
@@ -167,9 +172,19 @@ impl Object {
         })
     }
 
+    /// The same for a person, no longer than a problem shows of it: a name can be of any length, and problems many.
+    fn shown(&self) -> String {
+        let [kind, namespace, name] = [Some(&self.kind_name), self.namespace.as_ref(), self.name.as_ref()]
+            .map(|part| part.map(|p| cut(p, LONGEST)));
+        let (kind, namespace) = (kind.unwrap_or_default(), namespace.map(|namespace| format!("/{namespace}")));
+        match name {
+            Some(name) => format!("{kind}{}/{name}", namespace.unwrap_or_default()),
+            None => kind.into_owned(),
+        }
+    }
+
     fn problem(&self, path: &str, message: &str) -> CheckProblem {
-        let reference = self.reference().unwrap_or_else(|| self.kind_name.clone());
-        CheckProblem::new(&self.origin, Some(&reference), path, message)
+        CheckProblem::new(&self.origin, Some(&self.shown()), path, message)
     }
 }
 
@@ -212,7 +227,7 @@ fn flatten(
 }
 
 /// The object with its kind, namespace and name; nothing for kinds that have no part here, and for bad metadata.
-fn identify(origin: Origin, mut value: Value, namespace: &str, problems: &mut Vec<CheckProblem>) -> Option<Object> {
+fn identify(origin: Origin, mut value: Value, namespace: &str, problems: &mut Problems) -> Option<Object> {
     let mut header = |name: &str| match value.get(name) {
         Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
         Some(Value::Null | Value::String(_)) | None => {
@@ -279,17 +294,17 @@ fn identify(origin: Origin, mut value: Value, namespace: &str, problems: &mut Ve
 }
 
 /// Returns what a policy finds wrong with the ConfigMaps that it names.
-fn take(object: Object, at: Timestamp, gathered: &mut Gathered, problems: &mut Vec<CheckProblem>) -> Vec<InConfigMap> {
+fn take(object: Object, at: Timestamp, gathered: &mut Gathered, problems: &mut Problems) -> Vec<InConfigMap> {
     match object.kind {
         Kind::Policy(kind) => return take_policy(kind, object, at, gathered, problems),
         Kind::ConfigMap => take_config_map(&object, gathered, problems),
         Kind::ServiceAccount => {
-            let before = problems.len();
+            let before = problems.count();
             for field in ["labels", "annotations"] {
                 string_map(&object, field, problems);
             }
             // With a label or annotation that is not text, what the account says is not known: it counts as not seen.
-            if before == problems.len() {
+            if before == problems.count() {
                 match ServiceAccountFacts::from_json(&object.value) {
                     Ok(facts) => gathered.inventory.put_service_account(facts),
                     Err(error) => problems.push(object.problem("", &error.to_string())),
@@ -297,9 +312,9 @@ fn take(object: Object, at: Timestamp, gathered: &mut Gathered, problems: &mut V
             }
         }
         Kind::Namespace => {
-            let before = problems.len();
+            let before = problems.count();
             let labels = string_map(&object, "labels", problems);
-            if before == problems.len()
+            if before == problems.count()
                 && let Some(name) = object.name
             {
                 gathered.inventory.put_namespace(name, labels);
@@ -326,8 +341,8 @@ fn take(object: Object, at: Timestamp, gathered: &mut Gathered, problems: &mut V
 
 /// Only one with the label is kept, as in the cluster. The usual mistakes are a label that is a boolean and a document that
 /// is a mapping: the API server refuses both.
-fn take_config_map(object: &Object, gathered: &mut Gathered, problems: &mut Vec<CheckProblem>) {
-    let before = problems.len();
+fn take_config_map(object: &Object, gathered: &mut Gathered, problems: &mut Problems) {
+    let before = problems.count();
     string_map(object, "labels", problems);
     match ConfigMapFacts::from_json(&object.value) {
         Ok(Some(facts)) => {
@@ -338,7 +353,7 @@ fn take_config_map(object: &Object, gathered: &mut Gathered, problems: &mut Vec<
                     problems.push(object.problem(&path, &message));
                 }
             }
-            if before == problems.len() {
+            if before == problems.count() {
                 gathered.inventory.change_config_maps(vec![facts], &[]);
             }
         }
@@ -349,7 +364,7 @@ fn take_config_map(object: &Object, gathered: &mut Gathered, problems: &mut Vec<
 
 /// A pod without containers pulls nothing, so a misspelled `containers` would pass as `Allow`. The API server refuses
 /// both; here they are problems.
-fn missing_images(object: &Object, problems: &mut Vec<CheckProblem>) {
+fn missing_images(object: &Object, problems: &mut Problems) {
     let prefix = match object.kind_name.as_str() {
         "Pod" => "spec",
         "CronJob" => "spec.jobTemplate.spec.template.spec",
@@ -378,21 +393,21 @@ fn take_policy(
     object: Object,
     at: Timestamp,
     gathered: &mut Gathered,
-    problems: &mut Vec<CheckProblem>,
+    problems: &mut Problems,
 ) -> Vec<InConfigMap> {
     let found = api::validate(kind, &object.value);
     let shape_is_bad = !found.is_empty();
     for error in &found {
         problems.push(object.problem(&error.path, &error.message));
     }
-    let reference = object.reference();
+    let reference = object.name.as_ref().map(|_| object.shown());
     let origin = object.origin.clone();
     let text = |namespace: Option<&str>, name: &str, key: &str| {
         let namespace = object.namespace.as_deref().or(namespace)?.to_owned();
         gathered.inventory.config_map(&ConfigMapName { namespace, name: name.to_owned() })?.text(key)
     };
     for remark in policies::remarks(&object.value, at, text) {
-        gathered.notes.push(CheckProblem::new(&origin, reference.as_deref(), "", &remark).to_string());
+        gathered.notes.push_with(|| CheckProblem::new(&origin, reference.as_deref(), "", &remark).to_string());
     }
     let mut of_config_maps = Vec::new();
     match PolicyObject::from_json(object.value) {
@@ -421,7 +436,7 @@ fn take_policy(
 }
 
 /// A map of strings in the metadata. `team: yes` and `port: 80` are the usual mistakes: the API server refuses them.
-fn string_map(object: &Object, field: &str, problems: &mut Vec<CheckProblem>) -> BTreeMap<String, String> {
+fn string_map(object: &Object, field: &str, problems: &mut Problems) -> BTreeMap<String, String> {
     let mut map = BTreeMap::new();
     let path = format!("metadata.{field}");
     match object.value.get("metadata").and_then(|metadata| metadata.get(field)) {
@@ -437,7 +452,7 @@ fn string_map(object: &Object, field: &str, problems: &mut Vec<CheckProblem>) ->
                     }
                     other => {
                         let mut path = path.clone();
-                        super::push_key(&mut path, key);
+                        super::path::push_key(&mut path, key);
                         let message = format!("must be a string, not {}; quote it", type_of(other));
                         problems.push(object.problem(&path, &message));
                     }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::yaml::{self, Document, YamlError};
-use super::{CheckProblem, json};
+use super::json;
+use super::problems::{CheckProblem, Problems};
+use super::yaml::{self, Document, Expansion, YamlError};
 
 const EMPTY: &str = "there is nothing in it";
 
@@ -53,8 +54,8 @@ pub struct Loaded {
 
 /// Reads every path: files as they are named, directories recursively in the order of their names, `-` as standard
 /// input. What cannot be read is a problem, and the rest is read all the same.
-pub fn read(paths: &[PathBuf], problems: &mut Vec<CheckProblem>) -> Vec<Loaded> {
-    let mut loaded = Vec::new();
+pub fn read(paths: &[PathBuf], problems: &mut Problems) -> Vec<Loaded> {
+    let mut reading = Reading { loaded: Vec::new(), problems, expansion: Expansion::default() };
     let mut standard_input = false;
     for path in paths {
         if path.as_os_str() == "-" {
@@ -64,44 +65,44 @@ pub fn read(paths: &[PathBuf], problems: &mut Vec<CheckProblem>) -> Vec<Loaded> 
                 let mut bytes = Vec::new();
                 match std::io::stdin().lock().read_to_end(&mut bytes) {
                     Ok(_) => {
-                        if !text("<stdin>", bytes, false, &mut loaded, problems) {
-                            problems.push(whole("<stdin>", EMPTY));
+                        if !reading.text("<stdin>", bytes, false) {
+                            reading.problems.push(whole("<stdin>", EMPTY));
                         }
                     }
-                    Err(error) => problems.push(whole("<stdin>", &reason(&error))),
+                    Err(error) => reading.problems.push(whole("<stdin>", &reason(&error))),
                 }
             }
             continue;
         }
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
-                let before = problems.len();
+                let before = reading.problems.count();
                 let mut files = Vec::new();
-                walk(path, &mut files, problems);
+                walk(path, &mut files, reading.problems);
                 let mut any = false;
                 // A file of comments alone is nothing unusual among others; a directory of nothing is a wrong path.
                 for file in &files {
-                    any |= file_at(file, &mut loaded, problems);
+                    any |= reading.file_at(file);
                 }
-                if !any && before == problems.len() {
+                if !any && before == reading.problems.count() {
                     let message = "there is no manifest in this directory (*.yaml, *.yml, *.json)";
-                    problems.push(whole(&path.display().to_string(), message));
+                    reading.problems.push(whole(&path.display().to_string(), message));
                 }
             }
             Ok(_) => {
-                if !file_at(path, &mut loaded, problems) {
-                    problems.push(whole(&path.display().to_string(), EMPTY));
+                if !reading.file_at(path) {
+                    reading.problems.push(whole(&path.display().to_string(), EMPTY));
                 }
             }
-            Err(error) => problems.push(whole(&path.display().to_string(), &reason(&error))),
+            Err(error) => reading.problems.push(whole(&path.display().to_string(), &reason(&error))),
         }
     }
-    loaded
+    reading.loaded
 }
 
 /// Manifests below a directory, sorted. Hidden entries are left out: in a mounted ConfigMap they are the same files
 /// once more. A link to a directory is not followed, so there is no way into a circle.
-fn walk(directory: &Path, files: &mut Vec<PathBuf>, problems: &mut Vec<CheckProblem>) {
+fn walk(directory: &Path, files: &mut Vec<PathBuf>, problems: &mut Problems) {
     let entries: Result<Vec<_>, _> = fs::read_dir(directory).and_then(Iterator::collect);
     let mut entries = match entries {
         Ok(entries) => entries,
@@ -125,18 +126,72 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>, problems: &mut Vec<CheckProb
     }
 }
 
-/// Reads one file; false where there is nothing in it.
-fn file_at(path: &Path, loaded: &mut Vec<Loaded>, problems: &mut Vec<CheckProblem>) -> bool {
-    let name = path.display().to_string();
-    match fs::read(path) {
-        Ok(bytes) => {
-            let json_only = path.extension().is_some_and(|extension| extension == "json");
-            text(&name, bytes, json_only, loaded, problems)
+/// What was read so far.
+struct Reading<'p> {
+    loaded: Vec<Loaded>,
+    problems: &'p mut Problems,
+    expansion: Expansion,
+}
+
+impl Reading<'_> {
+    /// Reads one file; false where there is nothing in it.
+    fn file_at(&mut self, path: &Path) -> bool {
+        let name = path.display().to_string();
+        match fs::read(path) {
+            Ok(bytes) => {
+                let json_only = path.extension().is_some_and(|extension| extension == "json");
+                self.text(&name, bytes, json_only)
+            }
+            Err(error) => {
+                self.problems.push(whole(&name, &reason(&error)));
+                true
+            }
         }
-        Err(error) => {
-            problems.push(whole(&name, &reason(&error)));
-            true
+    }
+
+    /// Reads the documents of one text; false where there are none.
+    fn text(&mut self, file: &str, bytes: Vec<u8>, json_only: bool) -> bool {
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let line = 1 + error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count();
+                self.problems.push(whole(file, &format!("line {line}: not UTF-8 text")));
+                return true;
+            }
+        };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let mut number = 0;
+        for (result, first_line) in documents(text, json_only, &mut self.expansion) {
+            let document = match result {
+                Ok(Document { value: None, .. }) => continue,
+                result => {
+                    number += 1;
+                    result
+                }
+            };
+            let origin = Origin { document: Some(number), ..Origin::file(file) };
+            match document {
+                Ok(Document { value, duplicates }) => {
+                    let (duplicates, more) = duplicates.into_parts();
+                    for duplicate in duplicates {
+                        let at = match duplicate.line {
+                            0 => String::new(),
+                            line => format!("line {}: ", first_line + line - 1),
+                        };
+                        let message = format!("{at}the key is given twice; kubectl takes the last one silently");
+                        self.problems.push(CheckProblem::new(&origin, None, &duplicate.path, &message));
+                    }
+                    self.problems.omit(more);
+                    self.loaded.extend(value.map(|value| Loaded { origin, value }));
+                }
+                Err(error) => {
+                    let message = format!("line {}: {}", first_line + error.line.max(1) - 1, error.message);
+                    self.problems.push(CheckProblem::new(&origin, None, "", &message));
+                }
+            }
         }
+        number > 0
     }
 }
 
@@ -152,58 +207,9 @@ fn whole(file: &str, message: &str) -> CheckProblem {
     CheckProblem::new(&Origin::file(file), None, "", message)
 }
 
-/// Reads the documents of one text; false where there are none.
-fn text(
-    file: &str,
-    bytes: Vec<u8>,
-    json_only: bool,
-    loaded: &mut Vec<Loaded>,
-    problems: &mut Vec<CheckProblem>,
-) -> bool {
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let valid = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count();
-            problems.push(whole(file, &format!("line {line}: not UTF-8 text")));
-            return true;
-        }
-    };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut number = 0;
-    for (result, first_line) in documents(text, json_only) {
-        let document = match result {
-            Ok(Document { value: None, .. }) => continue,
-            result => {
-                number += 1;
-                result
-            }
-        };
-        let origin = Origin { document: Some(number), ..Origin::file(file) };
-        match document {
-            Ok(Document { value, duplicates }) => {
-                for duplicate in duplicates {
-                    let at = match duplicate.line {
-                        0 => String::new(),
-                        line => format!("line {}: ", first_line + line - 1),
-                    };
-                    let message = format!("{at}the key is given twice; kubectl takes the last one silently");
-                    problems.push(CheckProblem::new(&origin, None, &duplicate.path, &message));
-                }
-                loaded.extend(value.map(|value| Loaded { origin, value }));
-            }
-            Err(error) => {
-                let message = format!("line {}: {}", first_line + error.line.max(1) - 1, error.message);
-                problems.push(CheckProblem::new(&origin, None, "", &message));
-            }
-        }
-    }
-    number > 0
-}
-
 /// Splits and reads a text as kubectl does: JSON where it starts with `{`, unless that fails and YAML does not.
 /// Each document comes with the line it starts at, from 1.
-fn documents(text: &str, json_only: bool) -> Vec<(Result<Document, YamlError>, usize)> {
+fn documents(text: &str, json_only: bool, expansion: &mut Expansion) -> Vec<(Result<Document, YamlError>, usize)> {
     if json_only || text.trim_start().starts_with('{') {
         let (documents, error) = json::parse_stream(text);
         // Flow mappings (`{a: b}`) and JSON objects between `---` lines are YAML that begins like JSON.
@@ -215,7 +221,7 @@ fn documents(text: &str, json_only: bool) -> Vec<(Result<Document, YamlError>, u
     chunks(text)
         .into_iter()
         .map(|(chunk, line)| match chunk {
-            Ok(chunk) => (yaml::parse(chunk), line),
+            Ok(chunk) => (yaml::parse_within(chunk, expansion), line),
             Err(error) => (Err(error), line),
         })
         .collect()
@@ -264,12 +270,19 @@ mod tests {
 
     use super::*;
 
+    /// What there is in it, and whether there is anything.
+    fn read_into(input: &str, problems: &mut Problems) -> (Vec<Loaded>, bool) {
+        let mut reading = Reading { loaded: Vec::new(), problems, expansion: Expansion::default() };
+        let any = reading.text("f", input.as_bytes().to_vec(), false);
+        (reading.loaded, any)
+    }
+
     fn read_text(input: &str) -> (Vec<(String, Value)>, Vec<String>) {
-        let (mut loaded, mut problems) = (Vec::new(), Vec::new());
-        text("f", input.as_bytes().to_vec(), false, &mut loaded, &mut problems);
+        let mut problems = Problems::default();
+        let loaded = read_into(input, &mut problems).0;
         (
             loaded.into_iter().map(|loaded| (loaded.origin.to_string(), loaded.value)).collect(),
-            problems.iter().map(ToString::to_string).collect(),
+            problems.kept().iter().map(ToString::to_string).collect(),
         )
     }
 
@@ -310,7 +323,7 @@ mod tests {
 
     #[test]
     fn emptiness_is_told() {
-        assert!(!text("f", b"# nothing\n---\n".to_vec(), false, &mut Vec::new(), &mut Vec::new()));
+        assert!(!read_into("# nothing\n---\n", &mut Problems::default()).1);
     }
 
     #[test]
@@ -321,5 +334,22 @@ mod tests {
             problems,
             ["f: document 2: `a`: line 4: the key is given twice; kubectl takes the last one silently"]
         );
+        let mut problems = Problems::default();
+        read_into(&"a: 1\n".repeat(20_000), &mut problems);
+        assert_eq!((problems.kept().len(), problems.count()), (100, 19_999));
+    }
+
+    #[test]
+    fn what_aliases_may_add_is_shared_by_all_documents() {
+        let bomb = format!("k: &k {}\nlist: [{}]\n---\n", "x".repeat(100_000), "*k, ".repeat(200));
+        let mut problems = Problems::default();
+        let (loaded, _) = read_into(&format!("{}last: 1\n", bomb.repeat(20)), &mut problems);
+        // Three of them are 60 MB; the fourth goes beyond, and so does every one behind it.
+        assert_eq!((loaded.len(), problems.count()), (4, 17));
+        assert_eq!(
+            problems.kept()[0].to_string(),
+            "f: document 4: line 11: the aliases of the input expand to more than 64 MiB of text"
+        );
+        assert_eq!(loaded.last().map(|loaded| &loaded.value), Some(&json!({"last": 1})));
     }
 }

@@ -7,6 +7,7 @@ use super::{CheckReport, Summary};
 use crate::ecr::judge::note;
 use crate::ecr::missing::MissingFact;
 use crate::forecast::{Admission, Advice, ImageReport, Report, Verdict};
+use crate::text::escaped;
 
 /// The report as text. `objects` is how many objects of known kinds the input had.
 ///
@@ -167,7 +168,7 @@ fn hint(text: &mut String, report: &CheckReport) {
 
 fn summary(text: &mut String, report: &CheckReport, objects: usize) {
     let Summary { allow, deny, unknown, not_selected } = report.summary;
-    let problems = match report.problems.len() {
+    let problems = match report.problems.len().saturating_add(report.problems_omitted) {
         0 => String::new(),
         1 => "; 1 problem in the input".to_owned(),
         many => format!("; {many} problems in the input"),
@@ -202,16 +203,10 @@ fn indented(text: &mut String, content: &str) {
     line(text, &" ".repeat(COLUMN + 2), content);
 }
 
-/// One line: `before` as it is, then `content` without what a terminal would obey, since names and images are the
+/// One line: `before` as it is, then `content` with what is not harmless written out, since names and images are the
 /// input's.
 fn line(text: &mut String, before: &str, content: &str) {
     text.push_str(before);
-    for character in content.trim_end().chars() {
-        if character.is_control() {
-            let _ = write!(text, "{}", character.escape_default());
-        } else {
-            text.push(character);
-        }
-    }
+    text.push_str(&escaped(content.trim_end()));
     text.push('\n');
 }

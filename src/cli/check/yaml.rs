@@ -11,8 +11,17 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
+use super::path::{Segment, render};
+use super::problems::Firsts;
+
 /// Nodes of one document, aliases expanded. A manifest has thousands; a document that needs more is an alias bomb.
 const MAX_NODES: usize = 1_000_000;
+
+/// Nodes that aliases may add to the input of one run.
+const MAX_COPIES: usize = MAX_NODES;
+
+/// Bytes of text that aliases may add to the input of one run: a bomb can be one long text as well as many short ones.
+const MAX_COPIED: usize = 64 << 20;
 
 /// Why a document is no YAML that becomes JSON.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,21 +47,62 @@ pub struct Document {
     /// The value; `None` where there is nothing but comments.
     pub value: Option<Value>,
     /// Keys that occur more than once.
-    pub duplicates: Vec<DuplicateKey>,
+    pub duplicates: Firsts<DuplicateKey>,
 }
 
-/// Reads the text of one document: what stands between two `---` lines.
+/// What a value costs to copy.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Cost {
+    nodes: usize,
+    /// Of texts and keys.
+    bytes: usize,
+}
+
+/// What anchors and aliases have added so far to the text that was read: shared by all documents of a run, since each of
+/// many small ones can be a bomb of its own.
+#[derive(Debug, Default)]
+pub struct Expansion {
+    copied: Cost,
+}
+
+impl Expansion {
+    /// Asks to copy a value.
+    fn take(&mut self, cost: Cost, line: usize) -> Result<(), YamlError> {
+        self.copied.nodes = self.copied.nodes.saturating_add(cost.nodes);
+        self.copied.bytes = self.copied.bytes.saturating_add(cost.bytes);
+        let most = if self.copied.nodes > MAX_COPIES {
+            format!("{MAX_COPIES} values")
+        } else if self.copied.bytes > MAX_COPIED {
+            format!("{} MiB of text", MAX_COPIED >> 20)
+        } else {
+            return Ok(());
+        };
+        Err(YamlError { line, message: format!("the aliases of the input expand to more than {most}") })
+    }
+}
+
+/// Reads the text of one document: what stands between two `---` lines. See [`parse_within`].
+///
+/// # Errors
+/// As [`parse_within`].
+pub fn parse(text: &str) -> Result<Document, YamlError> {
+    parse_within(text, &mut Expansion::default())
+}
+
+/// Reads the text of one of several documents, whose aliases together may add no more than `expansion` lets them.
 ///
 /// # Errors
 /// Text that is not YAML, or that has no JSON form: a mapping with a `null` or structured key, `.nan`, `!!binary`, an
-/// alias that contains itself, more than a million nodes.
-pub fn parse(text: &str) -> Result<Document, YamlError> {
+/// alias that contains itself; more than a million nodes; anchors and aliases that expand to more than a million values
+/// or 64 MiB of text.
+pub fn parse_within(text: &str, expansion: &mut Expansion) -> Result<Document, YamlError> {
     let mut builder = Builder {
         events: Parser::new_from_str(text),
         anchors: HashMap::new(),
         path: Vec::new(),
-        duplicates: Vec::new(),
-        nodes: 0,
+        duplicates: Firsts::default(),
+        cost: Cost::default(),
+        expansion,
     };
     let mut value = None;
     while let Some((event, line)) = builder.next()? {
@@ -62,7 +112,7 @@ pub fn parse(text: &str) -> Result<Document, YamlError> {
             _ if value.is_some() => {
                 return Err(YamlError { line, message: "a second document without `---` before it".to_owned() });
             }
-            event => value = Some(builder.node(event, line)?.0),
+            event => value = Some(builder.node(event, line)?),
         }
     }
     // A document of comments alone is one empty plain scalar to some inputs, and no node at all to others.
@@ -72,16 +122,13 @@ pub fn parse(text: &str) -> Result<Document, YamlError> {
 
 struct Builder<'a> {
     events: Parser<'a, StrInput<'a>>,
-    /// By the parser's anchor id: the value, and how many nodes a copy of it costs.
-    anchors: HashMap<usize, (Value, usize)>,
+    /// By the parser's anchor id: the value, and what a copy of it costs.
+    anchors: HashMap<usize, (Value, Cost)>,
     path: Vec<Segment>,
-    duplicates: Vec<DuplicateKey>,
-    nodes: usize,
-}
-
-enum Segment {
-    Key(String),
-    Index(usize),
+    duplicates: Firsts<DuplicateKey>,
+    /// Of all that was read so far.
+    cost: Cost,
+    expansion: &'a mut Expansion,
 }
 
 impl<'a> Builder<'a> {
@@ -102,33 +149,46 @@ impl<'a> Builder<'a> {
         self.next()?.ok_or_else(|| YamlError { line, message: "the document ends too early".to_owned() })
     }
 
-    /// The value that starts with `event`, and the number of its nodes.
+    /// The value that starts with `event`.
     ///
     /// The recursion is bounded: the parser refuses more than 255 open collections of either style.
-    fn node(&mut self, event: Event<'a>, line: usize) -> Result<(Value, usize), YamlError> {
-        let before = self.nodes;
-        self.count(1, line)?;
+    fn node(&mut self, event: Event<'a>, line: usize) -> Result<Value, YamlError> {
+        let before = self.cost;
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
+                self.count(Cost { nodes: 1, bytes: text.len() }, line)?;
                 let value = scalar(&text, style, tag.as_deref()).map_err(|message| YamlError { line, message })?;
                 (value, anchor)
             }
-            Event::SequenceStart(_, anchor, _) => (self.sequence(line)?, anchor),
-            Event::MappingStart(_, anchor, _) => (self.mapping(line)?, anchor),
+            Event::SequenceStart(_, anchor, _) => {
+                self.count(Cost { nodes: 1, bytes: 0 }, line)?;
+                (self.sequence(line)?, anchor)
+            }
+            Event::MappingStart(_, anchor, _) => {
+                self.count(Cost { nodes: 1, bytes: 0 }, line)?;
+                (self.mapping(line)?, anchor)
+            }
             Event::Alias(id) => {
-                let Some((value, cost)) = self.anchors.get(&id).cloned() else {
+                let Some((value, cost)) = self.anchors.get(&id) else {
                     return Err(YamlError { line, message: "an alias stands inside its own anchor".to_owned() });
                 };
+                let cost = *cost;
+                // Before it is copied, not after.
+                self.expansion.take(cost, line)?;
+                let value = value.clone();
                 self.count(cost, line)?;
                 (value, 0)
             }
             _ => return Err(YamlError { line, message: "a value is missing".to_owned() }),
         };
-        let cost = self.nodes - before;
         if anchor != 0 {
+            let cost =
+                Cost { nodes: self.cost.nodes - before.nodes, bytes: self.cost.bytes.saturating_sub(before.bytes) };
+            // What is kept for aliases is a copy too: of anchors inside each other, one for each level.
+            self.expansion.take(cost, line)?;
             self.anchors.insert(anchor, (value.clone(), cost));
         }
-        Ok((value, cost))
+        Ok(value)
     }
 
     fn sequence(&mut self, mut line: usize) -> Result<Value, YamlError> {
@@ -140,7 +200,7 @@ impl<'a> Builder<'a> {
                 return Ok(Value::Array(items));
             }
             self.path.push(Segment::Index(items.len()));
-            items.push(self.node(event, at)?.0);
+            items.push(self.node(event, at)?);
             self.path.pop();
         }
     }
@@ -156,10 +216,10 @@ impl<'a> Builder<'a> {
                 return Ok(Value::Object(map));
             }
             let merge = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
-            let (key, _) = self.node(event, at)?;
+            let key = self.node(event, at)?;
             let (event, value_at) = self.expect(at)?;
             if merge {
-                let (value, _) = self.node(event, value_at)?;
+                let value = self.node(event, value_at)?;
                 merge_into(&mut map, value).map_err(|message| YamlError { line: value_at, message })?;
                 continue;
             }
@@ -168,18 +228,20 @@ impl<'a> Builder<'a> {
             if let Some(Segment::Key(key)) = self.path.last()
                 && !written.insert(key.clone())
             {
-                self.duplicates.push(DuplicateKey { path: render(&self.path), line: at });
+                let path = &self.path;
+                self.duplicates.push_with(|| DuplicateKey { path: render(path), line: at });
             }
-            let (value, _) = self.node(event, value_at)?;
+            let value = self.node(event, value_at)?;
             if let Some(Segment::Key(key)) = self.path.pop() {
                 map.insert(key, value);
             }
         }
     }
 
-    fn count(&mut self, nodes: usize, line: usize) -> Result<(), YamlError> {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > MAX_NODES {
+    fn count(&mut self, cost: Cost, line: usize) -> Result<(), YamlError> {
+        self.cost.nodes = self.cost.nodes.saturating_add(cost.nodes);
+        self.cost.bytes = self.cost.bytes.saturating_add(cost.bytes);
+        if self.cost.nodes > MAX_NODES {
             return Err(YamlError { line, message: format!("more than {MAX_NODES} values once aliases are expanded") });
         }
         Ok(())
@@ -353,17 +415,6 @@ fn scan_error(error: &ScanError) -> YamlError {
     YamlError { line: error.marker().line(), message }
 }
 
-fn render(path: &[Segment]) -> String {
-    let mut text = String::new();
-    for segment in path {
-        match segment {
-            Segment::Key(key) => super::push_key(&mut text, key),
-            Segment::Index(index) => super::push_index(&mut text, *index),
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -482,7 +533,63 @@ mod tests {
             text += &format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(", "));
         }
         let error = parse(&text).unwrap_err();
-        assert_eq!(error.message, "more than 1000000 values once aliases are expanded");
+        assert_eq!(error.message, "the aliases of the input expand to more than 1000000 values");
+    }
+
+    #[test]
+    fn a_long_text_costs_its_bytes_each_time_that_an_alias_stands_for_it() {
+        let long = "x".repeat(100_000);
+        let text = format!("k: &k {long}\nlist:\n{}", "- *k\n".repeat(20_000));
+        let mut expansion = Expansion::default();
+        let error = parse_within(&text, &mut expansion).unwrap_err();
+        assert_eq!(error.message, "the aliases of the input expand to more than 64 MiB of text");
+        // One copy is kept for the aliases, and the one that is too much was counted but not made.
+        let copies = MAX_COPIED / long.len() + 1;
+        assert_eq!(error.line, 2 + copies - 1, "the alias that is too much");
+        assert_eq!(expansion.copied, Cost { nodes: copies, bytes: copies * long.len() });
+        // As keys, and through a merge.
+        for text in [
+            format!("k: &k {long}\nlist:\n{}", "- {*k : 1}\n".repeat(20_000)),
+            format!("m: &m {{a: {long}}}\nlist:\n{}", "- {<<: *m}\n".repeat(20_000)),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert_eq!(error.message, "the aliases of the input expand to more than 64 MiB of text");
+            assert!((600..700).contains(&error.line), "{error:?}");
+        }
+        // What stands there once costs nothing but itself.
+        let mut expansion = Expansion::default();
+        assert!(parse_within(&format!("a: {long}\nb: [{long}]\n"), &mut expansion).is_ok());
+        assert_eq!(expansion.copied, Cost::default());
+    }
+
+    #[test]
+    fn anchors_inside_each_other_cost_a_copy_each() {
+        let long = "x".repeat(1_000_000);
+        let open: String = (0..200).map(|level| format!("&a{level} [")).collect();
+        let mut expansion = Expansion::default();
+        let error = parse_within(&format!("{open}{long}{}", "]".repeat(200)), &mut expansion).unwrap_err();
+        assert_eq!(error.message, "the aliases of the input expand to more than 64 MiB of text");
+        assert!(expansion.copied.bytes <= MAX_COPIED + long.len(), "{expansion:?}");
+    }
+
+    #[test]
+    fn documents_share_what_aliases_may_add() {
+        let text = format!("k: &k {}\nlist: [*k, *k, *k]\n", "x".repeat(1_000_000));
+        let mut expansion = Expansion::default();
+        let read = (0..100).map(|_| parse_within(&text, &mut expansion)).take_while(Result::is_ok).count();
+        assert_eq!(read, MAX_COPIED / 4_000_000);
+        // What has no alias is read all the same.
+        assert!(parse_within("a: 1\n", &mut expansion).is_ok());
+    }
+
+    #[test]
+    fn of_keys_that_are_given_again_and_again_the_first_are_named_and_the_rest_is_counted() {
+        let text = format!("? {}\n:\n{}", "k".repeat(200_000), "  a: 1\n".repeat(300_000));
+        let duplicates = parse(&text).unwrap().duplicates;
+        assert_eq!((duplicates.kept().len(), duplicates.count()), (100, 299_999));
+        let longest = duplicates.kept().iter().map(|key| key.path.len()).max();
+        assert_eq!(longest, Some(crate::cli::check::problems::LONGEST));
+        assert_eq!(duplicates.kept()[0].line, 4);
     }
 
     #[test]
@@ -490,7 +597,7 @@ mod tests {
         let document = parse("spec:\n  items:\n  - a: 1\n    a: 2\n  x.y: 1\n  x.y: 2\n").unwrap();
         assert_eq!(document.value, Some(json!({"spec": {"items": [{"a": 2}], "x.y": 2}})));
         assert_eq!(
-            document.duplicates,
+            document.duplicates.kept(),
             [
                 DuplicateKey { path: "spec.items[0].a".to_owned(), line: 4 },
                 DuplicateKey { path: "spec[\"x.y\"]".to_owned(), line: 6 }

@@ -85,6 +85,8 @@ codes! {
     UnsupportedSpec,
     /// A policy document is malformed.
     DocumentMalformed,
+    /// A policy document nests deeper than any policy does, and is not read.
+    DocumentTooDeep,
     /// A managed policy is not built in.
     ManagedPolicyNotFound,
     /// A ConfigMap that should hold a policy document is not there, or has no such key.
@@ -116,6 +118,7 @@ impl CauseCode {
             MissingFact::Document(_) | MissingFact::RepositoryDocument(_) | MissingFact::RegistryDocument(_) => {
                 Self::DocumentMalformed
             }
+            MissingFact::DocumentTooDeep(_) => Self::DocumentTooDeep,
             // One that is there and malformed is told apart by whoever knows why it was not read.
             MissingFact::ConfigMap(_) => Self::ConfigMapNotFound,
             MissingFact::ManagedPolicy(_) => Self::ManagedPolicyNotFound,
@@ -227,6 +230,12 @@ mod tests {
         let key = ConfigMapKey { config_map, key: text("app.json") };
         for (fact, words, cause) in [
             (MissingFact::Document(text("app")), "document:app", CauseCode::DocumentMalformed),
+            (MissingFact::DocumentTooDeep(text("app")), "documentTooDeep:app", CauseCode::DocumentTooDeep),
+            (
+                MissingFact::DocumentTooDeep(text("repositories[0].policy")),
+                "documentTooDeep:repositories[0].policy",
+                CauseCode::DocumentTooDeep,
+            ),
             (MissingFact::ConfigMap(key), "configMap:payments/iam/app.json", CauseCode::ConfigMapNotFound),
             (
                 MissingFact::RepositoryDocument(text("repositories[0].policy")),

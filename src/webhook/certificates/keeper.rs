@@ -17,6 +17,7 @@ use super::material::{CertificateError, Pair, trusted, unix};
 use super::notice::{self, Happened, Notices, Usable};
 use super::plan::{Found, STALE, Why, plan};
 use crate::runtime::metrics::Metrics;
+use crate::runtime::telemetry::{self, read_error};
 use crate::webhook::tls::Serving;
 
 const CONFIGURATION_MANAGER: &str = "ecr-access-webhook";
@@ -135,9 +136,9 @@ impl KeeperState {
 /// Why a look at the Secret and the configuration ended early.
 #[derive(Debug, thiserror::Error)]
 enum KeeperError {
-    #[error("cannot read {0}: {1}")]
+    #[error("cannot read {0}: {why}", why = read_error(.1))]
     Read(String, #[source] Box<kube::Error>),
-    #[error("cannot write {0}: {1}")]
+    #[error("cannot write {0}: {why}", why = telemetry::write_error(.1))]
     Write(String, #[source] Box<kube::Error>),
     /// Somebody else wrote in between. Nothing is wrong, it only has to be looked at again.
     #[error("{0} was changed by somebody else just now")]
@@ -374,7 +375,10 @@ impl Keeper {
             why => self.notices.event(secret, Happened::Renewed, &format!("a new certificate was made: {why}")).await,
         };
         if let Err(error) = told {
-            tracing::warn!(%error, "an event or a condition about the certificate cannot be written");
+            tracing::warn!(
+                error = telemetry::write_error(&error),
+                "an event or a condition about the certificate cannot be written"
+            );
         }
     }
 
@@ -425,7 +429,10 @@ impl Keeper {
             Ok::<_, kube::Error>(())
         });
         if let Ok(Err(error)) = result.await {
-            tracing::debug!(%error, "an event or a condition about the certificate cannot be written");
+            tracing::debug!(
+                error = telemetry::write_error(&error),
+                "an event or a condition about the certificate cannot be written"
+            );
         }
     }
 

@@ -13,7 +13,7 @@ use rcgen::{
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -77,7 +77,7 @@ pub enum CertificateError {
     #[error("the authority is due for renewal")]
     Due,
     /// A certificate could not be made.
-    #[error("a certificate cannot be made: {0}")]
+    #[error("a certificate cannot be made: {}", made(.0))]
     Make(#[from] rcgen::Error),
 }
 
@@ -276,7 +276,7 @@ pub fn trusted(bundle: &[u8], certified: &CertifiedKey, name: &str, now: SystemT
     let mut roots = RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(bundle) {
         roots
-            .add(authority.map_err(|error| unreadable("ca.crt")(error))?)
+            .add(authority.map_err(|error| unreadable("ca.crt")(no_pem(&error)))?)
             .map_err(|error| untrusted(error.to_string()))?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider())
@@ -321,12 +321,12 @@ fn common_name(name: &str) -> DistinguishedName {
 
 fn chain(key: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    let certificates = certificates.map_err(|error| unreadable(key)(error))?;
+    let certificates = certificates.map_err(|error| unreadable(key)(no_pem(&error)))?;
     if certificates.is_empty() { Err(unreadable(key)("there is no certificate in it")) } else { Ok(certificates) }
 }
 
 fn fit(key: &'static str, chain: Vec<CertificateDer<'static>>, pem: &str) -> Result<CertifiedKey, CertificateError> {
-    let private = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| unreadable(key)(error))?;
+    let private = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| unreadable(key)(no_pem(&error)))?;
     CertifiedKey::from_der(chain, private, &tls::provider())
         .map_err(|error| CertificateError::Mismatch { key, message: error.to_string() })
 }
@@ -365,6 +365,28 @@ fn text(data: &BTreeMap<String, ByteString>, key: &'static str) -> Result<String
 
 fn unreadable<E: fmt::Display>(key: &'static str) -> impl Fn(E) -> CertificateError {
     move |error| CertificateError::Unreadable { key, message: error.to_string() }
+}
+
+/// Why it is no PEM, without a word of it: the errors of the reader quote the line, and a key that lost its line ends is
+/// one line. What is said here goes into the log, an Event and a condition.
+fn no_pem(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no end; are the line ends still there?",
+        pem::Error::IllegalSectionStart { .. } => {
+            "a section does not begin as it should; are the line ends still there?"
+        }
+        pem::Error::Base64Decode(_) => "a section is no base64",
+        pem::Error::NoItemsFound => "there is nothing of its kind in it",
+        _ => "it is no PEM",
+    }
+}
+
+/// As [`no_pem`], of what makes certificates.
+fn made(error: &rcgen::Error) -> String {
+    match error {
+        rcgen::Error::PemError(_) => "the key of the authority is no PEM".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 /// Seconds of Unix time.
@@ -426,6 +448,31 @@ mod tests {
         assert!(with(|m, _| m.key = "no key".to_owned()).starts_with("`tls.key` cannot be read"));
         let text = with(|m, _| m.certificate = "text".to_owned());
         assert_eq!(text, "`tls.crt` cannot be read: there is no certificate in it");
+    }
+
+    #[test]
+    fn a_key_that_is_no_pem_is_not_quoted() {
+        let good = Material::new(NAME, at(0), &[]).unwrap();
+        // As if it had gone through a tool that takes line ends away, spells them out, or cuts a text.
+        let spoilt: [fn(&str) -> String; 5] = [
+            |pem| pem.replace('\n', ""),
+            |pem| pem.replace('\n', "\\n"),
+            |pem| pem.replace("-----\n", "--\n"),
+            |pem| pem.trim_end_matches("-----END PRIVATE KEY-----\n").to_owned(),
+            |pem| pem.replacen('M', "\u{201c}", 3),
+        ];
+        for spoil in spoilt {
+            for field in ["tls.key", "ca.key"] {
+                let mut material = good.clone();
+                let pem = if field == "tls.key" { &mut material.key } else { &mut material.authority_key };
+                let secret = pem.lines().nth(1).unwrap().get(8..16).unwrap().to_owned();
+                *pem = spoil(pem);
+                let text = error(material, 0);
+                assert!(text.starts_with(&format!("`{field}` cannot be read: ")) && text.len() < 120, "{text}");
+                // Neither as a text nor as the numbers of its bytes.
+                assert!(!text.contains(&secret) && !text.contains("45, 45"), "{text}");
+            }
+        }
     }
 
     #[test]

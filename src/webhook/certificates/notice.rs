@@ -8,6 +8,8 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
+use crate::text::{cut, escaped};
+
 /// The type of the condition in `status.conditions` of the Service.
 pub const CONDITION: &str = "ecraccess.dev/CertificateUsable";
 /// Owner of the condition in `managedFields`.
@@ -85,7 +87,7 @@ impl Notices {
             type_: Some(type_.to_owned()),
             reason: Some(reason.to_owned()),
             action: Some(action.to_owned()),
-            note: Some(shortened(note)),
+            note: Some(line(note)),
             reporting_controller: Some(CONTROLLER.to_owned()),
             reporting_instance: Some(self.instance.clone()),
             regarding: Some(ObjectReference {
@@ -112,14 +114,16 @@ impl Notices {
         let stored = conditions.iter().find(|condition| condition.type_ == CONDITION);
         let status = if usable.is { "True" } else { "False" };
         let same_status = stored.filter(|stored| stored.status == status);
-        if same_status.is_some_and(|stored| usable.reason == REASON || same(stored, usable)) {
+        let message = escaped(&usable.message);
+        let same = |stored: &Condition| stored.reason == usable.reason && stored.message == message;
+        if same_status.is_some_and(|stored| usable.reason == REASON || same(stored)) {
             return Ok(());
         }
         let condition = Condition {
             type_: CONDITION.to_owned(),
             status: status.to_owned(),
             reason: usable.reason.to_owned(),
-            message: usable.message.clone(),
+            message: message.into_owned(),
             last_transition_time: same_status
                 .map_or_else(|| Time(jiff::Timestamp::now()), |stored| stored.last_transition_time.clone()),
             observed_generation: None,
@@ -136,16 +140,9 @@ impl Notices {
 /// The reason while there is nothing to say.
 pub const REASON: &str = "InService";
 
-fn same(stored: &Condition, usable: &Usable) -> bool {
-    stored.reason == usable.reason && stored.message == usable.message
-}
-
-/// At most [`NOTE`] bytes, at a border between characters.
-fn shortened(note: &str) -> String {
-    let end = (0..=NOTE).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
-    note.get(..end)
-        .filter(|start| start.len() < note.len())
-        .map_or_else(|| note.to_owned(), |start| format!("{start}…"))
+/// A note as the API server takes it.
+fn line(note: &str) -> String {
+    cut(&escaped(note), NOTE).into_owned()
 }
 
 #[cfg(test)]
@@ -153,9 +150,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_as_long_as_the_api_server_takes() {
-        assert_eq!(shortened("short"), "short");
-        let long = shortened(&"é".repeat(900));
+    fn a_note_is_one_harmless_line_as_long_as_the_api_server_takes() {
+        assert_eq!(line("short"), "short");
+        assert_eq!(line("a\nb\u{202e}"), r"a\nb\u{202e}");
+        assert!(line(crate::text::HARMFUL).chars().all(crate::text::is_harmless));
+        let long = line(&"é".repeat(900));
         assert!(long.ends_with("é…") && long.len() <= 1024, "{}", long.len());
     }
 }

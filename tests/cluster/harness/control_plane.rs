@@ -85,7 +85,6 @@ impl ControlPlane {
                 "--authorization-mode=RBAC",
                 // Services are resolved to their endpoints here: there is no kube-proxy.
                 "--enable-aggregator-routing=true",
-                "--endpoint-reconciler-type=none",
                 // Names of nodes mean nothing here.
                 "--kubelet-preferred-address-types=InternalIP",
             ]);

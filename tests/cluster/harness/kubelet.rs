@@ -376,6 +376,9 @@ read -r _
 ip link set lo up
 ip address add "$address" peer "$api/32" dev eth0
 ip link set eth0 up
+ip route add default via "$api" dev eth0
+# What a process may open where nobody raised it.
+ulimit -S -n 1024
 var_run=$(readlink -f /var/run)
 mount -t tmpfs tmpfs "$var_run"
 mkdir -p "$var_run/secrets/kubernetes.io/serviceaccount"

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::routing::get;
+use ecr_access::runtime::callers::ApiServers;
 use ecr_access::runtime::metrics::Metrics;
 use ecr_access::webhook::tls::{self, Serving};
 use rcgen::KeyPair;
@@ -34,7 +35,8 @@ pub async fn serve(folder: PathBuf) -> Result<()> {
     serving.swap(Arc::new(CertifiedKey::from_der(vec![certificate.der().clone()], private, &tls::provider())?));
     let listener = TcpListener::bind((API_SERVER_ADDRESS, PORT)).await.context("the kubelet's port")?;
     let router = Router::new().route("/containerLogs/{namespace}/{pod}/{container}", get(log)).with_state(folder);
-    tls::serve(listener, tls::server_config(serving)?, router, Metrics::new(), CancellationToken::new()).await;
+    let (config, stop) = (tls::server_config(serving)?, CancellationToken::new());
+    tls::serve(listener, config, router, 64, ApiServers::nobody(), Metrics::new(), stop).await;
     Ok(())
 }
 

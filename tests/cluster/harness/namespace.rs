@@ -50,6 +50,11 @@ pub fn connect(pid: u32, interface: &str, address: &str) -> Result<()> {
     ip(&["link", "set", interface, "up"])
 }
 
+/// Another address of ours, for somebody who is not the API server. Pods answer to it by their default route.
+pub fn add_address(address: &str) -> Result<()> {
+    ip(&["address", "replace", &format!("{address}/32"), "dev", "lo"])
+}
+
 /// A place for short-lived data that vanishes with the namespaces.
 pub fn mount_tmpfs(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path)?;

@@ -105,7 +105,7 @@ pub async fn the_api_server_restarts(world: &World) -> Result<()> {
 pub async fn a_paused_leader_writes_nothing(world: &World) -> Result<()> {
     let pause =
         std::env::var("PAUSE").ok().and_then(|text| text.parse().ok()).map_or(TAKEN_OVER / 2, Duration::from_secs);
-    world.operator_ready(2).await?;
+    world.operator_settled(2).await?;
     world.namespace("paused", &["api"]).await?;
     world.policy("paused", "pull", spec(pull_document(&["one"]))).await?;
     world.settled_status("paused", "pull").await?;

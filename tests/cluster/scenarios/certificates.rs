@@ -21,6 +21,7 @@ const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/ecr-access/rol
 
 /// A new certificate, then a new authority twice, each asked for by taking away from the Secret what is to be made anew.
 pub async fn three_rotations(world: &World) -> Result<()> {
+    world.operator_settled(2).await?;
     let strict = Strict::begin(world, "rotation").await?;
     let requests = [
         json!({"data": {"tls.crt": null, "tls.key": null}}),
@@ -54,6 +55,7 @@ pub async fn three_rotations(world: &World) -> Result<()> {
 
 /// What cannot be used leaves the one before in service, and is told: by metric, Event and condition.
 pub async fn an_unusable_pair_stays_out_of_service(world: &World) -> Result<()> {
+    world.operator_settled(2).await?;
     let strict = Strict::begin(world, "unusable").await?;
     let secret = world.must("GET", SECRET, None).await?;
     // A key of another certificate; the operator may not put it right.

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::races::{TIMES, apply};
+use crate::canary::canary;
 use crate::world::{Answer, IN_FORCE, World, image, pod, policies, pull_document};
 
 const LABEL: &str = "ecraccess.dev/policy-document";
@@ -17,7 +18,8 @@ fn path(namespace: &str) -> String {
 fn config_map(namespace: &str, name: &str, document: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "true"}},
+        "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "true"},
+            "annotations": {"example.com/note": canary("annotation")}},
         "data": {"app.json": document},
     })
 }

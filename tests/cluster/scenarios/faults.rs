@@ -235,10 +235,6 @@ pub async fn after_any_fault_the_state_is_that_of_a_fresh_start(world: &World) -
         chance.edit(world).await?;
     }
     let proxy = FaultProxy::start(&world.cluster.kubeconfig).await?;
-    let direct = || async {
-        let kubeconfig = kube::config::Kubeconfig::read_from(&world.cluster.kubeconfig)?;
-        anyhow::Ok(kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?)
-    };
     let view = View::start(kube::Config::new(format!("http://{}", proxy.address).parse()?))?;
     world.eventually(PATIENCE, "the view through the proxy is complete", async || Ok(view.is_complete())).await?;
 
@@ -267,14 +263,14 @@ pub async fn after_any_fault_the_state_is_that_of_a_fresh_start(world: &World) -
         let begin = Instant::now();
         // What cannot be watched can still be listed.
         if matches!(fault, Fault::RefuseWatches { .. }) {
-            let fresh = View::start(direct().await?)?;
+            let fresh = View::start(direct(world).await?)?;
             same(world, &view, &fresh).await.with_context(|| format!("{fault:?} lasts, seed {seed}"))?;
         }
         for _ in 0..4 {
             chance.edit(world).await?;
         }
         proxy.set(Fault::None);
-        let fresh = View::start(direct().await?)?;
+        let fresh = View::start(direct(world).await?)?;
         let facts = same(world, &view, &fresh).await.with_context(|| format!("{fault:?}, seed {seed}"))?;
         println!(
             "    {fault:?}: the same {facts} facts, verdicts and statuses after {} ms",
@@ -282,6 +278,19 @@ pub async fn after_any_fault_the_state_is_that_of_a_fresh_start(world: &World) -
         );
     }
     world.call("DELETE", &format!("{CLUSTER_POLICIES}/faults"), None).await.map(drop)
+}
+
+/// A view with small pages, straight from the API server, is complete: everything that is there can be listed.
+pub async fn everything_can_be_listed(world: &World) -> Result<()> {
+    let view = View::start(direct(world).await?)?;
+    let complete = world.eventually(Duration::from_secs(30), "a view is complete", async || Ok(view.is_complete()));
+    let complete = complete.await;
+    complete.map(drop).with_context(|| format!("{:?}", view.index.not_synced_reason()))
+}
+
+async fn direct(world: &World) -> Result<kube::Config> {
+    let kubeconfig = kube::config::Kubeconfig::read_from(&world.cluster.kubeconfig)?;
+    Ok(kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?)
 }
 
 /// Waits until both views are the same, and returns how much they agree in. The longest pause is 10 s, a silent watch is
@@ -298,7 +307,7 @@ async fn same(world: &World, view: &View, fresh: &View) -> Result<usize> {
             .filter(|key| ours.get(*key) != theirs.get(*key))
             .map(|key| format!("{key}:\n  through the fault {:?}\n  fresh {:?}", ours.get(key), theirs.get(key)))
             .collect();
-        bail!("not the same: {}\n{:?}", different.join("\n"), view.index.progress());
+        bail!("not the same: {}\n{:?}", different.join("\n"), view.index.health().progress().borrow());
     }
     let facts = fresh.digest().len();
     ensure!(facts > 20, "only {facts} things to compare");

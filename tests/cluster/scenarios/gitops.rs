@@ -105,6 +105,7 @@ pub async fn the_bundle(world: &World) -> Result<()> {
     world.eventually(PATIENCE, "pods are judged", refused).await?;
 
     // Applied again, it changes nothing: not what the operator wrote into the objects, and no pod is exchanged.
+    world.eventually(PATIENCE, "somebody leads", async || Ok(state(world).await?["leader"].is_string())).await?;
     let before = state(world).await?;
     no_difference(world)?;
     apply(world)?;
@@ -168,11 +169,13 @@ async fn state(world: &World) -> Result<Value> {
     ensure!(configuration["webhooks"][0]["clientConfig"]["caBundle"].is_string(), "{configuration}");
     let lease =
         world.must("GET", "/apis/coordination.k8s.io/v1/namespaces/ecr-access/leases/ecr-access-leader", None).await?;
+    let leader = &lease["spec"]["holderIdentity"];
+    let leader = if leader.as_str().is_some_and(str::is_empty) { &Value::Null } else { leader };
     let deployment = world.must("GET", "/apis/apps/v1/namespaces/ecr-access/deployments/ecr-access", None).await?;
     Ok(json!({
         "secret": secret["metadata"]["resourceVersion"],
         "configuration": configuration["metadata"]["resourceVersion"],
-        "leader": lease["spec"]["holderIdentity"],
+        "leader": leader,
         "terms": lease["spec"]["leaseTransitions"],
         "deployment": deployment["metadata"]["generation"],
         "replicas": world.cluster.replicas().iter().map(|replica| replica.pod.clone()).collect::<Vec<_>>(),

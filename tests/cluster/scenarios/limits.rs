@@ -45,6 +45,8 @@ pub async fn big_pods(world: &World) -> Result<()> {
 
 /// The filter in the webhook configuration lets through whatever the parser takes for ECR.
 pub async fn every_ecr_image_reaches_the_webhook_and_no_other(world: &World) -> Result<()> {
+    // Calls are counted over all replicas: none may go meanwhile.
+    world.operator_settled(2).await?;
     world.namespace("filter", &[]).await?;
     let (mut called, mut spared) = (0, 0);
     for text in images() {
@@ -77,6 +79,7 @@ pub async fn every_ecr_image_reaches_the_webhook_and_no_other(world: &World) -> 
 
 /// The same of the templates of workloads: one kind and one place for each image, by turns.
 pub async fn every_ecr_image_of_a_template_reaches_the_webhook_and_no_other(world: &World) -> Result<()> {
+    world.operator_settled(2).await?;
     world.namespace("filter-templates", &[]).await?;
     let kinds = KINDS.map(|(kind, ..)| kind);
     let mut called = 0;

@@ -31,7 +31,7 @@ pub async fn big(world: &World) -> Result<()> {
 }
 
 async fn measure(world: &World, size: &Size) -> Result<()> {
-    world.operator_ready(2).await?;
+    world.operator_settled(2).await?;
     world.namespace("load", &["api"]).await?;
     world.policy("load", "pull", spec(pull_document(&["good/*"]))).await?;
     world.until_refused("load", "api", &image("bad")).await?;

@@ -1,6 +1,8 @@
 //! The scenarios, by subject. Each makes the namespaces that it needs and leaves nothing that another could trip over.
 
 pub mod agreement;
+pub mod attacks;
+pub mod attacks_load;
 pub mod availability;
 pub mod certificates;
 pub mod configmaps;
@@ -9,12 +11,14 @@ pub mod faults;
 pub mod gitops;
 pub mod limits;
 pub mod load;
+pub mod network;
 pub mod policies;
 pub mod races;
 pub mod rbac;
 pub mod release;
 pub mod runbook;
 pub mod scale;
+pub mod secrecy;
 pub mod status;
 pub mod verdicts;
 pub mod workloads;
@@ -96,6 +100,7 @@ pub fn all() -> Vec<Scenario> {
         OurOwn: faults::after_any_fault_the_state_is_that_of_a_fresh_start;
         OurOwn: limits::every_ecr_image_reaches_the_webhook_and_no_other;
         OurOwn: limits::every_ecr_image_of_a_template_reaches_the_webhook_and_no_other;
+        OurOwn: network::the_api_server_is_known_by_its_address;
         AnyCluster: release::rights;
         AnyCluster: rbac::who_may_read_and_write_policies;
         AnyCluster: release::render_equals_the_live_objects;
@@ -108,8 +113,16 @@ pub fn all() -> Vec<Scenario> {
         OurOwn: certificates::three_rotations;
         OurOwn: certificates::an_unusable_pair_stays_out_of_service;
         OurOwn: load::small;
+        OurOwn: attacks::a_pod_is_judged_whatever_its_managed_fields;
+        OurOwn: attacks::what_cannot_be_read_is_unknown;
+        AnyCluster: attacks::a_document_that_is_too_deep_is_refused_by_name;
+        OurOwn: attacks::what_a_tenant_stores_blinds_nobody;
+        OurOwnAndTime: attacks::a_right_taken_away_is_noticed;
+        OurOwnAndTime: attacks_load::a_stranger_floods;
+        OurOwnAndTime: attacks_load::idle_connections;
         OurOwnAndTime: load::big;
         OurOwnAndTime: scale::five_thousand_pods;
+        OurOwn: secrecy::no_level_and_no_error_brings_what_users_wrote_into_a_log;
         OurOwn: limits::nobody_is_locked_out_without_the_operator;
         AnyCluster: release::upgrade_with_changed_values;
         OurOwn: runbook::every_command_does_what_it_says;

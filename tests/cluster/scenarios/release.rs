@@ -44,8 +44,8 @@ pub async fn render_equals_the_live_objects(world: &World) -> Result<()> {
     arguments.extend(crate::image_arguments()?);
     let render = world.cluster.helm(&arguments)?;
     ensure!(render == world.cluster.helm(&arguments)?, "two renders differ");
-    // `helm template` says `Helm` as the manager, as the installed objects do.
-    let output = world.cluster.kubectl_output(&["diff", "--server-side", "-f", "-", "-n", RELEASE], Some(&render))?;
+    // Each object says its namespace: one Role is for the namespace `default`. `helm template` says `Helm` as the manager, as the installed objects do.
+    let output = world.cluster.kubectl_output(&["diff", "--server-side", "-f", "-"], Some(&render))?;
     ensure!(
         output.status.code() == Some(0),
         "{}{}",
@@ -65,7 +65,10 @@ pub async fn upgrade_with_changed_values(world: &World) -> Result<()> {
     world.policy("upgrade", "pull", spec(pull_document(&["good"]))).await?;
     world.until_refused("upgrade", "api", &image("bad")).await?;
     upgrade(world, &["--set=maxAction=Warn", "--set=replicaCount=1", "--set=webhook.timeoutSeconds=5"])?;
-    world.operator_ready(1).await?;
+    // The API server keeps its connections to the old replicas, with the old values, until those have gone.
+    world.operator_settled(1).await?;
+    let hold = async || Ok(world.try_pod("upgrade", "api", &image("bad")).await?.code == 201);
+    world.eventually(PATIENCE, "the new values hold", hold).await?;
     let warned = world.pod("upgrade", "app", "api", &image("bad")).await?;
     warned.warned_with(&[&image("bad")])?;
     let path = format!("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{RELEASE}");
@@ -75,8 +78,7 @@ pub async fn upgrade_with_changed_values(world: &World) -> Result<()> {
     world.must("DELETE", &format!("{}/app?gracePeriodSeconds=0", pods("upgrade")), None).await?;
 
     upgrade(world, &[])?;
-    world.operator_ready(2).await?;
-    // The API server keeps its connection to the old replica, with the old values, until that one has gone.
+    world.operator_settled(2).await?;
     let refused = async || Ok(world.try_pod("upgrade", "api", &image("bad")).await?.code == 403);
     world.eventually(PATIENCE, "the new values hold", refused).await?;
     world.until_refused("upgrade", "api", &image("bad")).await.map(drop)

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Output;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -39,7 +40,7 @@ pub async fn every_command_does_what_it_says(world: &World) -> Result<()> {
     until(world, "refused", |code, _| code == 403).await?;
     page.run(world, "Warn without Helm", 0)?;
     until(world, "warned of", warned).await?;
-    page.run(world, "Refuse again", 0)?;
+    during_a_rollout(world, &mut page)?;
     until(world, "refused", |code, _| code == 403).await?;
 
     page.run(world, "One policy only", 0)?;
@@ -56,12 +57,18 @@ pub async fn every_command_does_what_it_says(world: &World) -> Result<()> {
     certificate(world, &mut page).await?;
     leader(world, &mut page).await?;
 
+    let leads = async || Ok(leaders(world)? == 1.0);
+    world.eventually(PATIENCE, "the one that holds the Lease leads", leads).await?;
     let texts = page.run(world, "Where to look", 0)?;
     ensure!(texts.matches("\nok\n").count() == 2, "two replicas that are ready: {texts}");
     ensure!(texts.matches("\necr_access_leader 1\n").count() == 1, "one leader: {texts}");
     ensure!(texts.contains("\necr_access_reviews_total{"), "{texts}");
+    ensure!(texts.matches("\necr_access_watch_failing{kind=\"serviceaccounts\"} 0\n").count() == 2, "{texts}");
     let log = page.run(world, "Where to look", 1)?;
     ensure!(log.matches("\"serving a certificate\"").count() >= 2, "a line of each replica: {log}");
+
+    let judged = page.run(world, "A watch fails", 0)?;
+    ensure!(judged.lines().any(|line| line.trim_end() == "EcrAccessPolicy payments/payments-pull"), "{judged}");
 
     page.run(world, "Out of memory", 0)?;
     page.run(world, "Out of memory", 1)?;
@@ -72,6 +79,37 @@ pub async fn every_command_does_what_it_says(world: &World) -> Result<()> {
 
     locked_out(world, &mut page).await?;
     page.was_followed()
+}
+
+/// "Refuse again" exchanges the replicas. Whoever looks at them meanwhile, and until the last of the old ones has gone, is
+/// told of those that stay, and of no error.
+fn during_a_rollout(world: &World, page: &mut Page) -> Result<()> {
+    let before: BTreeSet<String> = world.cluster.replicas().into_iter().map(|replica| replica.pod).collect();
+    let mut looked = 0;
+    std::thread::scope(|scope| {
+        let mut by_another = Page::read()?;
+        let rollout = scope.spawn(move || by_another.run(world, "Refuse again", 0));
+        let until = Instant::now() + PATIENCE * 2;
+        while !rollout.is_finished() || world.cluster.replicas().iter().any(|replica| before.contains(&replica.pod)) {
+            ensure!(Instant::now() < until, "the rollout does not end");
+            for (title, block) in [("The certificate", 0), ("Where to look", 0), ("Where to look", 1)] {
+                let text = page.run(world, title, block)?;
+                ensure!(block == 1 || text.contains("\nok\n"), "`{title}`: a replica that is ready: {text}");
+            }
+            looked += 1;
+        }
+        rollout.join().map_err(|_| anyhow::anyhow!("it panicked"))?
+    })?;
+    page.followed.insert(("Refuse again".to_owned(), 0));
+    println!("    looked at the replicas {looked} times while they were exchanged");
+    ensure!(looked >= 3, "too few to prove anything");
+    Ok(())
+}
+
+/// The sum of what the replicas say about leading.
+fn leaders(world: &World) -> Result<f64> {
+    let replicas = world.cluster.replicas();
+    replicas.iter().map(|replica| super::availability::metric(&replica.address, "ecr_access_leader ")).sum()
 }
 
 async fn a_pod_is_refused(world: &World, page: &mut Page) -> Result<()> {
@@ -112,13 +150,19 @@ async fn a_pod_is_refused(world: &World, page: &mut Page) -> Result<()> {
 
 async fn certificate(world: &World, page: &mut Page) -> Result<()> {
     let text = page.run(world, "The certificate", 0)?;
-    // Replicas of before that are still going say that.
     ensure!(
-        text.matches("ok\n").count() == 2 && text.contains("ecr_access_certificate_expiry_timestamp_seconds 1"),
+        text.matches("\nok\n").count() == 2 && text.contains("ecr_access_certificate_expiry_timestamp_seconds 1"),
         "{text}"
     );
-    let same = page.run(world, "The certificate", 1)?;
-    ensure!(same.is_empty(), "{same}");
+    // The page speaks of a difference that stays.
+    let mut difference = String::new();
+    let same = async || {
+        let output = page.output(world, "The certificate", 1)?;
+        difference = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(output.status.success() && difference.is_empty())
+    };
+    let same = world.eventually(PATIENCE, "the configuration has the authority of the Secret", same).await;
+    same.with_context(|| difference.clone())?;
 
     for block in 0..2 {
         let before = world.must("GET", SECRET, None).await?["data"]["tls.crt"].clone();
@@ -146,7 +190,11 @@ async fn leader(world: &World, page: &mut Page) -> Result<()> {
         anyhow::Ok(lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned())
     };
     // Replicas of before give the lead back when they end.
-    let settled = async || Ok(world.cluster.replicas().len() == 2 && !holder().await?.is_empty());
+    world.operator_settled(2).await?;
+    let settled = async || {
+        let holder = holder().await?;
+        Ok(world.cluster.replicas().iter().any(|replica| replica.pod == holder))
+    };
     world.eventually(PATIENCE, "one of the two that stay leads", settled).await?;
     let before = holder().await?;
     let text = page.run(world, "The leader", 0)?;
@@ -159,7 +207,7 @@ async fn leader(world: &World, page: &mut Page) -> Result<()> {
         Ok(!now.is_empty() && now != before)
     };
     world.eventually(PATIENCE, "another replica leads", passed_on).await?;
-    world.operator_ready(2).await
+    world.operator_settled(2).await
 }
 
 async fn locked_out(world: &World, page: &mut Page) -> Result<()> {

@@ -64,6 +64,7 @@ fn warned(answer: &Answer, kind: &str, name: &str, image: &str) -> Result<()> {
 }
 
 pub async fn every_kind_is_warned_of_and_admitted(world: &World) -> Result<()> {
+    world.operator_settled(2).await?;
     world.namespace("warned", &["api"]).await?;
     world.policy("warned", "pull", spec(pull_document(&["good"]))).await?;
     world.until_refused("warned", "api", &image("bad")).await?;
@@ -118,6 +119,7 @@ pub async fn every_kind_is_warned_of_and_admitted(world: &World) -> Result<()> {
 
 /// One Deployment is one call, its ReplicaSet none; and of its updates those alone that change how its pods pull.
 pub async fn only_the_topmost_owner_and_only_what_changes_pulls_is_called(world: &World) -> Result<()> {
+    world.operator_settled(2).await?;
     world.namespace("calls", &["api", "other"]).await?;
     let mut policy = spec(pull_document(&["good"]));
     policy["serviceAccounts"] = json!({"names": ["api"]});

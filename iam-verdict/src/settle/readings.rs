@@ -1,0 +1,98 @@
+//! The readings of a model: the decision in each, and which facts tell them apart.
+
+use std::collections::HashMap;
+
+use super::count::{MAX_READINGS, at, count_up, set};
+use super::model::{Live, MAX_ATOMS, Model};
+use crate::decision::Decision;
+use crate::layers::bit;
+
+/// Facts in play up to which decisions are exact.
+const MAX_FACTS: usize = 6;
+
+impl Model<'_> {
+    /// The decision of every reading, in mixed radix over the dimensions; none beyond the bound.
+    pub(crate) fn readings(&self) -> Option<Vec<Decision>> {
+        if self.facts.len() > MAX_FACTS || self.atoms.len() > MAX_ATOMS {
+            return None;
+        }
+        let count = self.dimensions.iter().try_fold(1_usize, |product, dimension| {
+            product.checked_mul(dimension.options.len()).filter(|product| *product <= MAX_READINGS)
+        })?;
+        let mut chosen = vec![0_usize; self.dimensions.len()];
+        let mut truth = vec![false; self.atoms.len()];
+        let mut decisions = Vec::with_capacity(count);
+        for _ in 0..count {
+            for (dimension, option) in self.dimensions.iter().zip(&chosen) {
+                for (atom, value) in dimension.atoms.iter().zip(dimension.options.get(*option).into_iter().flatten()) {
+                    set(&mut truth, *atom, *value);
+                }
+            }
+            decisions.push(self.reading(&truth));
+            count_up(&mut chosen, self.dimensions.iter().map(|dimension| dimension.options.len()));
+        }
+        Some(decisions)
+    }
+
+    fn reading(&self, truth: &[bool]) -> Decision {
+        let holds = |live: &&Live| live.atoms.iter().all(|atom| at(truth, *atom));
+        let bits = self.live.iter().filter(holds).fold(self.certain, |sum, live| sum | live.sets);
+        let same = match self.same {
+            Ok(same) => same,
+            Err(atom) => at(truth, atom),
+        };
+        if bits & bit::DENY != 0 {
+            Decision::ExplicitlyDenied
+        } else if self.frame.grants(bits, same) {
+            Decision::Allowed
+        } else {
+            Decision::ImplicitlyDenied
+        }
+    }
+
+    /// Whether the decision is definite as soon as the `kept` facts are known.
+    pub(crate) fn settles(&self, readings: &[Decision], kept: &[bool]) -> bool {
+        let mut groups: HashMap<usize, bool> = HashMap::new();
+        let mut chosen = vec![0_usize; self.dimensions.len()];
+        loop {
+            let mut reading = 0;
+            let mut stride = 1;
+            // The labels of the kept facts as one number.
+            let mut group = 0_usize;
+            for (dimension, filling) in self.dimensions.iter().zip(&chosen) {
+                let Some(filling) = dimension.fillings.get(*filling) else { continue };
+                reading += filling.option * stride;
+                stride *= dimension.options.len().max(1);
+                let mut put = |label: usize, range: usize| group = group.wrapping_mul(range).wrapping_add(label);
+                if filling.labels.is_empty() {
+                    if dimension.facts.iter().all(|fact| at(kept, *fact)) {
+                        put(filling.option, dimension.options.len());
+                    }
+                    continue;
+                }
+                for ((fact, label), range) in dimension.facts.iter().zip(&filling.labels).zip(&dimension.ranges) {
+                    if at(kept, *fact) {
+                        put(*label, *range);
+                    }
+                }
+            }
+            let allowed = readings.get(reading) == Some(&Decision::Allowed);
+            if *groups.entry(group).or_insert(allowed) != allowed {
+                return false;
+            }
+            let sizes = self.dimensions.iter().map(|dimension| dimension.fillings.len());
+            if !count_up(&mut chosen, sizes) {
+                return true;
+            }
+        }
+    }
+
+    /// Fillings of all dimensions, where they are few enough to look at each.
+    pub(crate) fn is_small(&self) -> bool {
+        let sizes = self.dimensions.iter().map(|dimension| dimension.fillings.len());
+        sizes
+            .into_iter()
+            .try_fold(1_usize, |product, size| product.checked_mul(size))
+            .is_some_and(|all| all <= MAX_READINGS)
+    }
+}
