@@ -424,10 +424,10 @@ mod tests {
             status.to_string()
         };
         let later = status(json!({"details": {"retryAfterSeconds": 3}}));
-        assert_eq!(failed(Answer::new(429, later)).await, refused(429, "not now please", 3));
+        assert_eq!(failed(Answer::new(429, later)).await, refused(429, "not now\\nplease", 3));
         let odd = status(json!({"message": 7, "details": [], "code": "x"}));
         assert_eq!(failed(Answer::new(503, odd)).await, refused(503, "Service Unavailable", 0));
-        assert_eq!(failed(Answer::new(500, "proxy\tis sad")).await, refused(500, "proxy is sad", 0));
+        assert_eq!(failed(Answer::new(500, "proxy\tis sad")).await, refused(500, "proxy\\tis sad", 0));
         assert_eq!(failed(Answer::new(500, b"\xff".to_vec())).await, refused(500, "\u{fffd}", 0));
         assert_eq!(failed(Answer::new(301, "")).await, refused(301, "Moved Permanently", 0));
         let AnswerError::Status(long) = failed(Answer::new(500, vec![b'x'; MAX_STATUS * 2])).await else { panic!() };
