@@ -2,13 +2,13 @@
 //! what turns then.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::judged::Judged;
-use crate::forecast::{self, ImageJudgement, Judgement, NextChange, Verdict, judge_under};
+use super::outlook::Outlook;
+use crate::forecast::{self, NextChange, Verdict, judge_under};
 use crate::index::subjects::{Held, Owner, Population};
 use crate::inventory::{Inventory, PolicyObject};
 
@@ -37,42 +37,6 @@ pub struct Group {
     pub pods: u64,
     /// One of them: kind, and `namespace/name`.
     pub first: (String, String),
-}
-
-/// A verdict, and whether exemptions let it pass.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Outlook {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Every image that the verdict goes back to is exempted.
-    pub exempted: bool,
-}
-
-impl Outlook {
-    /// What a judgement comes to.
-    pub fn of(judgement: &Judgement) -> Outlook {
-        let verdict = judgement.verdict;
-        let open = matches!(verdict, Verdict::Deny | Verdict::Unknown);
-        let mut blamed = judgement.images.iter().filter(|image| image.verdict == verdict);
-        Outlook { verdict, exempted: open && blamed.all(|image: &ImageJudgement| image.exemption().is_some()) }
-    }
-
-    /// 0 is the worst; another one for each outlook that can be told apart.
-    fn badness(self) -> u8 {
-        match (self.verdict, self.exempted) {
-            (Verdict::Deny, false) => 0,
-            (Verdict::Unknown, false) => 1,
-            (Verdict::Deny, true) => 2,
-            (Verdict::Unknown, true) => 3,
-            _ => 4,
-        }
-    }
-}
-
-impl fmt::Display for Outlook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.verdict.as_str(), if self.exempted { " (exempted)" } else { "" })
-    }
 }
 
 /// The subjects of one policy whose verdicts change next, while they are gathered.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use iam_verdict::Decision;
 use jiff::Timestamp;
 
-use super::ahead::Outlook;
+use super::outlook::Outlook;
 use crate::ecr::advice::CauseCode;
 use crate::forecast::{self, ImageJudgement, Judgement, NextChange, Subject, Verdict, causes, judge_under};
 use crate::index::subjects::Held;
@@ -193,7 +193,7 @@ impl Memory {
 #[cfg(test)]
 impl Memory {
     /// How many judgements it holds.
-    pub fn len(&self) -> usize {
+    pub fn judgements(&self) -> usize {
         self.known.values().map(Vec::len).sum()
     }
 

@@ -43,6 +43,7 @@ pub mod events;
 pub mod judged;
 pub mod judging;
 pub mod metrics;
+pub mod outlook;
 pub mod plan;
 pub mod recorder;
 pub mod status;

@@ -240,7 +240,8 @@ mod tests {
 
     use super::*;
     use crate::api::{AdviceEntry, Denial, PolicyKind, VerdictCounts};
-    use crate::controller::ahead::{Group, Outlook, Turn};
+    use crate::controller::ahead::{Group, Turn};
+    use crate::controller::outlook::Outlook;
     use crate::forecast::Verdict;
     use crate::inventory::PolicyKey;
 

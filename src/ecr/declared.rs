@@ -5,45 +5,15 @@
 //! [`judge`](super::judge) resolves by the rules of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 use iam_verdict::{NamedPolicy, PolicyState};
 use serde_json::Value;
 
-use super::advice::CauseCode;
+use super::cause_code::CauseCode;
+use super::config_map::{ConfigMapKey, ConfigMapName};
 use super::image::EcrImage;
 use super::missing::MissingFact;
-
-/// Names a ConfigMap. Displayed as `NAMESPACE/NAME`.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ConfigMapName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl fmt::Display for ConfigMapName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-/// Names a key of a ConfigMap. Displayed as `NAMESPACE/NAME/KEY`.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ConfigMapKey {
-    /// The ConfigMap.
-    pub config_map: ConfigMapName,
-    /// The key.
-    pub key: String,
-}
-
-impl fmt::Display for ConfigMapKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.config_map, self.key)
-    }
-}
 
 /// A document in a ConfigMap that could not be read.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -290,7 +260,7 @@ pub struct RepositoryEntry {
 #[derive(Clone, Debug)]
 pub enum ResourcePolicy {
     /// This policy (which may be one that could not be read).
-    Policy(SourcedPolicy),
+    Policy(Box<SourcedPolicy>),
     /// `policy: Unknown`: there may be one, and nobody knows what it says.
     Unknown,
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::arn::RoleArn;
-use super::declared::ConfigMapKey;
+use super::config_map::ConfigMapKey;
 
 /// A fact that would settle an Unknown. Its text is part of the report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

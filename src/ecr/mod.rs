@@ -2,6 +2,8 @@
 
 pub mod advice;
 pub mod arn;
+pub mod cause_code;
+pub mod config_map;
 pub mod context;
 pub mod declared;
 pub mod image;

@@ -5,7 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Options, Verdict};
+use super::Verdict;
+use super::options::Options;
 use crate::api::Action;
 use crate::inventory::Exemption;
 

@@ -1,43 +1,77 @@
 //! How the texts of images are put together into messages and warnings.
 
+use super::admission::Admission;
+use super::judge::speaks_up;
 use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, fits, head, line, middle};
 use super::report::{ImageReport, Report};
+use super::texts::{Parts, Texts};
+use crate::api::Action;
+use crate::ecr::judge::Verdict;
+use crate::ecr::missing::MissingFact;
 
+/// At most so many warnings leave with one review; further images are counted in the last one. The API server cuts
+/// warnings that are longer than 4096 characters together.
+const MAX_WARNINGS: usize = 8;
 /// The names of further containers are worth this many bytes at most.
 const MAX_FURTHER: usize = 160;
 
-/// What there is to say about an image.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Texts {
-    /// Complete in itself, at most [`MAX_LINE`] bytes.
-    pub(super) line: String,
-    /// So many bytes of it say which object and container it is about; none where that was shortened.
-    pub(super) place: usize,
-    /// What the closest statement lacks.
-    pub(super) detail: Option<String>,
-    /// The fix in words; may be too long for a message.
-    pub(super) fix: Option<String>,
-}
+impl Report {
+    /// The message of a refusal: the first line complete in itself and at most [`MAX_LINE`] bytes, the whole at most
+    /// [`MAX_MESSAGE`]. Empty where nothing is refused or in doubt.
+    #[must_use]
+    pub fn denial_message(&self) -> String {
+        let blamed: Vec<&ImageReport> = self.blamed().collect();
+        let Some((first, others)) = blamed.split_first() else { return String::new() };
+        parts(&first.texts, others, &self.namespace).after(&first.texts.line)
+    }
 
-/// What follows the first line of a message, each part a line or nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Parts {
-    pub(super) detail: String,
-    further: String,
-    fix: String,
-}
-
-impl Parts {
-    /// The whole message.
-    pub(super) fn after(&self, line: &str) -> String {
-        let mut text = line.to_owned();
-        for part in [&self.detail, &self.further, &self.fix] {
-            if !part.is_empty() {
-                text.push('\n');
-                text.push_str(part);
+    /// The warnings for the author of the object: one line each, without control characters.
+    ///
+    /// Where a document in a ConfigMap could not be read, the way out follows in a line of its own: whoever sees a warning
+    /// sees no other part of the message, and a missing label is nothing that anybody guesses.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        if self.admission != Admission::Warned {
+            return Vec::new();
+        }
+        let mut lines: Vec<String> = Vec::new();
+        let mut way_out = None;
+        let mut more = 0usize;
+        for image in &self.images {
+            let speaks = match image.verdict {
+                Verdict::Deny => true,
+                Verdict::Unknown => {
+                    self.actions.on_unknown >= Action::Warn
+                        && (!self.template || speaks_up(image.verdict, &image.missing))
+                }
+                _ => false,
+            };
+            if !speaks {
+                continue;
+            }
+            if image.missing.iter().any(|fact| matches!(fact, MissingFact::ConfigMap(_))) {
+                way_out = way_out.or(image.texts.fix.as_deref());
+            }
+            if lines.len() < MAX_WARNINGS {
+                lines.push(image.texts.line.clone());
+            } else {
+                more += 1;
             }
         }
-        text
+        if more > 0 {
+            lines.push(more_images(self, more));
+        }
+        let ruling = self.ruling();
+        if self.template && ruling.action == Some(Action::Reject) {
+            // Whoever applies a workload sees that it was taken; its pods are refused out of sight.
+            lines.push(pods_refused(self, &self.blamed().collect::<Vec<_>>()));
+        } else {
+            lines.extend(way_out.map(|fix| middle(&fix_line(fix), MAX_LINE)));
+            if ruling.spared {
+                lines.extend(exempted(self));
+            }
+        }
+        lines
     }
 }
 
@@ -169,7 +203,6 @@ fn command(namespace: &str) -> String {
 mod tests {
     use super::*;
     use crate::ecr::advice::Reason;
-    use crate::ecr::judge::Verdict;
 
     /// Texts of these lengths, the fix with the word before it.
     fn texts(line: usize, detail: usize, fix: usize) -> Texts {

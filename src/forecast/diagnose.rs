@@ -140,7 +140,7 @@ impl<'a> Case<'a> {
     fn help(self, diagnosis: &mut RepositoryDiagnosis, search: bool) {
         let policy = self.declared.repository(&self.found.image).and_then(|entry| entry.policy.as_ref());
         let policy = match policy {
-            Some(ResourcePolicy::Policy(sourced)) => Some(sourced),
+            Some(ResourcePolicy::Policy(sourced)) => Some(&**sourced),
             _ => None,
         };
         diagnosis.hint = advice::first_denied(self.pull)

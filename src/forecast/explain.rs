@@ -2,9 +2,9 @@
 
 use iam_verdict::{Decision, Layer, NearMiss};
 
-use super::compose::Texts;
 use super::message::{MAX_LINE, Piece, clean, fits, line, middle};
 use super::report::Candidate;
+use super::texts::Texts;
 use super::{ImageUse, Subject};
 use crate::ecr::advice::{CauseCode, Fix, close, first_denied, refusing_layer};
 use crate::ecr::declared::Declared;

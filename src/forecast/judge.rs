@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::admission::{Actions, Admission, ExemptionUse, Ruling};
-use super::{Options, Subject, scope};
+use super::options::Options;
+use super::{Subject, scope};
 use crate::api::Action;
 use crate::ecr::advice::{CauseCode, Reason};
 use crate::ecr::declared::Declared;

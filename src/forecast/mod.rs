@@ -13,8 +13,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::Action;
-use crate::ecr::needs::Need;
 use crate::inventory::{Inventory, PolicyObject};
 
 mod admission;
@@ -25,10 +23,12 @@ mod diagnose;
 mod explain;
 mod judge;
 mod message;
+mod options;
 mod render;
 mod report;
 pub mod scope;
 mod subject;
+mod texts;
 mod transition;
 
 pub use self::config_maps::config_maps;
@@ -38,28 +38,11 @@ pub use advise::{Advice, AdviceKind, Uses, advise, lints_of};
 pub use diagnose::{Diagnosis, causes, diagnose};
 pub use judge::{ImageJudgement, Judgement, judge, judge_under};
 pub use message::{MAX_LINE, MAX_MESSAGE};
+pub use options::Options;
 pub use render::render;
 pub use report::{Candidate, Cause, DecisionReport, ImageReport, Report};
 pub use subject::{ContainerKind, ImageUse, Subject, SubjectError};
 pub use transition::NextChange;
-
-/// What the one who asks decides about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// No policy does more than this.
-    pub max_action: Action,
-    /// The operator's own namespace, whose pods are never judged.
-    pub operator_namespace: Option<String>,
-    /// What is wanted of each repository beside the pull. The command line asks for it; admission never does, since
-    /// pushes use other credentials than the kubelet's.
-    pub requires: Vec<Need>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { max_action: Action::Reject, operator_namespace: None, requires: Vec::new() }
-    }
-}
 
 /// All three stages for a subject at the time `at`.
 #[must_use]

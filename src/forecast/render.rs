@@ -1,10 +1,11 @@
 //! The third stage: words. From a judgement and its diagnosis to what people and programs are told.
 
-use super::compose::{self, Texts};
+use super::compose;
 use super::diagnose::{Diagnosis, RepositoryDiagnosis};
 use super::explain::{self, Speaker};
 use super::judge::{Found, ImageJudgement, Judgement, RepositoryJudgement};
 use super::report::{Candidate, DecisionReport, ImageReport, Report};
+use super::texts::Texts;
 use super::{ImageUse, Subject};
 use crate::ecr::advice::{Fix, Reason};
 use crate::ecr::image::ReferenceError;

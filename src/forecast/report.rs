@@ -7,19 +7,12 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::admission::{Actions, Admission, ExemptionUse, Ruling};
-use super::compose::{self, Parts, Texts};
-use super::judge::speaks_up;
-use super::message::{MAX_LINE, middle};
-use crate::api::Action;
+use super::texts::{Parts, Texts};
 use crate::ecr::advice::{CauseCode, Fix, Reason};
 use crate::ecr::judge::Verdict;
 use crate::ecr::missing::MissingFact;
 use crate::ecr::needs::Need;
 use crate::inventory::PolicyKey;
-
-/// At most so many warnings leave with one review; further images are counted in the last one. The API server cuts
-/// warnings that are longer than 4096 characters together.
-const MAX_WARNINGS: usize = 8;
 
 /// The outcome for one subject.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -144,64 +137,6 @@ pub struct Cause {
 }
 
 impl Report {
-    /// The message of a refusal: the first line complete in itself and at most [`MAX_LINE`] bytes, the whole at most
-    /// [`MAX_MESSAGE`](super::MAX_MESSAGE). Empty where nothing is refused or in doubt.
-    #[must_use]
-    pub fn denial_message(&self) -> String {
-        let blamed: Vec<&ImageReport> = self.blamed().collect();
-        let Some((first, others)) = blamed.split_first() else { return String::new() };
-        compose::parts(&first.texts, others, &self.namespace).after(&first.texts.line)
-    }
-
-    /// The warnings for the author of the object: one line each, without control characters.
-    ///
-    /// Where a document in a ConfigMap could not be read, the way out follows in a line of its own: whoever sees a warning
-    /// sees no other part of the message, and a missing label is nothing that anybody guesses.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        if self.admission != Admission::Warned {
-            return Vec::new();
-        }
-        let mut lines: Vec<String> = Vec::new();
-        let mut way_out = None;
-        let mut more = 0usize;
-        for image in &self.images {
-            let speaks = match image.verdict {
-                Verdict::Deny => true,
-                Verdict::Unknown => {
-                    self.actions.on_unknown >= Action::Warn
-                        && (!self.template || speaks_up(image.verdict, &image.missing))
-                }
-                _ => false,
-            };
-            if !speaks {
-                continue;
-            }
-            if image.missing.iter().any(|fact| matches!(fact, MissingFact::ConfigMap(_))) {
-                way_out = way_out.or(image.texts.fix.as_deref());
-            }
-            if lines.len() < MAX_WARNINGS {
-                lines.push(image.texts.line.clone());
-            } else {
-                more += 1;
-            }
-        }
-        if more > 0 {
-            lines.push(compose::more_images(self, more));
-        }
-        let ruling = self.ruling();
-        if self.template && ruling.action == Some(Action::Reject) {
-            // Whoever applies a workload sees that it was taken; its pods are refused out of sight.
-            lines.push(compose::pods_refused(self, &self.blamed().collect::<Vec<_>>()));
-        } else {
-            lines.extend(way_out.map(|fix| middle(&compose::fix_line(fix), MAX_LINE)));
-            if ruling.spared {
-                lines.extend(compose::exempted(self));
-            }
-        }
-        lines
-    }
-
     /// The causes of a refusal, one per image.
     #[must_use]
     pub fn causes(&self) -> Vec<Cause> {
@@ -221,12 +156,12 @@ impl Report {
         self.images.iter().filter_map(|image| image.exemption.as_ref()).filter(move |used| seen.insert(&used.name))
     }
 
-    fn ruling(&self) -> Ruling {
+    pub(super) fn ruling(&self) -> Ruling {
         Ruling::of(self.images.iter().map(|image| (image.verdict, image.exemption.is_some())), self.actions)
     }
 
     /// The images that a refusal goes back to, or would: the worst ones that no exemption is for.
-    fn blamed(&self) -> impl Iterator<Item = &ImageReport> {
+    pub(super) fn blamed(&self) -> impl Iterator<Item = &ImageReport> {
         let bound = || self.images.iter().filter(|image| image.exemption.is_none());
         let worst = Verdict::all(bound().map(|image| image.verdict));
         let blames = matches!(worst, Verdict::Deny | Verdict::Unknown);

@@ -21,9 +21,10 @@ use crate::api::{
 use crate::api::{EVERY_REGION, PolicyScope};
 use crate::ecr::advice::CauseCode;
 use crate::ecr::arn::RoleArn;
+use crate::ecr::config_map::{ConfigMapKey, ConfigMapName};
 use crate::ecr::declared::{
-    ArnPattern, ConfigMapKey, ConfigMapName, ContextValues, Declared, IdentityPolicies, Organization, PolicyLevel,
-    PolicySource, Presence, RegistryEntry, RegistryPolicyScope, RepositoryEntry, ResourcePolicy, SourcedPolicy, Unread,
+    ArnPattern, ContextValues, Declared, IdentityPolicies, Organization, PolicyLevel, PolicySource, Presence,
+    RegistryEntry, RegistryPolicyScope, RepositoryEntry, ResourcePolicy, SourcedPolicy, Unread,
 };
 use crate::ecr::managed;
 use crate::ecr::missing::MissingFact;
@@ -287,11 +288,14 @@ impl<'a> Compiler<'a> {
     fn resource_policy(&mut self, name: &str, missing: Missing, policy: &api::ResourcePolicy) -> ResourcePolicy {
         match policy {
             api::ResourcePolicy::Unreadable(_) => ResourcePolicy::Unknown,
-            api::ResourcePolicy::Document { document } => {
-                ResourcePolicy::Policy(self.document(&format!("spec.{name}.document"), name, missing, document))
-            }
+            api::ResourcePolicy::Document { document } => ResourcePolicy::Policy(Box::new(self.document(
+                &format!("spec.{name}.document"),
+                name,
+                missing,
+                document,
+            ))),
             api::ResourcePolicy::ConfigMap { config_map_key_ref } => {
-                ResourcePolicy::Policy(self.config_map(&format!("spec.{name}"), name, config_map_key_ref))
+                ResourcePolicy::Policy(Box::new(self.config_map(&format!("spec.{name}"), name, config_map_key_ref)))
             }
         }
     }

@@ -17,7 +17,7 @@ mod policy;
 mod selector;
 
 pub use crate::api::PolicyKind;
-pub use crate::ecr::declared::ConfigMapName;
+pub use crate::ecr::config_map::ConfigMapName;
 pub use config_map::{ConfigMapFacts, label_command};
 pub use documents::{DocumentSite, Holder};
 pub use exemption::Exemption;

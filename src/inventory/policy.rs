@@ -15,7 +15,8 @@ use super::exemption::Exemption;
 use super::selector::Selector;
 use crate::api::{self, Action, AnyPolicy, PolicyKind, ServiceAccountSelection};
 use crate::ecr::arn::RoleArn;
-use crate::ecr::declared::{ConfigMapName, Declared, IdentityPolicies};
+use crate::ecr::config_map::ConfigMapName;
+use crate::ecr::declared::{Declared, IdentityPolicies};
 
 /// Names one policy object. Displayed as `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -396,7 +396,7 @@ struct Workbench<'a> {
 impl<'a> Workbench<'a> {
     fn new(image: &'a EcrImage, before: &'a Puller, declared: &'a Declared, at: Timestamp) -> Self {
         let resource = |policy: Option<&ResourcePolicy>| match policy {
-            Some(ResourcePolicy::Policy(sourced)) => Some(Held::new(sourced.clone())),
+            Some(ResourcePolicy::Policy(sourced)) => Some(Held::new((**sourced).clone())),
             _ => None,
         };
         let levels = |levels: &[PolicyLevel]| {
@@ -453,7 +453,7 @@ impl<'a> Workbench<'a> {
     fn declared(&self) -> Declared {
         let mut declared = self.declared_before.clone();
         let touched = |held: &&Held| held.is_touched();
-        let policy = |held: &Held| held.compiled().map(ResourcePolicy::Policy);
+        let policy = |held: &Held| held.compiled().map(|policy| ResourcePolicy::Policy(Box::new(policy)));
         if self.present || self.repository.iter().any(|held| held.is_touched()) {
             let entry = self.declared_before.repository(self.image);
             let changed = self.repository.as_ref().filter(touched).and_then(policy);

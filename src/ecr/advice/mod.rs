@@ -15,7 +15,8 @@ mod fix;
 mod grants;
 mod lints;
 
-pub use cause::{CauseCode, cause, refusing_layer};
+pub use super::cause_code::CauseCode;
+pub use cause::{cause, refusing_layer};
 pub use edit::Statement;
 pub use fix::{Fix, FixKind, create_repository, fixes};
 pub use grants::{Document, Elsewhere, Excess, excess, minimal};

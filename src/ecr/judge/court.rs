@@ -2,18 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use iam_verdict::{Account, Environment, NamedPolicy, NearMiss, Principal};
+use iam_verdict::{Account, Environment, NamedPolicy, Principal};
 use jiff::Timestamp;
 
-use super::hearing::Missing;
-use super::trial::Trial;
-use super::{Answer, Existence, PullJudgement, Puller, Verdict, Who, note};
+use super::{Puller, Who, note};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::context::{PROVIDER_SESSION, Session};
 use crate::ecr::declared::{Declared, PolicyLevel, condition_keys};
-use crate::ecr::image::EcrImage;
 use crate::ecr::missing::MissingFact;
-use crate::ecr::needs::Need;
 
 /// One puller and what is declared beside it, ready to judge one repository after another.
 #[derive(Debug)]
@@ -64,41 +60,8 @@ impl<'a> Court<'a> {
         Self { puller, declared, at, principal: principal(&puller.who), environment, rcps, keys, unread }
     }
 
-    /// Judges what the puller can do with the repository of `image`.
-    #[must_use]
-    pub fn judge(&self, image: &EcrImage, needs: &[Need]) -> PullJudgement {
-        let mut notes = self.notes();
-        let mut trial = Trial::new(self, image, &mut notes);
-        let asks = trial.asks(needs);
-        let (mut missing, mut import_missing) = (Missing::wanted(), Missing::wanted());
-        let mut answers = Vec::with_capacity(asks.len());
-        for ask in asks {
-            let facts = if trial.is_conditional(&ask) { &mut import_missing } else { &mut missing };
-            let outcome = trial.outcome(&ask, facts);
-            answers.push(Answer { ask, outcome });
-        }
-        let (verdict, existence) = trial.fold(answers.iter().map(|answer| (&answer.ask, answer.outcome.decision)));
-        if existence == Existence::OnlyIfCached {
-            missing.add(MissingFact::Presence(image.arn().to_string()));
-            missing.extend(import_missing.facts);
-        }
-        let reads_clock = trial.reads_clock();
-        if verdict == Verdict::Allow {
-            notes.extend(trial.advice(&answers));
-        }
-        // A Deny does not depend on what is missing.
-        let missing = if verdict == Verdict::Unknown { missing.facts } else { Vec::new() };
-        PullJudgement { verdict, answers, missing, notes, existence, reads_clock }
-    }
-
-    /// Tells of what the repository of `image` is denied by, statement by statement.
-    #[must_use]
-    pub fn misses(&'a self, image: &'a EcrImage) -> Misses<'a> {
-        Misses(Trial::new(self, image, &mut Vec::new()))
-    }
-
     /// What every verdict about this puller rests on.
-    fn notes(&self) -> Vec<&'static str> {
+    pub(super) fn notes(&self) -> Vec<&'static str> {
         let mut notes = Vec::new();
         let by_token = |who: &Who| {
             matches!(who, Who::ServiceAccount { .. } | Who::Role { session: Session::ServiceAccountToken, .. })
@@ -126,19 +89,6 @@ impl<'a> Court<'a> {
     /// Whether the puller is taken to be of the registry's account, which may be wrong.
     pub(super) fn is_account_assumed(&self) -> bool {
         matches!(self.puller.who, Who::ServiceAccount { .. })
-    }
-}
-
-/// The statements that came closest to allowing what one puller is denied of one repository.
-#[derive(Debug)]
-pub struct Misses<'a>(Trial<'a>);
-
-impl Misses<'_> {
-    /// The statement that came closest to allowing this; none where a statement denies it, and where none has anything
-    /// to do with it.
-    #[must_use]
-    pub fn nearest(&mut self, answer: &Answer) -> Option<NearMiss> {
-        self.0.nearest_miss(answer)
     }
 }
 

@@ -16,11 +16,13 @@ use super::needs::{Ask, Need};
 
 mod court;
 mod hearing;
+mod pull;
 mod timeline;
 mod trial;
 
 pub use super::declared::{IdentityPolicies, PolicySource};
-pub use court::{Court, Misses};
+pub use court::Court;
+pub use pull::Misses;
 pub use timeline::{Budget, Lasting, PullState, Timeline, earlier};
 
 /// The outcome for an image or a pod.

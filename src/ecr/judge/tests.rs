@@ -266,7 +266,7 @@ fn sourced(name: &str, document: &Value) -> SourcedPolicy {
 }
 
 fn resource_policy(statements: Value) -> ResourcePolicy {
-    ResourcePolicy::Policy(sourced("resource", &json!({"Version": "2012-10-17", "Statement": statements})))
+    ResourcePolicy::Policy(Box::new(sourced("resource", &json!({"Version": "2012-10-17", "Statement": statements}))))
 }
 
 fn grants(principal: Value, action: Value) -> ResourcePolicy {

@@ -24,7 +24,7 @@ fn what_rests_on_the_same_is_judged_once() {
     let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
     let mut memory = Memory::default();
     assert_eq!(looked(&mut memory, &inventory, &pods(&many), at(NOW)).1, 0);
-    assert_eq!(memory.len(), 1, "forty pods ask for the same");
+    assert_eq!(memory.judgements(), 1, "forty pods ask for the same");
     assert_eq!(looked(&mut memory, &inventory, &pods(&many), at("2026-11-24T00:00:00Z")).1, 1);
     // Every part of what is asked tells questions apart.
     let mut all = vec![held("Pod", "a", "api", "secret/app"), held("Pod", "b", "other", "secret/app")];
@@ -44,9 +44,9 @@ fn what_rests_on_the_same_is_judged_once() {
         0,
         "time went back"
     );
-    assert_eq!(memory.len(), 7, "no policy is for the one elsewhere");
+    assert_eq!(memory.judgements(), 7, "no policy is for the one elsewhere");
     looked(&mut memory, &inventory, &pods(&[]), at(NOW));
-    assert_eq!(memory.len(), 0, "nobody asks any more");
+    assert_eq!(memory.judgements(), 0, "nobody asks any more");
 }
 
 #[test]
