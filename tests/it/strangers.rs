@@ -22,6 +22,7 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -315,25 +316,39 @@ fn wide_review(containers: usize) -> String {
     review.to_string()
 }
 
-type Sender = hyper::client::conn::http1::SendRequest<http_body_util::Full<Bytes>>;
+/// A connection, and what becomes of it.
+struct Connection {
+    sender: hyper::client::conn::http1::SendRequest<http_body_util::Full<Bytes>>,
+    end: JoinHandle<hyper::Result<()>>,
+}
 
-async fn connect(from: [u8; 4], to: SocketAddr) -> Sender {
+async fn connect(from: [u8; 4], to: SocketAddr) -> Connection {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(from.into(), 0)).unwrap();
     let stream = socket.connect(to).await.unwrap();
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    sender
+    Connection { sender, end: tokio::spawn(connection) }
 }
 
-/// The code of one answer, or nothing where the connection was closed.
-async fn post(sender: &mut Sender, body: &str) -> Option<StatusCode> {
-    let request = Request::post(PODS).header(header::HOST, "x").body(body.to_owned().into()).unwrap();
-    sender.ready().await.ok()?;
-    let response = sender.send_request(request).await.ok()?;
-    let status = response.status();
-    response.into_body().collect().await.ok()?;
-    Some(status)
+impl Connection {
+    /// The code of one answer, or nothing where the connection was closed.
+    async fn post(&mut self, body: &str) -> Option<StatusCode> {
+        let request = Request::post(PODS).header(header::HOST, "x").body(body.to_owned().into()).unwrap();
+        let sender = &mut self.sender;
+        let answer = async move {
+            sender.ready().await.ok()?;
+            let response = sender.send_request(request).await.ok()?;
+            let status = response.status();
+            response.into_body().collect().await.ok()?;
+            Some(status)
+        };
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            // A request that is sent just when the connection ends is otherwise waited for without end now and then.
+            _ = &mut self.end => None,
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 5)]
@@ -349,7 +364,7 @@ async fn a_flood_from_one_address_refuses_no_call_of_an_api_server() {
 
     // An API server has called, so it is known that its calls come from its address.
     let mut server = connect([127, 0, 0, 1], address).await;
-    assert_eq!(post(&mut server, &review("api")).await, Some(StatusCode::OK));
+    assert_eq!(server.post(&review("api")).await, Some(StatusCode::OK));
     let until = Instant::now() + Duration::from_secs(2);
     let wide = wide_review(200);
     let flood: Vec<_> = (0..40)
@@ -358,9 +373,9 @@ async fn a_flood_from_one_address_refuses_no_call_of_an_api_server() {
             tokio::spawn(async move {
                 let mut answers = 0_u64;
                 while Instant::now() < until {
-                    let mut sender = connect([127, 0, 0, 9], address).await;
+                    let mut connection = connect([127, 0, 0, 9], address).await;
                     while Instant::now() < until {
-                        match post(&mut sender, &wide).await {
+                        match connection.post(&wide).await {
                             Some(_) => answers += 1,
                             None => break,
                         }
@@ -372,7 +387,7 @@ async fn a_flood_from_one_address_refuses_no_call_of_an_api_server() {
         .collect();
     let mut calls = 0;
     while Instant::now() < until {
-        assert_eq!(post(&mut server, &review("api")).await, Some(StatusCode::OK), "call {calls}");
+        assert_eq!(server.post(&review("api")).await, Some(StatusCode::OK), "call {calls}");
         calls += 1;
     }
     let mut answers = 0;
