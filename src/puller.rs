@@ -8,6 +8,7 @@ use crate::ecr::advice::{CauseCode, Fix, Reason, Statement};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::context::Session;
 use crate::ecr::judge::{IdentityPolicies, Puller, Who};
+use crate::ecr::missing::MissingFact;
 use crate::inventory::{
     CompiledPuller, CompiledRole, CompiledSpec, Inventory, Label, PolicyKey, PolicyObject, ServiceAccountFacts,
 };
@@ -46,7 +47,7 @@ pub enum Selection {
         /// It may also be that none is.
         maybe_none: bool,
         /// The facts that would settle it.
-        missing: Vec<String>,
+        missing: Vec<MissingFact>,
     },
 }
 
@@ -113,10 +114,10 @@ pub fn select(inventory: &Inventory, namespace: &str, name: &str) -> Selection {
             let reach = winner.map_or(found.len(), |index| index + 1);
             let mut missing = Vec::new();
             if inventory.service_account(namespace, name).is_none() {
-                missing.push(format!("serviceAccount:{namespace}/{name}"));
+                missing.push(service_account(namespace, name));
             }
             if inventory.namespace(namespace).is_none() {
-                missing.push(format!("namespace:{namespace}"));
+                missing.push(MissingFact::Namespace(namespace.to_owned()));
             }
             Selection::Unclear {
                 possible: found.iter().take(reach).map(|(_, _, policy)| Arc::clone(policy)).collect(),
@@ -155,8 +156,8 @@ pub struct NotKnown {
     pub reason: Reason,
     /// The fine code.
     pub cause: CauseCode,
-    /// The missing fact.
-    pub missing: String,
+    /// The missing facts.
+    pub missing: Vec<MissingFact>,
     /// The same for a person.
     pub why: String,
     /// What can be done.
@@ -205,7 +206,7 @@ impl Mapping<'_> {
             return Pullers::NotKnown(NotKnown {
                 reason: Reason::FactsMissing,
                 cause: CauseCode::ServiceAccountNotFound,
-                missing: format!("serviceAccount:{namespace}/{name}"),
+                missing: vec![service_account(namespace, name)],
                 why: format!(
                     "service account {namespace}/{name} was not found, so its annotation {annotation} is not known"
                 ),
@@ -233,7 +234,7 @@ impl Mapping<'_> {
                 None => Pullers::NotKnown(NotKnown {
                     reason: Reason::NoRole,
                     cause: CauseCode::AnnotationIsNoRole,
-                    missing: "role".to_owned(),
+                    missing: vec![MissingFact::PullerRole],
                     why: format!(
                         "annotation {annotation} of service account {namespace}/{name} is no role ARN: `{value}`"
                     ),
@@ -285,7 +286,7 @@ impl Mapping<'_> {
                 Pullers::NotKnown(NotKnown {
                     reason: Reason::NoRole,
                     cause: almost.as_ref().map_or(CauseCode::NoRoleMapped, Almost::cause),
-                    missing: "role".to_owned(),
+                    missing: vec![MissingFact::PullerRole],
                     why: format!("no role is mapped to service account {namespace}/{name}{hint}"),
                     fix: vec![self.annotate(
                         (namespace, name),
@@ -330,11 +331,15 @@ fn candidates_of_nodes<'a>(
     (!nodes.is_empty()).then(|| nodes.iter().map(candidate).collect())
 }
 
+fn service_account(namespace: &str, name: &str) -> MissingFact {
+    MissingFact::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
+}
+
 fn node_not_known(why: String) -> NotKnown {
     NotKnown {
         reason: Reason::DependsOnNode,
         cause: CauseCode::NodePulls,
-        missing: "node".to_owned(),
+        missing: vec![MissingFact::Node],
         why,
         fix: Vec::new(),
     }
@@ -575,6 +580,7 @@ mod tests {
             panic!("clear")
         };
         assert_eq!((possible.len(), maybe_none), (1, true));
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
         assert_eq!(missing, ["serviceAccount:payments/api", "namespace:payments"]);
         inventory.put_policy(policy("all", false, OLD, json!({})));
         let Selection::Unclear { possible, maybe_none, .. } = select(&inventory, "payments", "api") else {
@@ -726,7 +732,8 @@ mod tests {
         ];
         for (puller, account, reason, cause, missing) in cases {
             let not_known = found(puller, account).unwrap_err();
-            assert_eq!((not_known.reason, not_known.cause, not_known.missing.as_str()), (reason, cause, missing));
+            let [fact] = not_known.missing.as_slice() else { panic!("{not_known:?}") };
+            assert_eq!((not_known.reason, not_known.cause, fact.to_string().as_str()), (reason, cause, missing));
         }
         let not_known = found(json!({"serviceAccount": {}}), Some(&plain)).unwrap_err();
         assert_eq!(not_known.why, "no role is mapped to service account payments/api");

@@ -43,7 +43,7 @@ use crate::truth::Truth;
 /// ```
 #[must_use]
 pub fn evaluate(env: &Environment, request: &Request) -> Outcome {
-    let (decision, layer, source) = judge(env, request);
+    let (decision, layer, source) = judge(env, request, settle::decide);
     Outcome {
         decision,
         layer,
@@ -56,7 +56,34 @@ pub fn evaluate(env: &Environment, request: &Request) -> Outcome {
 /// several readings.
 #[must_use]
 pub fn decide(env: &Environment, request: &Request) -> Decision {
-    judge(env, request).0
+    judge(env, request, settle::decide).0
+}
+
+/// Whether the request is allowed, where one look tells: true and false hold for every filling of the facts that are not
+/// known. None where the fillings would have to be looked at one by one, which is what makes a decision about unknown
+/// facts expensive; [`decide`] may still find one.
+///
+/// ```
+/// use iam_verdict::{Environment, Fact, NamedPolicy, Policy, Principal, Request, allows_at_sight};
+///
+/// let policy = Policy::parse(r#"{"Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*"},
+///     {"Effect": "Deny", "Action": "ecr:PutImage", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]}"#)?;
+/// let env = Environment::new().with_identity(NamedPolicy::known("app", policy));
+/// let of = |action| {
+///     let request = Request::new(Principal::from_arn("arn:aws:iam::111122223333:role/app"), action, "*");
+///     allows_at_sight(&env, &request.with("aws:SecureTransport", Fact::Present))
+/// };
+/// assert_eq!((of("ecr:ListImages"), of("s3:GetObject"), of("ecr:PutImage")), (Some(true), Some(false), None));
+/// # Ok::<(), iam_verdict::DocumentError>(())
+/// ```
+#[must_use]
+pub fn allows_at_sight(env: &Environment, request: &Request) -> Option<bool> {
+    // What no filling allows is denied, by whatever.
+    match judge(env, request, |_, _, bound| bound).0 {
+        Decision::Allowed => Some(true),
+        Decision::ImplicitlyDenied | Decision::ExplicitlyDenied => Some(false),
+        Decision::Unknown => None,
+    }
 }
 
 type Source<'a> = (&'a NamedPolicy, Option<&'a Statement>);
@@ -138,7 +165,12 @@ impl<'a> Tally<'a> {
     }
 }
 
-fn judge<'a>(env: &'a Environment, request: &Request) -> (Decision, Option<Layer>, Option<Source<'a>>) {
+/// Judges the request; `settle` decides what the bounds, of which it gets what is certain, leave open.
+fn judge<'a>(
+    env: &'a Environment,
+    request: &Request,
+    settle: fn(&Environment, &Request, Decision) -> Decision,
+) -> (Decision, Option<Layer>, Option<Source<'a>>) {
     let frame = Frame::new(env, &request.principal);
     let same = same_account(env, request);
     let action = Action::new(&request.action);
@@ -164,7 +196,7 @@ fn judge<'a>(env: &'a Environment, request: &Request) -> (Decision, Option<Layer
     } else if always && possible & bit::DENY == 0 {
         Decision::Allowed
     } else {
-        settle::decide(env, request, if ever { Decision::Unknown } else { Decision::ImplicitlyDenied })
+        settle(env, request, if ever { Decision::Unknown } else { Decision::ImplicitlyDenied })
     };
     match decision {
         Decision::Allowed => {

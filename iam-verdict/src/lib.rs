@@ -33,7 +33,7 @@ pub use decision::{Decision, Layer, Missing, Outcome};
 pub use document::Policy;
 pub use element::{DocumentError, DocumentErrorKind};
 pub use environment::{Environment, NamedPolicy, PolicyState};
-pub use evaluate::{decide, evaluate};
+pub use evaluate::{allows_at_sight, decide, evaluate};
 pub use explain::{
     ConditionFinding, Explanation, Finding, LayerExplanation, MissCause, MissedPart, NearMiss, PolicyExplanation,
     Resolution, StatementExplanation, Wanted, explain, nearest_miss,
@@ -44,6 +44,6 @@ pub use lint::{Lint, LintId, Linter, MAX_LINTS, Severity, lint};
 pub use missing::missing;
 pub use principal::{Account, Principal};
 pub use request::Request;
-pub use transition::{Transition, next_transition};
+pub use transition::{Transition, change_instants, next_transition};
 pub use truth::Truth;
 pub use validate::{MAX_PROBLEMS, PolicyType, problems, validate};

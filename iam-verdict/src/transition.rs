@@ -76,6 +76,25 @@ pub fn next_transition(env: &Environment, request: &Request, now: i64) -> Option
     None
 }
 
+/// The seconds after `now` (since 1970-01-01T00:00:00Z) at which the decision may be another one, in order, each once.
+/// Between two of them it stays: for callers that look at several decisions together, and set the time of their requests
+/// themselves ([`Context::set_time`](crate::Context::set_time)). There may be two for each date in a document.
+///
+/// ```
+/// use iam_verdict::{Environment, NamedPolicy, Policy, Principal, Request, change_instants};
+///
+/// let policy = Policy::parse(r#"{"Statement": {"Effect": "Allow", "Action": "ecr:*", "Resource": "*",
+///     "Condition": {"DateLessThan": {"aws:CurrentTime": "2024-06-01T00:00:00Z"}}}}"#)?;
+/// let env = Environment::new().with_identity(NamedPolicy::known("until-june", policy));
+/// let request = Request::new(Principal::from_arn("arn:aws:iam::111122223333:role/app"), "ecr:ListImages", "*");
+/// assert_eq!(change_instants(&env, &request, 1_700_000_000), [1_717_200_000, 1_717_200_001]);
+/// # Ok::<(), iam_verdict::DocumentError>(())
+/// ```
+#[must_use]
+pub fn change_instants(env: &Environment, request: &Request, now: i64) -> Vec<i64> {
+    instants(env, request, time::clamp(now)).into_iter().collect()
+}
+
 /// IAM-TIME-1: the seconds after `now` at which some line of some condition may change its truth: where the policy's instant begins,
 /// and the second after it. Between two of them nothing changes.
 fn instants(env: &Environment, request: &Request, now: i64) -> BTreeSet<i64> {

@@ -1,13 +1,14 @@
 //! What changes by itself: the next instant at which a condition on the date turns a verdict, or an exemption ends, and
 //! what turns then.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::forecast::{self, Report, Verdict};
+use super::judged::Judged;
+use super::outlook::Outlook;
+use crate::forecast::{self, NextChange, Verdict, judge_under};
 use crate::index::subjects::{Held, Owner, Population};
 use crate::inventory::{Inventory, PolicyObject};
 
@@ -19,8 +20,7 @@ pub const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 pub struct Turn {
     /// When. Later than the time of the look.
     pub at: Timestamp,
-    /// What turns into what, the worst first. Empty while it is more than [`AHEAD`] away, and where nothing turns after
-    /// all: of very many changes of decisions only the first are looked at.
+    /// What turns into what, the worst first. Empty while it is more than [`AHEAD`] away.
     pub groups: Vec<Group>,
 }
 
@@ -39,52 +39,25 @@ pub struct Group {
     pub first: (String, String),
 }
 
-/// A verdict, and whether exemptions let it pass.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Outlook {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Every image that the verdict goes back to is exempted.
-    pub exempted: bool,
-}
-
-impl Outlook {
-    fn of(report: &Report) -> Outlook {
-        let verdict = report.verdict;
-        let open = matches!(verdict, Verdict::Deny | Verdict::Unknown);
-        let mut blamed = report.images.iter().filter(|image| image.verdict == verdict);
-        Outlook { verdict, exempted: open && blamed.all(|image| image.exemption.is_some()) }
-    }
-
-    /// 0 is the worst; another one for each outlook that can be told apart.
-    fn badness(self) -> u8 {
-        match (self.verdict, self.exempted) {
-            (Verdict::Deny, false) => 0,
-            (Verdict::Unknown, false) => 1,
-            (Verdict::Deny, true) => 2,
-            (Verdict::Unknown, true) => 3,
-            _ => 4,
-        }
-    }
-}
-
-impl fmt::Display for Outlook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.verdict.as_str(), if self.exempted { " (exempted)" } else { "" })
-    }
-}
-
 /// The subjects of one policy whose verdicts change next, while they are gathered.
 #[derive(Debug, Default)]
 pub struct Turning {
     at: Option<Timestamp>,
-    subjects: Vec<(Arc<Held>, Outlook)>,
+    subjects: Vec<(Arc<Held>, Arc<Judged>)>,
+    looked_until: Option<Timestamp>,
 }
 
 impl Turning {
     /// Adds what was found of `held` at `now`.
-    pub fn add(&mut self, held: &Arc<Held>, report: &Report, now: Timestamp) {
-        let Some(at) = report.next_transition.filter(|at| *at > now) else { return };
+    pub fn add(&mut self, held: &Arc<Held>, judged: &Arc<Judged>, now: Timestamp) {
+        let at = match judged.next {
+            NextChange::At(at) if at > now => at,
+            NextChange::NotBefore(at) if at > now => {
+                self.looked_until = Some(self.looked_until.map_or(at, |earliest| earliest.min(at)));
+                return;
+            }
+            _ => return,
+        };
         if self.at.is_some_and(|earliest| earliest < at) {
             return;
         }
@@ -92,13 +65,18 @@ impl Turning {
             self.at = Some(at);
             self.subjects.clear();
         }
-        self.subjects.push((Arc::clone(held), Outlook::of(report)));
+        self.subjects.push((Arc::clone(held), Arc::clone(judged)));
+    }
+
+    /// Until when it was looked for changes of every one; none where it was looked to the end of time.
+    pub fn looked_until(&self) -> Option<Timestamp> {
+        self.looked_until
     }
 
     /// Judges them at that instant, where it is near.
     pub fn finish(
         self,
-        policy: &PolicyObject,
+        policy: &Arc<PolicyObject>,
         inventory: &Inventory,
         population: &Population,
         now: Timestamp,
@@ -106,16 +84,20 @@ impl Turning {
     ) -> Option<Turn> {
         let at = self.at?;
         let mut groups: BTreeMap<(u8, u8), Group> = BTreeMap::new();
+        // What was judged together is judged together again.
+        let mut then: HashMap<*const Judged, Outlook> = HashMap::new();
         if at.duration_since(now) <= AHEAD {
-            for (held, from) in &self.subjects {
-                let to = Outlook::of(&forecast::forecast_under(policy, inventory, &held.subject, at, options));
-                if to == *from {
+            for (held, judged) in &self.subjects {
+                let from = judged.outlook;
+                let judge = || Outlook::of(&judge_under(policy, inventory, &held.subject, at, options));
+                let to = *then.entry(Arc::as_ptr(judged)).or_insert_with(judge);
+                if to == from {
                     continue;
                 }
                 let group = groups.entry((to.badness(), from.badness())).or_insert_with(|| {
                     let Owner { kind, name, .. } = population.root(held).unwrap_or_else(|| held.reference());
                     let first = (kind, format!("{}/{name}", held.subject.namespace));
-                    Group { from: *from, to, workloads: 0, pods: 0, first }
+                    Group { from, to, workloads: 0, pods: 0, first }
                 });
                 let count = if held.subject.template { &mut group.workloads } else { &mut group.pods };
                 *count += 1;

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use super::judged::{DeniedImage, Judged};
 use crate::api::Denial;
 use crate::api::status::MAX_DENIALS;
-use crate::forecast::{ImageReport, Report, Verdict};
 use crate::index::subjects::{Held, Owner};
 
 /// Denials while they are gathered.
@@ -35,18 +35,19 @@ pub struct First {
 
 impl Denials {
     /// Adds what is denied of `held`, whose topmost owner is `root`.
-    pub fn add(&mut self, held: &Arc<Held>, root: Option<Owner>, report: &Report) {
+    pub fn add(&mut self, held: &Arc<Held>, root: Option<Owner>, judged: &Judged) {
         let about = root.unwrap_or_else(|| held.reference());
         let mut rows = BTreeSet::new();
-        for image in report.images.iter().filter(|image| image.verdict == Verdict::Deny) {
-            let row = row(held, &about, image);
+        for denied in &judged.denied {
+            let Some(image) = held.subject.images.get(denied.index).map(|used| used.image.as_str()) else { continue };
+            let row = row(held, &about, image, denied);
             // What is exempted is meant to be so, and need not be told.
             if row.exemption.is_none() {
                 let key = told_by(&row);
                 self.firsts.entry(key).or_insert_with(|| First {
                     key,
                     about: about.clone(),
-                    image: image.image.clone(),
+                    image: image.to_owned(),
                     held: Arc::clone(held),
                 });
             }
@@ -75,22 +76,18 @@ pub fn told_by(row: &Denial) -> u64 {
     hasher.finish()
 }
 
-fn row(held: &Held, about: &Owner, image: &ImageReport) -> Denial {
-    let decisions = || image.candidates.iter().flat_map(|candidate| &candidate.decisions);
-    let denied = decisions().find(|decision| matches!(decision.decision, "ExplicitlyDenied" | "ImplicitlyDenied"));
-    // The token is asked for on `*`, everything else on the repository.
-    let repository = decisions().find(|decision| decision.resource != "*");
+fn row(held: &Held, about: &Owner, image: &str, denied: &DeniedImage) -> Denial {
     let mut row = Denial {
         namespace: held.subject.namespace.clone(),
         service_account: held.subject.service_account.clone(),
         kind: about.kind.clone(),
         name: about.name.clone(),
         pods: 0,
-        image: image.image.clone(),
-        repository: repository.map(|decision| decision.resource.clone()),
-        action: denied.map(|decision| decision.action.to_owned()),
-        cause: image.cause.map(|cause| cause.to_string()),
-        exemption: image.exemption.as_ref().map(|exemption| exemption.name.clone()),
+        image: image.to_owned(),
+        repository: denied.repository.clone(),
+        action: denied.action.map(str::to_owned),
+        cause: denied.cause.map(|cause| cause.to_string()),
+        exemption: denied.exemption.clone(),
     };
     row.cut();
     row

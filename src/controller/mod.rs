@@ -27,6 +27,7 @@ use crate::runtime::watch::kind::segment;
 use crate::runtime::watch::reader::{AnswerError, Reader};
 use denials::First;
 use events::News;
+use judged::Memory;
 use judging::Failing;
 use metrics::{
     EventLabels, EventResult, ExemptionLabels, ExemptionState, PodVerdict, ReadyLabels, Truth, VerdictLabels,
@@ -39,8 +40,10 @@ use survey::Survey;
 pub mod ahead;
 pub mod denials;
 pub mod events;
+pub mod judged;
 pub mod judging;
 pub mod metrics;
+pub mod outlook;
 pub mod plan;
 pub mod recorder;
 pub mod status;
@@ -114,6 +117,8 @@ struct Term<'a, L> {
     pods: Pods,
     workloads: Workloads,
     survey: Survey,
+    /// What was judged for it, for the next one.
+    memory: Memory,
     /// `survey` has counted pods and workloads.
     counted: bool,
     /// The changes that `survey` has seen.
@@ -141,6 +146,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             pods: Pods::default(),
             workloads: Workloads::default(),
             survey: Survey::default(),
+            memory: Memory::default(),
             counted: false,
             surveyed: Changes::default(),
             look_again: None,
@@ -267,9 +273,13 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         self.counted = population.pods.is_some() && population.workloads.is_some();
         let options = self.options.forecast.clone();
         let at = jiff::Timestamp::now();
-        let work = tokio::task::spawn_blocking(move || survey::survey(&inventory, &population, at, &options));
+        let mut memory = std::mem::take(&mut self.memory);
+        let work = tokio::task::spawn_blocking(move || {
+            (survey::survey_again(&mut memory, &inventory, &population, at, &options), memory)
+        });
         match work.await {
-            Ok(survey) => {
+            Ok((survey, memory)) => {
+                self.memory = memory;
                 self.count(&survey);
                 self.look_again = survey.look_again(at);
                 self.survey = survey;

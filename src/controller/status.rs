@@ -9,8 +9,7 @@ use crate::api::conditions::{
     REASON_UNSUPPORTED_SPEC, REASON_VERDICT_WILL_CHANGE, STALLED,
 };
 use crate::api::{Action, PolicyStatus};
-use crate::ecr::declared::{IdentityPolicies, ResourcePolicy};
-use crate::inventory::{CompiledPuller, CompiledRole, CompiledSpec, PolicyObject, Problem};
+use crate::inventory::{CompiledSpec, PolicyObject, Problem};
 use crate::text::{cut, escaped};
 
 /// Problems that a message spells out; more are counted. A message is read by people, and in a terminal.
@@ -116,10 +115,9 @@ fn ready(policy: &PolicyObject, tally: &Tally) -> Finding {
 }
 
 fn in_force(policy: &PolicyObject, spec: &CompiledSpec, tally: &Tally) -> String {
-    let identities = identities(spec);
-    let declared = declared_policies(spec, &identities);
+    let declared = spec.documents().count();
     let policies = match declared.saturating_sub(policy.unresolved.len()) {
-        _ if identities.is_empty() => "no IAM policy is declared, so verdicts are Unknown".to_owned(),
+        _ if spec.identities().next().is_none() => "no IAM policy is declared, so verdicts are Unknown".to_owned(),
         count if count == declared => format!("{} resolved", plural(count, "IAM policy", "IAM policies")),
         count => format!("{count} of {} resolved", plural(declared, "IAM policy", "IAM policies")),
     };
@@ -147,31 +145,6 @@ fn absent(names: &[String]) -> String {
     format!("; not there yet: {}", shown.join(", "))
 }
 
-/// What is declared of principals, each by itself.
-fn identities(spec: &CompiledSpec) -> Vec<&IdentityPolicies> {
-    fn of(roles: &[CompiledRole]) -> impl Iterator<Item = &IdentityPolicies> {
-        roles.iter().filter_map(|role| role.identity.as_deref())
-    }
-    match &spec.puller {
-        CompiledPuller::ServiceAccount { identity, roles, fallback_nodes, .. } => {
-            identity.as_deref().into_iter().chain(of(roles)).chain(of(fallback_nodes)).collect()
-        }
-        CompiledPuller::Role(role) => role.identity.as_deref().into_iter().collect(),
-        CompiledPuller::Nodes(roles) => of(roles).collect(),
-    }
-}
-
-/// How many policies are declared: of principals, repositories, registries and the organization.
-fn declared_policies(spec: &CompiledSpec, identities: &[&IdentityPolicies]) -> usize {
-    let declared = &spec.declared;
-    let given = |policy: &Option<ResourcePolicy>| usize::from(matches!(policy, Some(ResourcePolicy::Policy(_))));
-    let levels = declared.organization.scps.iter().chain(&declared.organization.rcps);
-    identities.iter().map(|one| one.policies().len() + usize::from(one.boundary().is_some())).sum::<usize>()
-        + declared.repositories.iter().map(|entry| given(&entry.policy)).sum::<usize>()
-        + declared.registries.iter().map(|entry| given(&entry.policy)).sum::<usize>()
-        + levels.map(|level| level.policies.len()).sum::<usize>()
-}
-
 fn resolved(policy: &PolicyObject) -> Finding {
     match &policy.body {
         Err(_) => Finding {
@@ -183,7 +156,7 @@ fn resolved(policy: &PolicyObject) -> Finding {
             Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&policy.problems) }
         }
         Ok(_) if !policy.unresolved.is_empty() => {
-            let of_config_map = policy.unresolved.iter().any(Problem::is_missing_config_map);
+            let of_config_map = policy.unresolved.iter().any(|problem| problem.is_missing_config_map);
             let reason = if of_config_map { REASON_CONFIG_MAP_NOT_FOUND } else { REASON_POLICY_NOT_FOUND };
             Finding { status: "False", reason, message: list(&policy.unresolved) }
         }
@@ -267,7 +240,8 @@ mod tests {
 
     use super::*;
     use crate::api::{AdviceEntry, Denial, PolicyKind, VerdictCounts};
-    use crate::controller::ahead::{Group, Outlook, Turn};
+    use crate::controller::ahead::{Group, Turn};
+    use crate::controller::outlook::Outlook;
     use crate::forecast::Verdict;
     use crate::inventory::PolicyKey;
 

@@ -1,14 +1,15 @@
 //! One look at the whole cluster: every service account, every workload and every pod, each once, counted for the
 //! policy that it belongs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::ahead::{Turn, Turning};
 use super::denials::{Denials, First};
+use super::judged::{Judged, Memory, Question};
 use crate::api::status::MAX_ADVICE;
 use crate::api::{Action, AdviceEntry, Denial, ExemptionStatus, VerdictCounts};
-use crate::forecast::{self, Advice, Report, Uses, Verdict};
+use crate::forecast::{self, Advice, Subject, Uses, Verdict, scope};
 use crate::index::subjects::{Held, Population};
 use crate::inventory::{Exemption, Inventory, PolicyKey, PolicyObject};
 use crate::puller::{self, Selection};
@@ -51,6 +52,8 @@ pub struct Tally {
     pub firsts: Vec<First>,
     /// What changes by itself next.
     pub turn: Option<Turn>,
+    /// Where there are too many dates to look at: until when nothing changes that `turn` does not say.
+    pub looked_until: Option<jiff::Timestamp>,
     /// What is worth changing in the policy, lints before grants, at most [`MAX_ADVICE`]. It changes nothing else here.
     pub advice: Vec<AdviceEntry>,
     /// Advice behind those.
@@ -97,6 +100,7 @@ impl Survey {
     /// an exemption ends, whether anybody makes use of it or not.
     pub fn look_again(&self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
         let turns = self.tallies().filter_map(|tally| tally.turn.as_ref()).map(|turn| turn.look_again(now));
+        let turns = turns.chain(self.tallies().filter_map(|tally| tally.looked_until));
         let active = self.tallies().flat_map(|tally| &tally.exemptions).filter(|exemption| exemption.active);
         turns.chain(active.filter_map(|exemption| exemption.expires_at.parse().ok())).min()
     }
@@ -116,9 +120,18 @@ pub fn survey(
     at: jiff::Timestamp,
     options: &forecast::Options,
 ) -> Survey {
+    survey_again(&mut Memory::default(), inventory, population, at, options)
+}
+
+/// The same, with what `memory` holds of the look before: what rests on the same is not judged again.
+pub fn survey_again(
+    memory: &mut Memory,
+    inventory: &Inventory,
+    population: &Population,
+    at: jiff::Timestamp,
+    options: &forecast::Options,
+) -> Survey {
     let mut survey = Survey::default();
-    // Reports name policies by their text.
-    let mut by_name = BTreeMap::new();
     for policy in inventory.policies() {
         let tally = Tally {
             uid: policy.uid.clone(),
@@ -128,10 +141,10 @@ pub fn survey(
             exemptions: exemptions(policy, at),
             ..Tally::default()
         };
-        by_name.insert(policy.key.to_string(), policy.key.clone());
         survey.tallies.insert(policy.key.clone(), tally);
     }
-    count_accounts(&mut survey, inventory, options);
+    let mut selected = Selected { inventory, by_account: HashMap::new() };
+    count_accounts(&mut survey, &mut selected, options);
     // Gathered by policy, so that advice is worked out once, and for each repository once.
     let mut gathered: BTreeMap<&PolicyKey, Gathered> = inventory
         .policies()
@@ -140,32 +153,38 @@ pub fn survey(
             (&policy.key, Gathered { uses, denials: Denials::default(), turning: Turning::default() })
         })
         .collect();
-    let mut note = |key: &PolicyKey, held: &Arc<Held>, report: &Report| {
-        let (Some(tally), Some(gathered)) = (survey.tallies.get_mut(key), gathered.get_mut(key)) else { return };
-        let counts = if held.subject.template { &mut tally.workloads } else { &mut tally.pods };
-        count(counts, report.verdict);
-        if !held.subject.template {
-            tally.count_exemptions(report);
-        }
-        gathered.uses.add(inventory, &held.subject);
-        gathered.turning.add(held, report, at);
-        if report.verdict == Verdict::Deny {
-            gathered.denials.add(held, population.root(held), report);
-        }
-    };
+    let mut judged: HashMap<Question, Vec<Arc<Judged>>> = HashMap::new();
     // Workloads before their pods: what is told of a denial speaks of the workload, where that is denied too.
-    for held in
-        subjects(population).filter(|held| !held.subject.mirror && !never_judged(&held.subject.namespace, options))
-    {
-        let report = forecast::forecast(inventory, &held.subject, at, options);
-        if let Some(key) = report.policy.as_ref().and_then(|name| by_name.get(name)) {
-            note(key, held, &report);
+    for held in subjects(population) {
+        let Subject { namespace, service_account, mirror, template, .. } = &held.subject;
+        if *mirror || scope::is_left_alone(namespace, options.operator_namespace.as_deref()) {
+            continue;
         }
-        for policy in audits(inventory, &held.subject.namespace, &held.subject.service_account) {
-            let report = forecast::forecast_under(policy, inventory, &held.subject, at, options);
-            note(&policy.key, held, &report);
+        let question = Question::of(held);
+        let all = judged.entry(question.clone()).or_insert_with(|| {
+            let policies = selected.of(namespace, service_account);
+            let judge = |policy: &Arc<PolicyObject>| {
+                if let Some(gathered) = gathered.get_mut(&policy.key) {
+                    gathered.uses.add(inventory, &held.subject);
+                }
+                memory.judged(&question, policy, inventory, at, options)
+            };
+            policies.all().map(judge).collect()
+        });
+        for judged in all {
+            let key = &judged.policy().key;
+            let (Some(tally), Some(gathered)) = (survey.tallies.get_mut(key), gathered.get_mut(key)) else { continue };
+            count(if *template { &mut tally.workloads } else { &mut tally.pods }, judged.outlook.verdict);
+            if !template {
+                tally.count_exemptions(judged);
+            }
+            gathered.turning.add(held, judged, at);
+            if !judged.denied.is_empty() {
+                gathered.denials.add(held, population.root(held), judged);
+            }
         }
     }
+    memory.keep(judged);
     for policy in inventory.policies() {
         let (Some(gathered), Some(tally)) = (gathered.remove(&policy.key), survey.tallies.get_mut(&policy.key)) else {
             continue;
@@ -174,11 +193,48 @@ pub fn survey(
             continue;
         }
         (tally.denials, tally.denials_omitted, tally.firsts) = gathered.denials.finish();
+        tally.looked_until = gathered.turning.looked_until();
         tally.turn = gathered.turning.finish(policy, inventory, population, at, options);
         let lints = forecast::lints_of(policy).into_iter();
         lints.chain(gathered.uses.grants(&options.requires)).for_each(|advice| tally.advise(advice));
     }
     survey
+}
+
+/// Which policies are for a service account, found out once for each.
+struct Selected<'a> {
+    inventory: &'a Inventory,
+    by_account: HashMap<(String, String), Arc<Policies>>,
+}
+
+/// The policies of a service account.
+struct Policies {
+    /// The one in force, and those that lost to it by age alone; none where that is not known.
+    in_force: Option<(Arc<PolicyObject>, Vec<PolicyKey>)>,
+    /// Those that are tried out, each beside the one in force.
+    audits: Vec<Arc<PolicyObject>>,
+}
+
+impl Policies {
+    /// All that pods of the service account are counted for.
+    fn all(&self) -> impl Iterator<Item = &Arc<PolicyObject>> {
+        self.in_force.iter().map(|(policy, _)| policy).chain(&self.audits)
+    }
+}
+
+impl Selected<'_> {
+    fn of(&mut self, namespace: &str, name: &str) -> Arc<Policies> {
+        let account = (namespace.to_owned(), name.to_owned());
+        let inventory = self.inventory;
+        let found = self.by_account.entry(account).or_insert_with(|| {
+            let in_force = match puller::select(inventory, namespace, name) {
+                Selection::Policy { policy, tied, .. } => Some((policy, tied)),
+                Selection::None | Selection::Unclear { .. } => None,
+            };
+            Arc::new(Policies { in_force, audits: audits(inventory, namespace, name).cloned().collect() })
+        });
+        Arc::clone(found)
+    }
 }
 
 /// Everything that is judged: workloads that no other object controls, and pods.
@@ -197,11 +253,6 @@ fn count(counts: &mut VerdictCounts, verdict: Verdict) {
     }
 }
 
-/// Namespaces whose pods no policy is for, as [`forecast::forecast`] has it.
-fn never_judged(namespace: &str, options: &forecast::Options) -> bool {
-    namespace == "kube-system" || options.operator_namespace.as_deref() == Some(namespace)
-}
-
 /// The auditing policies that certainly cover a service account. They take no part in the selection: each is judged
 /// beside the policy that is in force.
 fn audits<'a>(
@@ -215,13 +266,16 @@ fn audits<'a>(
         .filter(move |policy| matches!(puller::covers(policy, inventory, namespace, name), Some((_, true))))
 }
 
-fn count_accounts(survey: &mut Survey, inventory: &Inventory, options: &forecast::Options) {
-    for account in inventory.service_accounts().filter(|account| !never_judged(&account.namespace, options)) {
+fn count_accounts(survey: &mut Survey, selected: &mut Selected<'_>, options: &forecast::Options) {
+    let inventory = selected.inventory;
+    let own = options.operator_namespace.as_deref();
+    for account in inventory.service_accounts().filter(|account| !scope::is_left_alone(&account.namespace, own)) {
         let (namespace, name) = (account.namespace.as_str(), account.name.as_str());
-        if let Selection::Policy { policy, tied, .. } = puller::select(inventory, namespace, name) {
+        let policies = selected.of(namespace, name);
+        if let Some((policy, tied)) = &policies.in_force {
             let tie =
                 |other: &PolicyKey, won| Tie { account: format!("{namespace}/{name}"), other: other.clone(), won };
-            for loser in &tied {
+            for loser in tied {
                 if let Some(tally) = survey.tallies.get_mut(loser) {
                     tally.ties.push(tie(&policy.key, false));
                 }
@@ -231,7 +285,7 @@ fn count_accounts(survey: &mut Survey, inventory: &Inventory, options: &forecast
                 tally.ties.extend(tied.iter().map(|loser| tie(loser, true)));
             }
         }
-        for policy in audits(inventory, namespace, name) {
+        for policy in &policies.audits {
             if let Some(tally) = survey.tallies.get_mut(&policy.key) {
                 tally.service_accounts += 1;
             }
@@ -247,10 +301,9 @@ fn count_accounts(survey: &mut Survey, inventory: &Inventory, options: &forecast
 
 impl Tally {
     /// Counts a pod for each exemption that it makes use of, once.
-    fn count_exemptions(&mut self, report: &Report) {
-        let used = || report.images.iter().filter_map(|image| image.exemption.as_ref());
+    fn count_exemptions(&mut self, judged: &Judged) {
         for known in &mut self.exemptions {
-            known.pods += i64::from(used().any(|used| used.name == known.name));
+            known.pods += i64::from(judged.exemptions.contains(&known.name));
         }
     }
 

@@ -185,8 +185,7 @@ fn derived(key: &str, facts: &Facts<'_>) -> Fact {
         ("aws", "resourceorgpaths") => same_organization("aws:principalorgpaths", facts),
         ("aws", "requestedregion") => one(facts.region),
         ("aws", "securetransport") => one("true"),
-        ("aws", "currenttime") => one(&facts.at.to_string()),
-        ("aws", "epochtime") => one(&facts.at.as_second().to_string()),
+        ("aws", "currenttime" | "epochtime") => time(key, facts.at).unwrap_or(Fact::Present),
         // Temporary credentials that were made without MFA: AWS pages tell both of `false` and of no key.
         ("aws", "multifactorauthpresent") => Fact::AbsentOr(vec!["false".to_owned()]),
         // Whether Amazon ECR asks in its own name while it fills its cache is not documented.
@@ -242,6 +241,26 @@ fn tag(tags: &BTreeMap<String, String>, name: &str) -> Fact {
 /// The name of the tag in a key like `aws:principaltag/team`; none for another key.
 fn tag_of<'k>(key: &'k str, prefixes: &[&str]) -> Option<&'k str> {
     prefixes.iter().find_map(|prefix| key.strip_prefix(prefix)?.strip_prefix('/'))
+}
+
+/// The condition keys that tell the time, lower case.
+pub const TIME_KEYS: [&str; 2] = ["aws:currenttime", "aws:epochtime"];
+
+/// What one of [`TIME_KEYS`] says at the time `at`; none of any other key.
+#[must_use]
+pub fn time(key: &str, at: Timestamp) -> Option<Fact> {
+    match key {
+        "aws:currenttime" => Some(one(&at.to_string())),
+        "aws:epochtime" => Some(one(&at.as_second().to_string())),
+        _ => None,
+    }
+}
+
+/// Whether a condition key is about a tag of the principal or of the resource.
+#[must_use]
+pub fn is_tag(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    tag_of(&key, &["aws:principaltag", "aws:resourcetag", "ecr:resourcetag"]).is_some()
 }
 
 /// The organization of the resource: the principal's, as far as the user knows it, where both are one account.

@@ -5,52 +5,15 @@
 //! [`judge`](super::judge) resolves by the rules of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 use iam_verdict::{NamedPolicy, PolicyState};
 use serde_json::Value;
 
-use super::advice::CauseCode;
+use super::cause_code::CauseCode;
+use super::config_map::{ConfigMapKey, ConfigMapName};
 use super::image::EcrImage;
-
-/// Names a ConfigMap. Displayed as `NAMESPACE/NAME`.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ConfigMapName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl fmt::Display for ConfigMapName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-/// Names a key of a ConfigMap. Displayed as `NAMESPACE/NAME/KEY`.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ConfigMapKey {
-    /// The ConfigMap.
-    pub config_map: ConfigMapName,
-    /// The key.
-    pub key: String,
-}
-
-impl ConfigMapKey {
-    /// What the missing fact of a document that could not be read here is called.
-    #[must_use]
-    pub fn fact(&self) -> String {
-        format!("configMap:{self}")
-    }
-}
-
-impl fmt::Display for ConfigMapKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.config_map, self.key)
-    }
-}
+use super::missing::MissingFact;
 
 /// A document in a ConfigMap that could not be read.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -91,13 +54,22 @@ pub struct SourcedPolicy {
     pub source: PolicySource,
     /// Its document as compact JSON; none of a managed policy, whose text is built in, and of one that is malformed.
     pub text: Option<Arc<str>>,
+    /// What is missing where it could not be read; the engine calls it by its text.
+    pub missing: Option<MissingFact>,
 }
 
 impl SourcedPolicy {
     /// A policy with its source.
     #[must_use]
     pub const fn new(policy: NamedPolicy, source: PolicySource) -> Self {
-        Self { policy, source, text: None }
+        Self { policy, source, text: None, missing: None }
+    }
+
+    /// A policy that could not be read, and what is missing of it.
+    #[must_use]
+    pub fn unread(name: &str, missing: MissingFact, source: PolicySource) -> Self {
+        let policy = NamedPolicy::unreadable(name, missing.to_string());
+        Self { policy, source, text: None, missing: Some(missing) }
     }
 
     /// Keeps the document, for whoever proposes a change of it.
@@ -122,9 +94,7 @@ impl SourcedPolicy {
 /// All that is declared of one principal: its identity-based policies, its permissions boundary and its tags.
 #[derive(Clone, Debug, Default)]
 pub struct IdentityPolicies {
-    policies: Vec<NamedPolicy>,
-    sources: Vec<PolicySource>,
-    texts: Vec<Option<Arc<str>>>,
+    policies: Vec<SourcedPolicy>,
     boundary: Option<SourcedPolicy>,
     tags: Option<BTreeMap<String, String>>,
     condition_keys: BTreeSet<String>,
@@ -132,17 +102,9 @@ pub struct IdentityPolicies {
 
 impl IdentityPolicies {
     /// Adds an identity-based policy.
-    pub fn push(&mut self, policy: NamedPolicy, source: PolicySource) {
-        self.push_sourced(SourcedPolicy::new(policy, source));
-    }
-
-    /// Adds an identity-based policy with its text.
-    pub fn push_sourced(&mut self, sourced: SourcedPolicy) {
-        let SourcedPolicy { policy, source, text } = sourced;
-        self.condition_keys.extend(condition_keys(&policy).map(str::to_owned));
-        self.policies.push(policy);
-        self.sources.push(source);
-        self.texts.push(text);
+    pub fn push(&mut self, sourced: SourcedPolicy) {
+        self.condition_keys.extend(condition_keys(&sourced.policy).map(str::to_owned));
+        self.policies.push(sourced);
     }
 
     /// Sets the permissions boundary; without one the principal has none.
@@ -158,23 +120,8 @@ impl IdentityPolicies {
 
     /// The identity-based policies, in the order they were added.
     #[must_use]
-    pub fn policies(&self) -> &[NamedPolicy] {
+    pub fn policies(&self) -> &[SourcedPolicy] {
         &self.policies
-    }
-
-    /// The identity-based policies with their sources.
-    pub fn sourced(&self) -> impl Iterator<Item = (&NamedPolicy, &PolicySource)> {
-        self.policies.iter().zip(&self.sources)
-    }
-
-    /// The identity-based policies with all that is known of them.
-    pub fn entries(&self) -> impl Iterator<Item = SourcedPolicy> {
-        let texts = self.sourced().zip(&self.texts);
-        texts.map(|((policy, source), text)| SourcedPolicy {
-            policy: policy.clone(),
-            source: source.clone(),
-            text: text.clone(),
-        })
     }
 
     /// The permissions boundary.
@@ -194,40 +141,35 @@ impl IdentityPolicies {
         self.condition_keys.iter().map(String::as_str)
     }
 
-    /// The names of the policies that are readable documents of the user's own.
-    pub fn documents(&self) -> impl Iterator<Item = &str> {
-        let own = self.sourced().filter(|(policy, source)| match source {
-            PolicySource::Document { problem } => problem.is_none(),
-            PolicySource::ConfigMap(_) => matches!(policy.policy, PolicyState::Known(_)),
-            PolicySource::Managed { .. } => false,
-        });
-        own.map(|(policy, _)| &*policy.name)
-    }
-
     /// What is wrong with the document of this name.
     #[must_use]
     pub fn problem(&self, name: &str) -> Option<&str> {
-        let (_, source) = self.sourced().find(|(policy, _)| *policy.name == *name)?;
-        match source {
+        match &self.policies.iter().find(|sourced| *sourced.policy.name == *name)?.source {
             PolicySource::Document { problem } => problem.as_deref(),
             PolicySource::ConfigMap(_) | PolicySource::Managed { .. } => None,
         }
     }
 
+    /// What is missing of policies that could not be read.
+    pub fn missing(&self) -> impl Iterator<Item = &MissingFact> {
+        self.all().filter_map(|sourced| sourced.missing.as_ref())
+    }
+
     /// The ConfigMaps that these policies are read from.
     pub fn config_maps(&self) -> impl Iterator<Item = &ConfigMapName> {
-        let boundary = self.boundary.iter().map(|boundary| &boundary.source);
-        self.sources.iter().chain(boundary).filter_map(config_map)
+        self.all().filter_map(|sourced| config_map(&sourced.source))
     }
 
     /// A managed policy was named in another partition than the built-in text comes from.
     #[must_use]
     pub fn has_other_partition(&self) -> bool {
-        let boundary = self.boundary.iter().map(|boundary| &boundary.source);
-        self.sources
-            .iter()
-            .chain(boundary)
-            .any(|source| matches!(source, PolicySource::Managed { other_partition: true, .. }))
+        let other = |source: &PolicySource| matches!(source, PolicySource::Managed { other_partition: true, .. });
+        self.all().any(|sourced| other(&sourced.source))
+    }
+
+    /// The policies, the boundary last.
+    fn all(&self) -> impl Iterator<Item = &SourcedPolicy> {
+        self.policies.iter().chain(&self.boundary)
     }
 }
 
@@ -239,7 +181,7 @@ fn config_map(source: &PolicySource) -> Option<&ConfigMapName> {
 }
 
 /// The condition keys that a policy uses, lower-cased; none where it could not be read.
-pub(super) fn condition_keys(policy: &NamedPolicy) -> impl Iterator<Item = &str> {
+pub fn condition_keys(policy: &NamedPolicy) -> impl Iterator<Item = &str> {
     let document = match &policy.policy {
         PolicyState::Known(document) => Some(document),
         PolicyState::Unreadable(_) => None,
@@ -258,8 +200,8 @@ pub struct Declared {
     pub organization: Organization,
     /// `spec.context`.
     pub context: ContextValues,
-    /// The documents in ConfigMaps, of the puller too, that could not be read, by the fact that each is missing as.
-    pub unread: BTreeMap<String, Unread>,
+    /// The documents in ConfigMaps, of the puller too, that could not be read.
+    pub unread: BTreeMap<ConfigMapKey, Unread>,
 }
 
 impl Declared {
@@ -273,6 +215,15 @@ impl Declared {
         });
         let levels = self.organization.scps.iter().chain(&self.organization.rcps);
         resource.chain(levels.flat_map(|level| &level.policies).map(|sourced| &sourced.source)).filter_map(config_map)
+    }
+
+    /// Why a document in a ConfigMap is missing; none of any other fact.
+    #[must_use]
+    pub fn unread(&self, fact: &MissingFact) -> Option<&Unread> {
+        match fact {
+            MissingFact::ConfigMap(at) => self.unread.get(at),
+            _ => None,
+        }
     }
 
     /// The first entry whose pattern matches the repository's ARN.
@@ -309,7 +260,7 @@ pub struct RepositoryEntry {
 #[derive(Clone, Debug)]
 pub enum ResourcePolicy {
     /// This policy (which may be one that could not be read).
-    Policy(SourcedPolicy),
+    Policy(Box<SourcedPolicy>),
     /// `policy: Unknown`: there may be one, and nobody knows what it says.
     Unknown,
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{ImageReport, Options, Verdict};
+use super::Verdict;
+use super::options::Options;
 use crate::api::Action;
 use crate::inventory::Exemption;
 
@@ -94,14 +95,15 @@ pub(super) struct Ruling {
 }
 
 impl Ruling {
-    /// The strictest action of any image. An exemption makes a refusal a warning, and nothing else milder.
-    pub(super) fn of(images: &[ImageReport], actions: Actions) -> Self {
+    /// The strictest action of any image, each with its verdict and whether it is exempted. An exemption makes a refusal a
+    /// warning, and nothing else milder.
+    pub(super) fn of(images: impl Iterator<Item = (Verdict, bool)> + Clone, actions: Actions) -> Self {
         let strictest = |exempt: bool| {
-            let of = |image: &ImageReport| {
-                let action = actions.on(image.verdict)?;
-                Some(if exempt && image.exemption.is_some() { action.min(Action::Warn) } else { action })
+            let of = |(verdict, exempted)| {
+                let action = actions.on(verdict)?;
+                Some(if exempt && exempted { action.min(Action::Warn) } else { action })
             };
-            images.iter().filter_map(of).max()
+            images.clone().filter_map(of).max()
         };
         let action = strictest(true);
         Self { action, spared: action != strictest(false) }

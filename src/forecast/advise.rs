@@ -4,17 +4,16 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use iam_verdict::PolicyType;
 use serde::Serialize;
 
 use super::Subject;
 use crate::ecr::advice::{Document, Elsewhere, Excess, excess, lints, minimal};
 use crate::ecr::context::Session;
-use crate::ecr::declared::{Declared, IdentityPolicies, PolicySource, ResourcePolicy, SourcedPolicy};
+use crate::ecr::declared::{Declared, PolicySource, SourcedPolicy};
 use crate::ecr::image::{EcrImage, ImageKind};
 use crate::ecr::judge::{Puller, Who};
 use crate::ecr::needs::{CREATE, Need};
-use crate::inventory::{CompiledPuller, CompiledRole, CompiledSpec, Inventory, PolicyObject};
+use crate::inventory::{DocumentSite, Inventory, PolicyObject};
 use crate::puller::{Pullers, Selection, pullers, select};
 
 /// One piece of advice. It changes no verdict.
@@ -85,17 +84,16 @@ pub fn advise(inventory: &Inventory, subjects: &[Subject], requires: &[Need]) ->
 /// The lints of every document in a policy object, each document once.
 #[must_use]
 pub fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
-    let Ok(CompiledSpec { puller, declared, .. }) = &policy.body else { return Vec::new() };
-    let object = policy.key.to_string();
+    let Ok(spec) = &policy.body else { return Vec::new() };
     let mut found: Vec<Advice> = Vec::new();
-    let mut look = |kind: PolicyType, target: &str, sourced: &SourcedPolicy| {
-        let Some(text) = &sourced.text else { return };
+    for DocumentSite { kind, holder, policy: sourced } in spec.documents() {
+        let Some(text) = &sourced.text else { continue };
         for lint in lints(kind, text) {
             let advice = Advice {
                 kind: AdviceKind::Lint,
                 code: lint.id.as_str(),
-                object: object.clone(),
-                target: target.to_owned(),
+                object: policy.key.to_string(),
+                target: holder.to_string(),
                 policy: sourced.policy.name.to_string(),
                 message: format!("`{}`: {} ({}) [{}]", lint.path, lint.message, lint.hint, lint.id.as_str()),
                 document: None,
@@ -103,41 +101,6 @@ pub fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
             if !found.contains(&advice) {
                 found.push(advice);
             }
-        }
-    };
-    let mut identity = |target: &str, identity: Option<&Arc<IdentityPolicies>>| {
-        let Some(identity) = identity else { return };
-        identity.entries().for_each(|entry| look(PolicyType::Identity, target, &entry));
-        identity.boundary().into_iter().for_each(|boundary| look(PolicyType::Boundary, target, boundary));
-    };
-    let mut roles = |roles: &[CompiledRole]| {
-        roles.iter().for_each(|role| identity(role.arn.as_str(), role.identity.as_ref()));
-    };
-    match puller {
-        CompiledPuller::Role(role) => roles(std::slice::from_ref(role)),
-        CompiledPuller::Nodes(nodes) => roles(nodes),
-        CompiledPuller::ServiceAccount { identity: shared, roles: mapped, fallback_nodes, .. } => {
-            roles(mapped);
-            roles(fallback_nodes);
-            identity("service accounts", shared.as_ref());
-        }
-    }
-    let resource = |policy: Option<&ResourcePolicy>| match policy {
-        Some(ResourcePolicy::Policy(sourced)) => Some(sourced.clone()),
-        _ => None,
-    };
-    for entry in &declared.repositories {
-        let sourced = resource(entry.policy.as_ref());
-        sourced.iter().for_each(|sourced| look(PolicyType::Resource, entry.pattern.as_str(), sourced));
-    }
-    for entry in &declared.registries {
-        let target = format!("registry {}/{}", entry.account, entry.region);
-        resource(entry.policy.as_ref()).iter().for_each(|sourced| look(PolicyType::Registry, &target, sourced));
-    }
-    let organization = &declared.organization;
-    for (levels, kind) in [(&organization.scps, PolicyType::Scp), (&organization.rcps, PolicyType::Rcp)] {
-        for level in levels {
-            level.policies.iter().for_each(|sourced| look(kind, &level.level, sourced));
         }
     }
     found
@@ -192,8 +155,8 @@ impl Use {
         }
         // The same for each policy of the principal.
         let enough = OnceCell::new();
-        let policies = self.puller.identity.iter().flat_map(|identity| identity.sourced());
-        let told = policies.filter_map(|(policy, source)| {
+        let policies = self.puller.identity.iter().flat_map(|identity| identity.policies());
+        let told = policies.filter_map(|SourcedPolicy { policy, source, .. }| {
             let mut excess = excess(policy, tried);
             let managed = matches!(source, PolicySource::Managed { .. });
             // A node pulls for others too, and AWS's own policies are about every repository by design.

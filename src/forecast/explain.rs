@@ -1,26 +1,30 @@
-//! What is said about an image, and how it is put together.
+//! What is said about an image.
 
-use iam_verdict::{Decision, Layer};
+use iam_verdict::{Decision, Layer, NearMiss};
 
-use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, fits, head, line, middle};
-use super::{Candidate, ImageReport, ImageUse, Report, Subject, Texts, Verdict};
-use crate::ecr::advice::{CauseCode, DOCUMENT_TOO_DEEP, Fix, close, first_denied, refusing_layer};
+use super::message::{MAX_LINE, Piece, clean, fits, line, middle};
+use super::report::Candidate;
+use super::texts::Texts;
+use super::{ImageUse, Subject};
+use crate::ecr::advice::{CauseCode, Fix, close, first_denied, refusing_layer};
 use crate::ecr::declared::Declared;
-use crate::ecr::judge::{Answer, Judgement, Puller};
+use crate::ecr::judge::{Answer, PullJudgement, Puller, Verdict};
+use crate::ecr::missing::MissingFact;
+use crate::inventory::PolicyKey;
 
 /// A detail is worth this many bytes at most.
 const MAX_DETAIL: usize = 240;
 /// At most so many further actions are named.
 const MAX_ALSO: usize = 3;
-/// The names of further containers are worth this many bytes at most.
-const MAX_FURTHER: usize = 160;
 
 /// The candidate that speaks for all, and what is known of its case beside the judgement.
 pub(super) struct Speaker<'a> {
-    pub(super) judgement: &'a Judgement,
+    pub(super) pull: &'a PullJudgement,
     pub(super) puller: &'a Puller,
     /// The code of the page that explains more.
     pub(super) cause: Option<CauseCode>,
+    /// The statement that came closest to allowing the first request that is denied.
+    pub(super) miss: Option<&'a NearMiss>,
     /// What is almost right in the statement that came closest.
     pub(super) hint: Option<&'a str>,
     /// There are other candidates beside it.
@@ -32,7 +36,13 @@ pub(super) struct Speaker<'a> {
 /// An image that cannot be pulled.
 ///
 /// `object` is the policy object that declares the puller's policies.
-pub(super) fn denied(subject: &Subject, used: &ImageUse, speaker: &Speaker<'_>, fixes: &[Fix], object: &str) -> Texts {
+pub(super) fn denied(
+    subject: &Subject,
+    used: &ImageUse,
+    speaker: &Speaker<'_>,
+    fixes: &[Fix],
+    object: Option<&PolicyKey>,
+) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": ")]);
     refused(pieces, speaker, fixes, object)
@@ -44,7 +54,7 @@ pub(super) fn pull_secret(
     used: &ImageUse,
     speaker: &Speaker<'_>,
     fixes: &[Fix],
-    object: &str,
+    object: Option<&PolicyKey>,
 ) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([
@@ -57,18 +67,25 @@ pub(super) fn pull_secret(
 
 /// What is said of a refusal after `pieces`. Where the line would be too long, the statement that came closest is told
 /// of in the detail alone, before any ARN or name is shortened.
-fn refused(mut pieces: Vec<Piece>, speaker: &Speaker<'_>, fixes: &[Fix], object: &str) -> Texts {
+fn refused(mut pieces: Vec<Piece>, speaker: &Speaker<'_>, fixes: &[Fix], object: Option<&PolicyKey>) -> Texts {
     let Refusal { said, closest } = refusal(speaker, fixes);
     pieces.extend(said);
     let code: Vec<Piece> = code(speaker.cause).into_iter().collect();
     let whole = [pieces.as_slice(), &closest, &code].concat();
     let told = fits(&whole, MAX_LINE);
     let text = if told { line(&whole, MAX_LINE) } else { line(&[pieces, code].concat(), MAX_LINE) };
-    Texts { line: text, detail: detail(speaker, told), fix: fix(fixes, object, speaker.several) }
+    let (detail, fix) = (detail(speaker, told), fix(fixes, object, speaker.several));
+    Texts { line: text, detail, fix, ..Texts::default() }
 }
 
 /// An image of a repository, named by its ARN, that is not there.
-pub(super) fn not_found(subject: &Subject, used: &ImageUse, repository: &str, fixes: &[Fix], object: &str) -> Texts {
+pub(super) fn not_found(
+    subject: &Subject,
+    used: &ImageUse,
+    repository: &str,
+    fixes: &[Fix],
+    object: Option<&PolicyKey>,
+) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([
         Piece::words("cannot pull "),
@@ -78,7 +95,7 @@ pub(super) fn not_found(subject: &Subject, used: &ImageUse, repository: &str, fi
         Piece::words(", and no pull-through cache rule makes it"),
     ]);
     pieces.extend(code(Some(CauseCode::RepositoryNotFound)));
-    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object, true) }
+    Texts { line: line(&pieces, MAX_LINE), fix: fix(fixes, object, true), ..Texts::default() }
 }
 
 /// An image that some nodes can pull and others cannot, or may not.
@@ -87,7 +104,7 @@ pub(super) fn depends_on_node(
     used: &ImageUse,
     candidates: &[Candidate],
     fixes: &[Fix],
-    object: &str,
+    object: Option<&PolicyKey>,
 ) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([
@@ -109,7 +126,7 @@ pub(super) fn depends_on_node(
         before = ", ";
     }
     pieces.extend(code(Some(CauseCode::CandidatesDiffer)));
-    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object, true) }
+    Texts { line: line(&pieces, MAX_LINE), fix: fix(fixes, object, true), ..Texts::default() }
 }
 
 /// An image of which it is not known whether it can be pulled.
@@ -117,16 +134,15 @@ pub(super) fn open(
     subject: &Subject,
     used: &ImageUse,
     speaker: &Speaker<'_>,
-    missing: &[String],
-    declared: &Declared,
-    (fixes, object): (&[Fix], &str),
+    (missing, declared): (&[MissingFact], Option<&Declared>),
+    (fixes, object): (&[Fix], Option<&PolicyKey>),
 ) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("not known whether "), Piece::long(&used.image), Piece::words(" can be pulled by ")]);
     pieces.extend(puller(speaker.puller));
     let missing: Vec<String> = missing
         .iter()
-        .map(|fact| match declared.unread.get(fact) {
+        .map(|fact| match declared.and_then(|declared| declared.unread(fact)) {
             Some(unread) => unread.why.clone(),
             None => in_words(fact, speaker.puller),
         })
@@ -134,7 +150,7 @@ pub(super) fn open(
     pieces.push(Piece::words(": "));
     pieces.push(Piece::long(&missing.join("; ")));
     pieces.extend(code(speaker.cause));
-    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, object, speaker.several) }
+    Texts { line: line(&pieces, MAX_LINE), fix: fix(fixes, object, speaker.several), ..Texts::default() }
 }
 
 /// An image whose puller is not known.
@@ -147,7 +163,7 @@ pub(super) fn not_known(subject: &Subject, used: &ImageUse, why: &str, cause: Ca
         Piece::long(why),
     ]);
     pieces.extend(code(Some(cause)));
-    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: fix(fixes, "", false) }
+    Texts { line: line(&pieces, MAX_LINE), fix: fix(fixes, None, false), ..Texts::default() }
 }
 
 /// A text of an ECR host that names no image.
@@ -155,7 +171,8 @@ pub(super) fn invalid(subject: &Subject, used: &ImageUse, why: &str) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": "), Piece::words(why)]);
     pieces.extend(code(Some(CauseCode::InvalidImage)));
-    Texts { line: line(&pieces, MAX_LINE), detail: None, fix: Some("fix: correct the image reference".to_owned()) }
+    let fix = Some("correct the image reference".to_owned());
+    Texts { line: line(&pieces, MAX_LINE), fix, ..Texts::default() }
 }
 
 /// An image that can be pulled.
@@ -165,130 +182,25 @@ pub(super) fn allowed(used: &ImageUse, speaker: &Speaker<'_>) -> Texts {
     Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
 }
 
-/// Puts a message together in at most [`MAX_MESSAGE`] bytes. The line and the fix always fit; further containers give
-/// way before the detail.
-pub(super) fn compose(texts: &Texts, others: &[&ImageReport], namespace: &str) -> String {
-    let mut fix = texts.fix.clone();
-    // Each further part takes a line break.
-    let broken = |part: &str| if part.is_empty() { 0 } else { part.len() + 1 };
-    let room = |used: &[&str]| {
-        MAX_MESSAGE.saturating_sub(texts.line.len() + used.iter().map(|part| broken(part)).sum::<usize>())
-    };
-    let least = if others.is_empty() { String::new() } else { format!("+{} more", others.len()) };
-    if let Some(whole) = &fix
-        && broken(whole) + broken(&least) > room(&[])
-    {
-        fix = Some(command(namespace));
-    }
-    let fix_text = fix.as_deref().unwrap_or_default();
-    let detail = texts.detail.as_deref().unwrap_or_default();
-    let listed = further(others);
-    let fits = |parts: &[&str]| parts.iter().map(|part| broken(part)).sum::<usize>() <= room(&[fix_text]);
-    let (detail, further) = if fits(&[detail, &listed]) {
-        (detail.to_owned(), listed)
-    } else if fits(&[detail, &least]) {
-        (detail.to_owned(), least)
-    } else {
-        // What is left of the detail, where that is still worth reading.
-        let left = room(&[fix_text, &least]).saturating_sub(1);
-        (if left >= 80 { middle(detail, left) } else { String::new() }, least)
-    };
-    let mut text = texts.line.clone();
-    for part in [detail.as_str(), further.as_str(), fix_text] {
-        if !part.is_empty() {
-            text.push('\n');
-            text.push_str(part);
-        }
-    }
-    text
-}
-
-/// What a warning says in the end of images that have no line of their own.
-pub(super) fn more_images(report: &Report, more: usize) -> String {
-    let mut pieces = vec![Piece::Words(format!("and {more} more images of "))];
-    pieces.extend(object(report));
-    line(&pieces, MAX_LINE)
-}
-
-/// What becomes of the pods of a workload that is admitted because of these images, and the fix: whole, or the command
-/// that prints it. Where the images need different ones it is that of the first, and says so.
-pub(super) fn pods_refused(report: &Report, blamed: &[&ImageReport]) -> String {
-    let mut pieces = object(report);
-    pieces.push(Piece::words(" is admitted, but its pods will be refused"));
-    let first = blamed.first().and_then(|image| Some((image, image.texts.fix.as_deref()?)));
-    let Some((image, fix)) = first else { return line(&pieces, MAX_LINE) };
-    let one = blamed.iter().all(|other| other.texts.fix == image.texts.fix);
-    let whole = match fix.strip_prefix("fix: ") {
-        Some(rest) if !one => {
-            vec![Piece::words("; fix for "), Piece::name(&image.container), Piece::words(": "), Piece::words(rest)]
-        }
-        _ => vec![Piece::words("; "), Piece::words(fix)],
-    };
-    let whole = [pieces.as_slice(), &whole].concat();
-    if fits(&whole, MAX_LINE) {
-        return line(&whole, MAX_LINE);
-    }
-    pieces.extend([Piece::words("; "), Piece::Words(command(&report.namespace))]);
-    line(&pieces, MAX_LINE)
-}
-
-/// What lets a pod in all the same, and until when; none where nothing does.
-///
-/// Of several exemptions the one that ends first is told: from then on the pod is refused.
-pub(super) fn exempted(report: &Report) -> Option<String> {
-    let first = report.used().min_by_key(|used| used.expires_at)?;
-    let mut pieces = object(report);
-    let admitted = if report.template { ": its pods are admitted until " } else { " is admitted all the same, until " };
-    pieces.extend([
-        Piece::words(admitted),
-        Piece::Words(first.expires_at.to_string()),
-        Piece::words(", by exemption "),
-        Piece::name(&first.name),
-    ]);
-    if let Some(policy) = &report.policy {
-        pieces.extend([Piece::words(" of "), Piece::name(policy)]);
-    }
-    let more = report.used().count() - 1;
-    if more > 0 {
-        pieces.push(Piece::Words(format!(" (+{more} more)")));
-    }
-    pieces.extend([Piece::words(": "), Piece::long(&first.reason)]);
-    Some(line(&pieces, MAX_LINE))
-}
-
-/// `Deployment payments/api`
-fn object(report: &Report) -> Vec<Piece> {
-    vec![
-        Piece::name(&report.kind),
-        Piece::words(" "),
-        Piece::name(&report.namespace),
-        Piece::words("/"),
-        Piece::name(&report.name),
-    ]
-}
-
 /// `Pod payments/api-0, container app: `
 fn place(subject: &Subject, used: &ImageUse) -> Vec<Piece> {
-    let field = used.field.as_str();
-    let what = if field.contains("volumes[") {
-        ", volume "
-    } else if field.contains("initContainers[") {
-        ", init container "
-    } else if field.contains("ephemeralContainers[") {
-        ", ephemeral container "
-    } else {
-        ", container "
-    };
     vec![
         Piece::name(&subject.kind),
         Piece::words(" "),
         Piece::name(&subject.namespace),
         Piece::words("/"),
         Piece::name(&subject.name),
-        Piece::words(what),
+        Piece::words(", "),
+        Piece::words(used.kind.as_str()),
+        Piece::words(" "),
         Piece::name(&used.container),
         Piece::words(": "),
     ]
+}
+
+/// The same as text, with nothing shortened.
+pub(super) fn place_text(subject: &Subject, used: &ImageUse) -> String {
+    line(&place(subject, used), usize::MAX)
 }
 
 /// `arn:… (annotation eks.amazonaws.com/ecr-role-arn)`
@@ -297,43 +209,58 @@ fn puller(puller: &Puller) -> [Piece; 4] {
 }
 
 /// A missing fact as a sentence.
-fn in_words(fact: &str, puller: &Puller) -> String {
-    match fact.split_once(':') {
-        Some(("role", arn)) => format!("IAM role {arn} is not in the inventory, and no identity is declared beside it"),
-        Some(("document", name)) => match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
+fn in_words(fact: &MissingFact, puller: &Puller) -> String {
+    match fact {
+        MissingFact::Role(arn) => {
+            format!("IAM role {arn} is not in the inventory, and no identity is declared beside it")
+        }
+        MissingFact::Document(name) => match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
             Some(problem) => format!("policy {name} is malformed: {problem}"),
             None => format!("policy {name} is malformed"),
         },
-        Some((DOCUMENT_TOO_DEEP, name)) => match puller.identity.as_deref().and_then(|identity| identity.problem(name))
-        {
-            Some(problem) => format!("policy {name} is not read: {problem}"),
-            None => format!("policy {name} is not read: its document nests too deeply"),
-        },
-        Some(("policy", arn)) => format!("managed policy {arn} is not built in"),
-        Some(("presence", arn)) => {
+        MissingFact::DocumentTooDeep(name) => {
+            match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
+                Some(problem) => format!("policy {name} is not read: {problem}"),
+                None => format!("policy {name} is not read: its document nests too deeply"),
+            }
+        }
+        MissingFact::ManagedPolicy(arn) => format!("managed policy {arn} is not built in"),
+        MissingFact::Presence(arn) => {
             format!("this works only for what is already cached, and whether {arn} is cached is not known")
         }
-        Some(("repositoryPolicy" | "registryPolicy", place)) if place.ends_with("].policy") => {
+        MissingFact::RepositoryDocument(place) | MissingFact::RegistryDocument(place) => {
             format!("policy {place} is malformed")
         }
-        Some(("registryPolicy", registry)) => {
-            format!("what the registry policy of {registry} does is not known (spec.registries can tell)")
+        MissingFact::RegistryPolicy { account, region } => {
+            format!("what the registry policy of {account}/{region} does is not known (spec.registries can tell)")
         }
-        Some(("repositoryPolicy", arn)) => {
+        MissingFact::RepositoryPolicy(arn) => {
             format!("the repository policy of {arn} is not known (spec.repositories can tell)")
         }
-        None if fact == "account" => "the account of the puller is not known, and a policy goes by it".to_owned(),
-        None if fact == "principal" => {
+        MissingFact::Account => "the account of the puller is not known, and a policy goes by it".to_owned(),
+        MissingFact::Principal => {
             "the ARN of the puller, or the name of its session, is not known, and a policy goes by it".to_owned()
         }
-        Some(("aws", key)) if key.to_ascii_lowercase().starts_with("principaltag/") => {
-            format!("{fact} is not known at admission (tags of the identity can tell)")
-        }
-        Some(("aws" | "ecr", key)) if key.to_ascii_lowercase().starts_with("resourcetag/") => {
-            format!("{fact} is not known at admission (tags in spec.repositories can tell)")
-        }
-        Some(("aws", _)) => format!("{fact} is not known at admission (spec.context can tell)"),
-        _ => format!("{fact} is not known at admission"),
+        MissingFact::ConditionKey(key) => format!("{key} is not known at admission{}", who_can_tell(key)),
+        // Of the puller itself, which is told otherwise than by a missing fact.
+        MissingFact::ServiceAccount { .. }
+        | MissingFact::Namespace(_)
+        | MissingFact::Spec(_)
+        | MissingFact::Node
+        | MissingFact::PullerRole
+        | MissingFact::ImagePullSecret
+        | MissingFact::ConfigMap(_) => format!("{fact} is not known at admission"),
+    }
+}
+
+/// The field in which the value of a condition key can be declared.
+fn who_can_tell(key: &str) -> &'static str {
+    let key = key.to_ascii_lowercase();
+    match key.split_once(':') {
+        Some(("aws", name)) if name.starts_with("principaltag/") => " (tags of the identity can tell)",
+        Some(("aws" | "ecr", name)) if name.starts_with("resourcetag/") => " (tags in spec.repositories can tell)",
+        Some(("aws", _)) => " (spec.context can tell)",
+        _ => "",
     }
 }
 
@@ -352,7 +279,7 @@ struct Refusal {
 
 fn refusal(speaker: &Speaker<'_>, fixes: &[Fix]) -> Refusal {
     let mut pieces = puller(speaker.puller).to_vec();
-    let Some(answer) = first_denied(speaker.judgement) else { return Refusal { said: pieces, closest: Vec::new() } };
+    let Some(answer) = first_denied(speaker.pull) else { return Refusal { said: pieces, closest: Vec::new() } };
     let explicit = answer.outcome.decision == Decision::ExplicitlyDenied;
     pieces.push(Piece::words(if explicit { " is denied " } else { " is not allowed to call " }));
     pieces.push(Piece::words(answer.ask.action));
@@ -387,8 +314,8 @@ fn denial(answer: &Answer) -> Vec<Piece> {
 
 /// `: no identity policy allows it, closest is statement Pull of policy app-pull`
 fn gap(answer: &Answer, speaker: &Speaker<'_>, fixes: &[Fix]) -> Refusal {
-    let layer = refusing_layer(answer).unwrap_or(Layer::Identity);
-    let closest = close(answer).filter(|miss| miss.layer == layer || layer == Layer::Identity);
+    let layer = refusing_layer(&answer.ask, &answer.outcome).unwrap_or(Layer::Identity);
+    let closest = close(speaker.miss).filter(|miss| miss.layer == layer || layer == Layer::Identity);
     let (words, name) = match (layer, closest) {
         (Layer::Resource | Layer::Registry, Some(miss)) => (kind_of_policy(layer), miss.policy.as_str()),
         (Layer::Resource, None) => ("the repository policy", ""),
@@ -441,16 +368,16 @@ const fn kind_of_policy(layer: Layer) -> &'static str {
 /// What the closest statement lacks, what else there is to say, and which further actions are denied. `told` says that
 /// the line has named the statement's policy.
 fn detail(speaker: &Speaker<'_>, told: bool) -> Option<String> {
-    let first = first_denied(speaker.judgement)?;
+    let first = first_denied(speaker.pull)?;
     let mut parts: Vec<String> = Vec::new();
     parts.extend(speaker.remark.map(clean));
-    if let Some(miss) = close(first) {
+    if let Some(miss) = close(speaker.miss) {
         let hint = speaker.hint.map(|hint| format!(" ({})", clean(hint))).unwrap_or_default();
         let of = if told { String::new() } else { format!(" of policy {}", clean(&miss.policy)) };
         parts.push(format!("statement {}{of}: {}{hint}", clean(&miss.statement), clean(&miss.what)));
     }
     let also: Vec<&str> = speaker
-        .judgement
+        .pull
         .answers
         .iter()
         .filter(|answer| answer.is_denied() && answer.ask != first.ask)
@@ -477,34 +404,14 @@ fn detail(speaker: &Speaker<'_>, told: bool) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// `further containers: side, init, +3 more`
-fn further(others: &[&ImageReport]) -> String {
-    if others.is_empty() {
-        return String::new();
-    }
-    let mut text = "further containers: ".to_owned();
-    for (index, image) in others.iter().enumerate() {
-        let name = middle(&clean(&image.container), 63);
-        let after = others.len() - index - 1;
-        let tail = if after > 0 { format!(", +{after} more") } else { String::new() };
-        let comma = if index > 0 { ", " } else { "" };
-        if text.len() + comma.len() + name.len() + tail.len() > MAX_FURTHER {
-            return format!("{text}{comma}+{} more", after + 1);
-        }
-        text.push_str(comma);
-        text.push_str(&name);
-    }
-    text
-}
-
-/// The fixes as one line, ready to paste; none where there are none. What goes to the same place is told together.
+/// The fixes in one line, ready to paste; none where there are none. What goes to the same place is told together.
 ///
 /// `whose` tells that there are several candidates, so that policies are told with their principals.
-fn fix(fixes: &[Fix], object: &str, whose: bool) -> Option<String> {
-    let object = Some(object).filter(|object| !object.is_empty());
+fn fix(fixes: &[Fix], object: Option<&PolicyKey>, whose: bool) -> Option<String> {
+    let object = object.map(ToString::to_string);
     let mut parts: Vec<(String, Vec<String>)> = Vec::new();
     for fix in fixes {
-        let instruction = clean(&fix.instruction(object, whose));
+        let instruction = clean(&fix.instruction(object.as_deref(), whose));
         let document = fix.document.as_ref().and_then(|document| serde_json::to_string(document).ok());
         match parts.last_mut() {
             Some((known, documents)) if *known == instruction => documents.extend(document),
@@ -516,84 +423,5 @@ fn fix(fixes: &[Fix], object: &str, whose: bool) -> Option<String> {
         documents => format!("{instruction}: {}", documents.join(", ")),
     };
     let parts: Vec<String> = parts.iter().map(part).collect();
-    (!parts.is_empty()).then(|| format!("fix: {}", parts.join("; then ")))
-}
-
-/// The command that prints the fix, for when it is too long to be shown.
-fn command(namespace: &str) -> String {
-    let namespace = head(&clean(namespace), 63);
-    format!(
-        "fix: run kubectl get ceap,cm,eap,ns,sa -n {namespace} -o yaml | ecr-access check -f - -f YOUR-MANIFEST.yaml -o json"
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(line: usize, detail: usize, fix: usize) -> Texts {
-        Texts { line: "l".repeat(line), detail: Some("d".repeat(detail)), fix: Some("f".repeat(fix)) }
-    }
-
-    /// A report of further images, as a message lists them.
-    fn others(count: usize) -> Vec<ImageReport> {
-        use super::super::Reason;
-        let report = |n: usize| ImageReport {
-            field: String::new(),
-            container: format!("container-{n}"),
-            image: String::new(),
-            verdict: Verdict::Deny,
-            reason: Reason::ActionDenied,
-            missing: Vec::new(),
-            message: String::new(),
-            candidates: Vec::new(),
-            cause: None,
-            fix: Vec::new(),
-            exemption: None,
-            texts: Texts::default(),
-        };
-        (0..count).map(report).collect()
-    }
-
-    /// The first letters of the lines, `+` for counted containers and `c` for listed ones, and the length.
-    fn shape(texts: &Texts, count: usize) -> (String, usize) {
-        let others = others(count);
-        let message = compose(texts, &others.iter().collect::<Vec<_>>(), "payments");
-        let letter = |line: &str| match line {
-            line if line.starts_with("further") => 'c',
-            line if line.starts_with("fix: run kubectl") => 'k',
-            line => line.chars().next().unwrap_or('?'),
-        };
-        (message.lines().map(letter).collect(), message.len())
-    }
-
-    #[test]
-    fn cuts_in_order() {
-        // Everything fits.
-        assert_eq!(shape(&texts(300, 100, 200), 2).0, "ldcf");
-        assert_eq!(shape(&texts(300, 100, 200), 0).0, "ldf");
-        // Further containers are counted first.
-        assert_eq!(shape(&texts(400, 240, 240), 2), ("ld+f".to_owned(), 400 + 1 + 240 + 1 + 7 + 1 + 240));
-        // Then the detail is shortened, then dropped.
-        let (letters, length) = shape(&texts(400, 240, 400), 2);
-        assert_eq!((letters.as_str(), length), ("ld+f", 900));
-        assert_eq!(shape(&texts(400, 240, 480), 2).0, "l+f");
-        // The fix is whole, or the command that prints it.
-        assert_eq!(shape(&texts(400, 240, 491), 2), ("l+f".to_owned(), 900));
-        assert_eq!(shape(&texts(400, 240, 492), 2).0, "ldck");
-        assert_eq!(shape(&texts(400, 0, 499), 0), ("lf".to_owned(), 900));
-        assert_eq!(shape(&texts(400, 0, 500), 0).0, "lk");
-    }
-
-    #[test]
-    fn lists_what_fits_of_further_containers() {
-        let of = |count: usize| further(&others(count).iter().collect::<Vec<_>>());
-        assert_eq!(of(0), "");
-        assert_eq!(of(1), "further containers: container-0");
-        assert_eq!(of(3), "further containers: container-0, container-1, container-2");
-        let many = of(100);
-        assert!(many.len() <= MAX_FURTHER && many.ends_with("more"), "{many}");
-        let listed = many.matches("container-").count();
-        assert!(many.ends_with(&format!("+{} more", 100 - listed)), "{many}");
-    }
+    (!parts.is_empty()).then(|| parts.join("; then "))
 }

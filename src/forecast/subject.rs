@@ -25,9 +25,38 @@ pub struct Subject {
     pub template: bool,
 }
 
+/// What uses an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ContainerKind {
+    /// A container.
+    #[default]
+    Container,
+    /// An init container.
+    InitContainer,
+    /// An ephemeral container.
+    EphemeralContainer,
+    /// An image volume.
+    Volume,
+}
+
+impl ContainerKind {
+    /// As messages call it: `init container`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::InitContainer => "init container",
+            Self::EphemeralContainer => "ephemeral container",
+            Self::Volume => "volume",
+        }
+    }
+}
+
 /// One image of a pod and where it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageUse {
+    /// What uses it.
+    pub kind: ContainerKind,
     /// The field that holds it, as a path from the object: `spec.containers[0].image`.
     pub field: String,
     /// The name of the container or volume.
@@ -52,7 +81,11 @@ pub enum SubjectError {
 }
 
 /// The lists of a pod spec that hold containers.
-const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+const CONTAINER_LISTS: [(&str, ContainerKind); 3] = [
+    ("containers", ContainerKind::Container),
+    ("initContainers", ContainerKind::InitContainer),
+    ("ephemeralContainers", ContainerKind::EphemeralContainer),
+];
 
 impl Subject {
     /// Reads a Pod. Fields that pulls do not depend on are not looked at.
@@ -156,28 +189,29 @@ impl Subject {
                 Ok(name.unwrap_or_default().to_owned())
             })
             .collect::<Result<_, _>>()?;
-        for name in CONTAINER_LISTS {
+        for (name, kind) in CONTAINER_LISTS {
             for (index, container) in list(spec, name, &prefix)?.iter().enumerate() {
                 let path = format!("{prefix}.{name}[{index}]");
-                subject.add(container, container, "imagePullPolicy", "image", &path, &path)?;
+                subject.add(kind, container, container, ("imagePullPolicy", "image"), (&path, &path))?;
             }
         }
         for (index, volume) in list(spec, "volumes", &prefix)?.iter().enumerate() {
             let Some(image) = volume.get("image").filter(|image| !image.is_null()) else { continue };
             let path = format!("{prefix}.volumes[{index}]");
-            subject.add(volume, image, "pullPolicy", "reference", &path, &format!("{path}.image"))?;
+            let within = format!("{path}.image");
+            subject.add(ContainerKind::Volume, volume, image, ("pullPolicy", "reference"), (&path, &within))?;
         }
         Ok(subject)
     }
 
+    /// Adds what `holder` says in these two fields; `named`, at the first of the paths, has the name.
     fn add(
         &mut self,
+        kind: ContainerKind,
         named: &Value,
         holder: &Value,
-        pull_policy: &str,
-        field: &str,
-        named_path: &str,
-        path: &str,
+        (pull_policy, field): (&str, &str),
+        (named_path, path): (&str, &str),
     ) -> Result<(), SubjectError> {
         let image = text(holder, field, path)?.unwrap_or_default();
         if image.is_empty() {
@@ -185,6 +219,7 @@ impl Subject {
             return Ok(());
         }
         self.images.push(ImageUse {
+            kind,
             field: format!("{path}.{field}"),
             container: text(named, "name", named_path)?.unwrap_or_default().to_owned(),
             image: image.to_owned(),
@@ -246,16 +281,16 @@ mod tests {
         let images: Vec<_> = subject
             .images
             .iter()
-            .map(|i| (i.field.as_str(), i.container.as_str(), i.image.as_str(), i.never))
+            .map(|i| (i.field.as_str(), i.kind.as_str(), i.container.as_str(), i.image.as_str(), i.never))
             .collect();
         assert_eq!(
             images,
             [
-                ("spec.containers[0].image", "app", "a/a", true),
-                ("spec.containers[1].image", "side", "b/b", false),
-                ("spec.initContainers[0].image", "init", "i/i", false),
-                ("spec.ephemeralContainers[0].image", "debug", "e/e", false),
-                ("spec.volumes[1].image.reference", "data", "v/v", true),
+                ("spec.containers[0].image", "container", "app", "a/a", true),
+                ("spec.containers[1].image", "container", "side", "b/b", false),
+                ("spec.initContainers[0].image", "init container", "init", "i/i", false),
+                ("spec.ephemeralContainers[0].image", "ephemeral container", "debug", "e/e", false),
+                ("spec.volumes[1].image.reference", "volume", "data", "v/v", true),
             ]
         );
     }

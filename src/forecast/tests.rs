@@ -1,11 +1,21 @@
 //! The whole way from a policy object and a pod to a report and its texts.
 
-use super::*;
-use crate::inventory::{ConfigMapFacts, ServiceAccountFacts};
+use std::collections::BTreeMap;
+
+use iam_verdict::Decision;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::diagnose::MAX_FIXED;
+use super::*;
+use crate::api::Action;
+use crate::ecr::advice::{CauseCode, FixKind, Reason};
+use crate::ecr::missing::MissingFact;
+use crate::ecr::needs::Need;
+use crate::inventory::{ConfigMapFacts, ServiceAccountFacts};
+
 mod exemptions;
+mod transitions;
 
 const IMAGE: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
 const ROLE: &str = "arn:aws:iam::111122223333:role/app";
@@ -27,6 +37,11 @@ fn statements_of(statements: Value) -> Value {
 
 fn allow(action: Value, resource: Value) -> Value {
     json!({"Effect": "Allow", "Action": action, "Resource": resource})
+}
+
+/// What is missing of an image, as the report has it.
+fn lacking(image: &ImageReport) -> Vec<String> {
+    image.missing.iter().map(ToString::to_string).collect()
 }
 
 /// A spec with the role `app` and one document.
@@ -362,7 +377,7 @@ fn a_pull_secret_turns_a_deny_into_unknown_and_nothing_else() {
     for report in [judge_in(&world(by_role(nothing())), &of_pod), judge_in(&lent, &pod(&[IMAGE]))] {
         let image = &report.images[0];
         assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Warned));
-        assert_eq!((image.reason, image.missing.as_slice()), (Reason::PullSecret, &["imagePullSecret".to_owned()][..]));
+        assert_eq!((image.reason, image.missing.as_slice()), (Reason::PullSecret, &[MissingFact::ImagePullSecret][..]));
         assert_eq!(image.cause, Some(CauseCode::PullSecret));
         // What is wrong without the secret is still told.
         assert_eq!(image.candidates[0].verdict, Verdict::Deny);
@@ -417,7 +432,7 @@ fn a_policy_on_trial_is_judged_only_when_asked() {
     spec["onDeny"] = json!("Audit");
     let inventory = world(spec);
     let report = judge_in(&inventory, &pod(&[IMAGE]));
-    assert_eq!((report.verdict, report.policy.as_deref()), (Verdict::NotSelected, None));
+    assert_eq!((report.verdict, &report.policy), (Verdict::NotSelected, &None));
     let policy = inventory.policies().next().unwrap();
     let report = forecast_under(policy, &inventory, &pod(&[IMAGE]), at(), &Options::default());
     assert_eq!((report.verdict, report.admission), (Verdict::Deny, Admission::Admitted));
@@ -427,7 +442,7 @@ fn a_policy_on_trial_is_judged_only_when_asked() {
 fn pods_that_are_never_judged() {
     let not_selected = |report: &Report| {
         assert_eq!((report.verdict, report.admission), (Verdict::NotSelected, Admission::Admitted));
-        assert_eq!((report.policy.as_deref(), report.images.len()), (None, 0));
+        assert_eq!((&report.policy, report.images.len()), (&None, 0));
     };
     let inventory = world(by_role(nothing()));
     let mut mirror = pod(&[IMAGE]);
@@ -444,7 +459,8 @@ fn pods_that_are_never_judged() {
     .unwrap();
     let mut inventory = Inventory::default();
     inventory.put_policy(everywhere);
-    assert_eq!(judge_in(&inventory, &elsewhere).policy.as_deref(), Some("ClusterEcrAccessPolicy/all"));
+    let key = judge_in(&inventory, &elsewhere).policy.unwrap();
+    assert_eq!(key.to_string(), "ClusterEcrAccessPolicy/all");
     elsewhere.namespace = "kube-system".into();
     not_selected(&judge_in(&inventory, &elsewhere));
 }
@@ -490,7 +506,7 @@ fn who_is_not_known_is_unknown_and_named() {
     for (inventory, reason, missing, words) in cases {
         let report = judge_in(&inventory, &pod(&[IMAGE, "nginx"]));
         assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Warned), "{words}");
-        assert_eq!((report.images[0].reason, report.images[0].missing.as_slice()), (reason, &[missing.to_owned()][..]));
+        assert_eq!((report.images[0].reason, lacking(&report.images[0])), (reason, vec![missing.to_owned()]));
         assert_eq!(report.images[1].verdict, Verdict::OutOfScope);
         let warnings = report.warnings();
         assert_eq!(warnings.len(), 1);
@@ -510,7 +526,7 @@ fn an_unclear_selection_is_unknown_and_mild() {
     let report = judge_in(&inventory, &pod(&[IMAGE]));
     assert_eq!((report.verdict, report.admission), (Verdict::Unknown, Admission::Warned));
     assert_eq!(report.policy, None);
-    assert_eq!(report.images[0].missing, ["serviceAccount:payments/api", "namespace:payments"]);
+    assert_eq!(lacking(&report.images[0]), ["serviceAccount:payments/api", "namespace:payments"]);
     assert_eq!(report.images[0].cause, Some(CauseCode::SelectionNotKnown));
 }
 
@@ -520,7 +536,7 @@ fn a_fixed_role_is_judged_without_its_service_account() {
     inventory.remove_service_account("payments", "api");
     let report = judge_in(&inventory, &pod(&[IMAGE]));
     assert_eq!(report.verdict, Verdict::Deny);
-    assert!(report.notes.contains(&"ServiceAccountNotSeen".to_owned()));
+    assert!(report.notes.contains(&"ServiceAccountNotSeen"));
 }
 
 /// A spec with nodes of these names and what each may do.
@@ -550,7 +566,7 @@ fn nodes_must_agree() {
         let report = judge(by_nodes(&nodes), &[IMAGE]);
         let image = &report.images[0];
         assert_eq!((image.verdict, image.reason), (verdict, reason), "{nodes:?}");
-        let lower: Vec<String> = image.missing.iter().map(|fact| fact.to_ascii_lowercase()).collect();
+        let lower: Vec<String> = lacking(image).iter().map(|fact| fact.to_ascii_lowercase()).collect();
         assert_eq!(lower, missing, "{nodes:?}");
         assert_eq!(image.cause == Some(CauseCode::CandidatesDiffer), reason == DependsOnNode, "{nodes:?}");
         assert_eq!(image.candidates.len(), nodes.len());
@@ -665,7 +681,7 @@ fn further_needs_count_when_they_are_asked_for() {
     let report = ask(&pod(&[IMAGE]), &[Need::Push]);
     assert_eq!(report.verdict, Verdict::Deny);
     let denied: Vec<_> =
-        report.images[0].candidates[0].decisions.iter().filter(|d| d.decision == "ImplicitlyDenied").collect();
+        report.images[0].candidates[0].decisions.iter().filter(|d| d.decision == Decision::ImplicitlyDenied).collect();
     assert_eq!(denied.len(), 5);
     assert!(denied.iter().all(|decision| decision.need == Need::Push));
     // No secret of the pod pushes anything.
@@ -677,12 +693,49 @@ fn further_needs_count_when_they_are_asked_for() {
 }
 
 #[test]
+fn a_condition_that_asks_for_no_tag_misses_none_whatever_it_compares_with() {
+    for (key, cause) in [
+        ("aws:ResourceTag/tier", CauseCode::TagMissing),
+        ("ECR:resourcetag/tier", CauseCode::TagMissing),
+        ("ecr:RepositoryName", CauseCode::ConditionNotMet),
+    ] {
+        let mut spec = by_role(json!([allow(json!("ecr:GetAuthorizationToken"), json!("*")),
+            {"Effect": "Allow", "Action": "ecr:*", "Resource": "*", "Condition": {"StringEquals": {key: "resourcetag/"}}}]));
+        spec["repositories"] = json!([{"match": "*", "tags": {}}]);
+        assert_eq!(judge(spec, &[IMAGE]).images[0].cause, Some(cause), "{key}");
+    }
+}
+
+/// The user declares what no service of AWS sets; however the key is called, it is a condition key.
+#[test]
+fn a_condition_key_is_one_whatever_other_fact_it_is_called_like() {
+    let prefixes = ["document", "policy", "presence", "repositoryPolicy", "role", "spec", "namespace"];
+    let more = ["configMap", "registryPolicy", "serviceAccount"];
+    let keys = prefixes.iter().chain(&more).map(|prefix| format!("{prefix}:tier"));
+    for key in keys.chain(["repositoryPolicy:repositories[0].policy".to_owned()]) {
+        let mut spec = by_role(json!([{"Effect": "Allow", "Action": "ecr:*", "Resource": "*",
+            "Condition": {"StringEquals": {&*key: "gold"}}}]));
+        spec["context"] = json!({&*key: ["gold", "silver"]});
+        let report = judge(spec, &[IMAGE]);
+        let image = &report.images[0];
+        assert_eq!(image.missing, [MissingFact::ConditionKey(key.clone())], "{key}");
+        assert_eq!(image.cause, Some(CauseCode::ConditionNotKnown), "{key}");
+        assert!(
+            image.message.ends_with(&format!(": {key} is not known at admission [ConditionNotKnown]")),
+            "{}",
+            image.message
+        );
+        assert_eq!((report.verdict, report.warnings().len()), (Verdict::Unknown, 1), "{key}: one line, no way out");
+    }
+}
+
+#[test]
 fn a_malformed_document_is_told_with_its_path() {
     let spec = json!({"puller": {"role": {"arn": ROLE, "identity": {"policies": [
         {"name": "app-pull", "document": {"Version": "2012-10-17", "Statement": [{"Effect": "Maybe", "Action": "*", "Resource": "*"}]}}]}}}});
     let report = judge(spec, &[IMAGE]);
     let image = &report.images[0];
-    assert_eq!((report.verdict, image.missing.as_slice()), (Verdict::Unknown, &["document:app-pull".to_owned()][..]));
+    assert_eq!((report.verdict, lacking(image)), (Verdict::Unknown, vec!["document:app-pull".to_owned()]));
     assert_eq!(image.cause, Some(CauseCode::DocumentMalformed));
     let path = "$.spec.puller.role.identity.policies[0].document.Statement[0].Effect";
     assert!(image.message.contains(path), "{}", image.message);
@@ -695,7 +748,7 @@ fn a_config_map_that_is_not_there_is_told_with_the_way_out() {
         json!({"puller": {"role": {"arn": ROLE, "identity": {"policies": [reference("iam"), reference("more")]}}}});
     let report = judge(spec.clone(), &[IMAGE, IMAGE]);
     let image = &report.images[0];
-    assert_eq!(image.missing, ["configMap:payments/iam/app.json", "configMap:payments/more/app.json"]);
+    assert_eq!(lacking(image), ["configMap:payments/iam/app.json", "configMap:payments/more/app.json"]);
     assert_eq!((report.verdict, image.cause), (Verdict::Unknown, Some(CauseCode::ConfigMapNotFound)));
     let command = "kubectl label configmap -n payments iam ecraccess.dev/policy-document=true";
     assert_eq!(image.fix.len(), 2, "{:?}", image.fix);
@@ -881,8 +934,8 @@ proptest! {
         let subject = Subject {
             kind: "Pod".into(), namespace: "payments".into(), name: name.clone(), service_account: "api".into(),
             images: vec![
-                ImageUse { field: "spec.containers[0].image".into(), container: name, image: image.clone(), never: false },
-                ImageUse { field: "f".into(), container: "c".into(), image: format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{image}"), never: false },
+                ImageUse { field: "spec.containers[0].image".into(), container: name, image: image.clone(), ..ImageUse::default() },
+                ImageUse { field: "f".into(), container: "c".into(), image: format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{image}"), ..ImageUse::default() },
             ],
             ..Subject::default()
         };

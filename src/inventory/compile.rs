@@ -19,13 +19,15 @@ use crate::api::{
     self, ConfigMapKeyRef, Identity, OrganizationLevel, PermissionsBoundary, RegistryDeclaration, RepositoryDeclaration,
 };
 use crate::api::{EVERY_REGION, PolicyScope};
-use crate::ecr::advice::{CauseCode, DOCUMENT_TOO_DEEP};
+use crate::ecr::advice::CauseCode;
 use crate::ecr::arn::RoleArn;
+use crate::ecr::config_map::{ConfigMapKey, ConfigMapName};
 use crate::ecr::declared::{
-    ArnPattern, ConfigMapKey, ConfigMapName, ContextValues, Declared, IdentityPolicies, Organization, PolicyLevel,
-    PolicySource, Presence, RegistryEntry, RegistryPolicyScope, RepositoryEntry, ResourcePolicy, SourcedPolicy, Unread,
+    ArnPattern, ContextValues, Declared, IdentityPolicies, Organization, PolicyLevel, PolicySource, Presence,
+    RegistryEntry, RegistryPolicyScope, RepositoryEntry, ResourcePolicy, SourcedPolicy, Unread,
 };
 use crate::ecr::managed;
+use crate::ecr::missing::MissingFact;
 
 /// What a permissions boundary is called where it is a document, which has no name.
 const BOUNDARY: &str = "permissionsBoundary";
@@ -41,7 +43,7 @@ pub(super) struct Compiler<'a> {
     pub unresolved: Vec<Problem>,
     /// The ConfigMaps that are named, there or not.
     pub named: BTreeSet<ConfigMapName>,
-    unread: BTreeMap<String, Unread>,
+    unread: BTreeMap<ConfigMapKey, Unread>,
 }
 
 impl<'a> Compiler<'a> {
@@ -110,7 +112,7 @@ impl<'a> Compiler<'a> {
         let path = format!("{path}.identity");
         let mut compiled = IdentityPolicies::default();
         for (index, entry) in identity.policies.iter().enumerate() {
-            compiled.push_sourced(self.entry(&format!("{path}.policies[{index}]"), entry, managed_policy)?);
+            compiled.push(self.entry(&format!("{path}.policies[{index}]"), entry, managed_policy)?);
         }
         if compiled.policies().is_empty() {
             return Err(Problem::at(&format!("{path}.policies"), "at least one policy must be given"));
@@ -127,7 +129,7 @@ impl<'a> Compiler<'a> {
     fn boundary(&mut self, path: &str, boundary: &PermissionsBoundary) -> Result<SourcedPolicy, Problem> {
         match (&boundary.document, &boundary.managed_policy_arn, &boundary.config_map_key_ref) {
             (Some(document), None, None) => {
-                Ok(self.document(&format!("{path}.document"), BOUNDARY, "document:", document))
+                Ok(self.document(&format!("{path}.document"), BOUNDARY, MissingFact::Document, document))
             }
             (None, Some(arn), None) => {
                 let name = arn.rsplit_once('/').map_or(BOUNDARY, |(_, name)| name);
@@ -141,7 +143,7 @@ impl<'a> Compiler<'a> {
     fn entry(&mut self, path: &str, entry: &api::PolicyEntry, find: FindManaged) -> Result<SourcedPolicy, Problem> {
         match (&entry.document, &entry.managed_policy_arn, &entry.config_map_key_ref) {
             (Some(document), None, None) => {
-                Ok(self.document(&format!("{path}.document"), &entry.name, "document:", document))
+                Ok(self.document(&format!("{path}.document"), &entry.name, MissingFact::Document, document))
             }
             (None, Some(arn), None) => Ok(self.managed(&format!("{path}.managedPolicyArn"), &entry.name, arn, find)),
             (None, None, Some(reference)) => Ok(self.config_map(path, &entry.name, reference)),
@@ -149,8 +151,8 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// A malformed document leaves the policy unreadable; `fact` and `name` say together what is missing.
-    fn document(&mut self, path: &str, name: &str, fact: &str, document: &Value) -> SourcedPolicy {
+    /// A malformed document leaves the policy unreadable; `missing` makes of its name what is missing then.
+    fn document(&mut self, path: &str, name: &str, missing: Missing, document: &Value) -> SourcedPolicy {
         let parsed = match document {
             Value::String(text) => Policy::parse(text),
             value => Policy::from_value(value),
@@ -167,11 +169,11 @@ impl<'a> Compiler<'a> {
                 let problem = document_problem(path, &error);
                 let source = PolicySource::Document { problem: Some(problem.to_string()) };
                 self.problems.push(problem);
-                let fact = match error.kind {
-                    DocumentErrorKind::TooDeep => format!("{DOCUMENT_TOO_DEEP}:{name}"),
-                    _ => format!("{fact}{name}"),
+                let missing = match error.kind {
+                    DocumentErrorKind::TooDeep => MissingFact::DocumentTooDeep,
+                    _ => missing,
                 };
-                SourcedPolicy::new(NamedPolicy::unreadable(name, fact), source)
+                SourcedPolicy::unread(name, missing(name.to_owned()), source)
             }
         }
     }
@@ -183,7 +185,6 @@ impl<'a> Compiler<'a> {
         let config_map = ConfigMapName { namespace: namespace.to_owned(), name: reference.name.clone() };
         self.named.insert(config_map.clone());
         let at = ConfigMapKey { config_map, key: reference.key.clone() };
-        let fact = at.fact();
         let unread = match self.config_maps.document(&at) {
             Ok(found) => {
                 let policy = NamedPolicy::known(name, found.policy);
@@ -191,7 +192,7 @@ impl<'a> Compiler<'a> {
             }
             Err(NotFound::Missing { why, way_out }) => {
                 let message = format!("{why}; {way_out}");
-                self.unresolved.push(Problem::at(&format!("{path}.configMapKeyRef"), message));
+                self.unresolved.push(Problem::missing_config_map(&format!("{path}.configMapKeyRef"), message));
                 Unread { cause: None, why, way_out }
             }
             Err(NotFound::Unread { problem, cause }) => {
@@ -208,8 +209,8 @@ impl<'a> Compiler<'a> {
                 }
             }
         };
-        self.unread.insert(fact.clone(), unread);
-        SourcedPolicy::new(NamedPolicy::unreadable(name, fact), PolicySource::ConfigMap(at))
+        self.unread.insert(at.clone(), unread);
+        SourcedPolicy::unread(name, MissingFact::ConfigMap(at.clone()), PolicySource::ConfigMap(at))
     }
 
     fn managed(&mut self, path: &str, name: &str, arn: &str, find: FindManaged) -> SourcedPolicy {
@@ -221,7 +222,7 @@ impl<'a> Compiler<'a> {
             None => {
                 let message = format!("managed policy `{arn}` is not built into this version; give its document");
                 self.unresolved.push(Problem::at(path, message));
-                SourcedPolicy::new(NamedPolicy::unreadable(name, format!("policy:{arn}")), source(false))
+                SourcedPolicy::unread(name, MissingFact::ManagedPolicy(arn.to_owned()), source(false))
             }
         }
     }
@@ -254,7 +255,10 @@ impl<'a> Compiler<'a> {
         let name = format!("repositories[{index}].policy");
         RepositoryEntry {
             pattern: ArnPattern::new(entry.pattern.as_str()),
-            policy: entry.policy.as_ref().map(|policy| self.resource_policy(&name, "repositoryPolicy:", policy)),
+            policy: entry
+                .policy
+                .as_ref()
+                .map(|policy| self.resource_policy(&name, MissingFact::RepositoryDocument, policy)),
             tags: entry.tags.clone(),
             presence: entry.presence.map(|presence| match presence {
                 api::Presence::Present => Presence::Present,
@@ -268,7 +272,10 @@ impl<'a> Compiler<'a> {
         RegistryEntry {
             account: entry.account_id.clone(),
             region: entry.region().to_owned(),
-            policy: entry.policy.as_ref().map(|policy| self.resource_policy(&name, "registryPolicy:", policy)),
+            policy: entry
+                .policy
+                .as_ref()
+                .map(|policy| self.resource_policy(&name, MissingFact::RegistryDocument, policy)),
             scope: match entry.policy_scope() {
                 PolicyScope::V1 => RegistryPolicyScope::V1,
                 PolicyScope::V2 => RegistryPolicyScope::V2,
@@ -278,14 +285,17 @@ impl<'a> Compiler<'a> {
     }
 
     /// A policy of `spec`, which is called by its place there.
-    fn resource_policy(&mut self, name: &str, fact: &str, policy: &api::ResourcePolicy) -> ResourcePolicy {
+    fn resource_policy(&mut self, name: &str, missing: Missing, policy: &api::ResourcePolicy) -> ResourcePolicy {
         match policy {
             api::ResourcePolicy::Unreadable(_) => ResourcePolicy::Unknown,
-            api::ResourcePolicy::Document { document } => {
-                ResourcePolicy::Policy(self.document(&format!("spec.{name}.document"), name, fact, document))
-            }
+            api::ResourcePolicy::Document { document } => ResourcePolicy::Policy(Box::new(self.document(
+                &format!("spec.{name}.document"),
+                name,
+                missing,
+                document,
+            ))),
             api::ResourcePolicy::ConfigMap { config_map_key_ref } => {
-                ResourcePolicy::Policy(self.config_map(&format!("spec.{name}"), name, config_map_key_ref))
+                ResourcePolicy::Policy(Box::new(self.config_map(&format!("spec.{name}"), name, config_map_key_ref)))
             }
         }
     }
@@ -300,8 +310,8 @@ impl<'a> Compiler<'a> {
                     // A policy that cannot be read, rather than one that is not there: that could deny.
                     Err(problem) => {
                         let source = PolicySource::Document { problem: Some(problem.to_string()) };
-                        let fact = format!("document:{}", entry.name);
-                        policies.push(SourcedPolicy::new(NamedPolicy::unreadable(entry.name.as_str(), fact), source));
+                        let missing = MissingFact::Document(entry.name.clone());
+                        policies.push(SourcedPolicy::unread(&entry.name, missing, source));
                         self.problems.push(problem);
                     }
                 }
@@ -330,6 +340,9 @@ impl<'a> Compiler<'a> {
         context
     }
 }
+
+/// What is missing of a malformed document, which is called by its name or its place.
+type Missing = fn(String) -> MissingFact;
 
 /// Finds a built-in policy by its ARN, and whether it was asked for in another partition than it was taken from.
 type FindManaged = fn(&str) -> Option<(Arc<Policy>, bool)>;

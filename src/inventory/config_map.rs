@@ -11,7 +11,7 @@ use super::{InventoryError, Problem};
 use crate::api::POLICY_DOCUMENT_LABEL;
 use crate::api::schema::DOCUMENT_LENGTH;
 use crate::ecr::advice::CauseCode;
-use crate::ecr::declared::{ConfigMapKey, ConfigMapName};
+use crate::ecr::config_map::{ConfigMapKey, ConfigMapName};
 
 /// Keys of a ConfigMap that a message names; more are counted.
 const MAX_NAMED: usize = 5;

@@ -10,14 +10,16 @@ use std::sync::Arc;
 
 mod compile;
 mod config_map;
+mod documents;
 mod exemption;
 pub mod organization_policies;
 mod policy;
 mod selector;
 
 pub use crate::api::PolicyKind;
-pub use crate::ecr::declared::ConfigMapName;
+pub use crate::ecr::config_map::ConfigMapName;
 pub use config_map::{ConfigMapFacts, label_command};
+pub use documents::{DocumentSite, Holder};
 pub use exemption::Exemption;
 pub use policy::{CompiledPuller, CompiledRole, CompiledSpec, InventoryError, PolicyKey, PolicyObject, Problem, Scope};
 pub use selector::{Label, Selector};
@@ -361,7 +363,7 @@ mod tests {
         assert!(Arc::ptr_eq(&other, &at(&inventory, "b", "other")), "another namespace has another ConfigMap");
         let (one, two) = (at(&inventory, "a", "one"), at(&inventory, "a", "two"));
         let document = |policy: &PolicyObject| match &policy.body.as_ref().unwrap().puller {
-            CompiledPuller::Role(role) => match &role.identity.as_ref().unwrap().policies()[0].policy {
+            CompiledPuller::Role(role) => match &role.identity.as_ref().unwrap().policies()[0].policy.policy {
                 iam_verdict::PolicyState::Known(policy) => Arc::clone(policy),
                 iam_verdict::PolicyState::Unreadable(fact) => panic!("{fact}"),
             },

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::compile::Compiler;
@@ -14,7 +15,8 @@ use super::exemption::Exemption;
 use super::selector::Selector;
 use crate::api::{self, Action, AnyPolicy, PolicyKind, ServiceAccountSelection};
 use crate::ecr::arn::RoleArn;
-use crate::ecr::declared::{ConfigMapName, Declared, IdentityPolicies};
+use crate::ecr::config_map::ConfigMapName;
+use crate::ecr::declared::{Declared, IdentityPolicies};
 
 /// Names one policy object. Displayed as `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +27,12 @@ pub struct PolicyKey {
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
+}
+
+impl Serialize for PolicyKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for PolicyKey {
@@ -45,24 +53,25 @@ pub struct Problem {
     pub path: String,
     /// What is wrong, for a person.
     pub message: String,
+    /// It says that a document is not in the ConfigMap that should have it.
+    pub is_missing_config_map: bool,
 }
 
 impl Problem {
     /// A problem at a path relative to the object.
     pub(super) fn at(path: &str, message: impl Into<String>) -> Self {
         let path = if path.is_empty() { "$".to_owned() } else { format!("$.{path}") };
-        Self { object: None, path, message: message.into() }
+        Self { object: None, path, message: message.into(), is_missing_config_map: false }
+    }
+
+    /// A document that is not in the ConfigMap which the reference at a path names.
+    pub(super) fn missing_config_map(path: &str, message: impl Into<String>) -> Self {
+        Self { is_missing_config_map: true, ..Self::at(path, message) }
     }
 
     /// The same of another object.
     pub(super) fn of(self, object: String) -> Self {
         Self { object: Some(object), ..self }
-    }
-
-    /// Whether it says that a document is not in the ConfigMap that should have it.
-    #[must_use]
-    pub fn is_missing_config_map(&self) -> bool {
-        self.object.is_none() && self.path.ends_with(".configMapKeyRef")
     }
 }
 

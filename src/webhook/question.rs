@@ -7,13 +7,10 @@ use serde_json::Value;
 
 use super::Webhook;
 use super::message::{Outcome, Request};
-use crate::forecast::{Subject, SubjectError};
+use crate::forecast::{Subject, SubjectError, scope};
 use crate::index::subjects::controller;
 use crate::index::workloads::WorkloadKind;
 use crate::runtime::watch::place;
-
-/// The namespace of the control plane's own pods, which no webhook here touches.
-const KUBE_SYSTEM: &str = "kube-system";
 
 /// What a request comes down to.
 #[derive(Debug)]
@@ -38,7 +35,7 @@ impl Question {
         if !is_judged(webhook, &request) {
             return nothing("NotSelected", "NotApplicable");
         }
-        if request.namespace == KUBE_SYSTEM || own_namespace == Some(request.namespace.as_str()) {
+        if scope::is_left_alone(&request.namespace, own_namespace) {
             return nothing("NotSelected", "Excluded");
         }
         let object = match request.decoded() {

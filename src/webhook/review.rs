@@ -19,7 +19,7 @@ use super::allotment::{Allotment, Turn};
 use super::cluster::{Cluster, MAX_CONFIG_MAPS, READ_TIMEOUT, ReadError};
 use super::message::{Answer, FieldCause, MAX_CAUSES, Outcome, Refusal, Request};
 use super::question::{Question, describe};
-use crate::forecast::{self, Admission, Report, Subject, Verdict, config_maps, forecast};
+use crate::forecast::{self, Admission, Judgement, Report, Subject, Verdict, config_maps, diagnose, judge, render};
 use crate::index::policy_object;
 use crate::inventory::{
     ConfigMapFacts, ConfigMapName, Inventory, PolicyKey, PolicyKind, PolicyObject, ServiceAccountFacts,
@@ -171,40 +171,42 @@ impl<C: Cluster> Reviewer<C> {
         };
         let mut knowledge = Knowledge { inventory: (*snapshot).clone(), fresh: BTreeSet::new() };
         self.fill_gaps(&mut knowledge, &subject, work).await;
-        let mut report = self.forecast(&knowledge, &subject, at, work).await;
+        let mut judgement = self.judge_with(&knowledge, &subject, at, work).await;
         // Few rounds: what decides after the first may be a cluster policy that was not read then, and what decides now
         // may name other ConfigMaps. All of them share one time.
         let until = Instant::now() + READ_TIMEOUT;
-        while is_to_be_confirmed(&subject, &report) {
-            let missing = knowledge.missing_before_reject(&report, &subject);
+        while is_to_be_confirmed(&subject, &judgement) {
+            let missing = knowledge.missing_before_reject(&judgement, &subject);
             if missing.is_empty() {
                 break;
             }
             if let Err(error) = self.confirm(&mut knowledge, missing, &subject, until, work).await {
                 self.count_confirmation("failed");
-                return unconfirmed(uid, &subject, &report, &error);
+                return unconfirmed(uid, &subject, &judgement, &error);
             }
-            report = self.forecast(&knowledge, &subject, at, work).await;
+            judgement = self.judge_with(&knowledge, &subject, at, work).await;
         }
         if knowledge.fresh.contains(&Fresh::Policies) {
-            let turned = !is_to_be_confirmed(&subject, &report);
+            let turned = !is_to_be_confirmed(&subject, &judgement);
             self.count_confirmation(if turned { "changed" } else { "confirmed" });
         }
+        // Why, and what would help, is looked for once, when it is certain what is told.
+        let report = work.run(move || render(&subject, &judgement, &diagnose(&judgement))).await;
         if report.exemptions().next().is_some() {
             self.metrics.exempted.inc();
         }
         answer(uid, &report)
     }
 
-    async fn forecast(
+    async fn judge_with(
         self: &Arc<Self>,
         knowledge: &Knowledge,
         subject: &Arc<Subject>,
         at: Timestamp,
         work: &Work,
-    ) -> Report {
+    ) -> Judgement {
         let (reviewer, inventory, subject) = (Arc::clone(self), knowledge.inventory.clone(), Arc::clone(subject));
-        work.run(move || forecast(&inventory, &subject, at, &reviewer.options)).await
+        work.run(move || judge(&inventory, &subject, at, &reviewer.options)).await
     }
 
     /// Reads the service account and the namespace where memory has not seen them and a policy could ask for them. A
@@ -410,7 +412,7 @@ impl Knowledge {
         })
     }
 
-    /// What has to be read before the bad news in `report` may leave.
+    /// What has to be read before the bad news in `judgement` may leave.
     ///
     /// A list of the namespace's policies rather than the one that decided: a fix is as often a *new* policy, more
     /// specific than the one that denies, as a change of the old one, and both may have come with the pod in one
@@ -419,9 +421,9 @@ impl Knowledge {
     /// where no policy of the namespace decides, since that one always wins: they are read when the one that denies is a
     /// cluster policy, whether memory says so or the first round of reads. Of ConfigMaps those count on which the verdict
     /// depends by what is known now; another round follows where the fresh policies name others.
-    fn missing_before_reject(&self, report: &Report, subject: &Subject) -> BTreeSet<Fresh> {
+    fn missing_before_reject(&self, judgement: &Judgement, subject: &Subject) -> BTreeSet<Fresh> {
         let mut needed = BTreeSet::from([Fresh::ServiceAccount, Fresh::Policies]);
-        let namespaced = report.policy.as_deref().is_some_and(|policy| policy.starts_with("EcrAccessPolicy/"));
+        let namespaced = judgement.policy.as_ref().is_some_and(|policy| policy.key.kind == PolicyKind::EcrAccessPolicy);
         if !namespaced {
             needed.extend([Fresh::Namespace, Fresh::ClusterPolicies]);
         }
@@ -497,7 +499,7 @@ fn answer(uid: &str, report: &Report) -> Answer {
     };
     let mut answer = Answer::admitted(uid, outcome);
     if let Some(policy) = &report.policy {
-        answer.audit.insert("policy", policy.clone());
+        answer.audit.insert("policy", policy.to_string());
     }
     let exemptions: Vec<&str> = report.exemptions().map(|used| used.name.as_str()).collect();
     if !exemptions.is_empty() {
@@ -541,18 +543,18 @@ fn reason(report: &Report) -> String {
     deciding.or(report.images.first()).map_or_else(|| "NoImages".to_owned(), |image| image.reason.to_string())
 }
 
-/// Whether a report says what nobody should hear from memory alone: a rejection, or that the pods of a workload could
+/// Whether a judgement says what nobody should hear from memory alone: a rejection, or that the pods of a workload could
 /// not pull.
-fn is_to_be_confirmed(subject: &Subject, report: &Report) -> bool {
-    match report.admission {
+fn is_to_be_confirmed(subject: &Subject, judgement: &Judgement) -> bool {
+    match judgement.admission {
         Admission::Rejected => true,
-        Admission::Warned => subject.template && report.verdict == Verdict::Deny,
+        Admission::Warned => subject.template && judgement.verdict == Verdict::Deny,
         Admission::Admitted => false,
     }
 }
 
 /// What would have been refused or warned of, had it been confirmed.
-fn unconfirmed(uid: &str, subject: &Subject, report: &Report, error: &ReadError) -> Answer {
+fn unconfirmed(uid: &str, subject: &Subject, judgement: &Judgement, error: &ReadError) -> Answer {
     let Subject { kind, namespace, name, .. } = subject;
     static UNCONFIRMED: Seldom = Seldom::new();
     if let Some(held_back) = UNCONFIRMED.may_tell() {
@@ -572,8 +574,8 @@ fn unconfirmed(uid: &str, subject: &Subject, report: &Report, error: &ReadError)
         )
     };
     let mut answer = Answer::unknown(uid, "NotConfirmed", warning);
-    if let Some(policy) = &report.policy {
-        answer.audit.insert("policy", policy.clone());
+    if let Some(policy) = &judgement.policy {
+        answer.audit.insert("policy", policy.key.to_string());
     }
     answer
 }

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::forecast::{Options, Subject, Verdict, forecast};
+use crate::forecast::{Options, Subject, Verdict, judge};
 use crate::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 
 /// One image that is allowed, one that is denied, and one account without any role, which is Unknown.
@@ -44,9 +44,9 @@ pub fn run() -> Result<(), String> {
             "spec": {"serviceAccountName": service_account, "containers": [{"name": "app", "image": image}]}
         });
         let subject = Subject::from_pod(&pod).map_err(|error| error.to_string())?;
-        let report = forecast(&inventory, &subject, Timestamp::UNIX_EPOCH, &Options::default());
-        if report.verdict != expected {
-            return Err(format!("{image} as {service_account} is {} instead of {expected}", report.verdict));
+        let judgement = judge(&inventory, &subject, Timestamp::UNIX_EPOCH, &Options::default());
+        if judgement.verdict != expected {
+            return Err(format!("{image} as {service_account} is {} instead of {expected}", judgement.verdict));
         }
     }
     Ok(())

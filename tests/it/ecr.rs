@@ -119,7 +119,7 @@ fn the_role_that_the_annotation_names_decides_the_account() {
     );
     assert_eq!(irsa.verdict, Verdict::Allow);
     assert_eq!(irsa.images[0].candidates[0].principal, "service account shop/web");
-    assert!(irsa.notes.iter().any(|note| note == "SameAccountAssumed"));
+    assert!(irsa.notes.contains(&"SameAccountAssumed"));
     // Across accounts the repository policy has a say, and is not known.
     let foreign = pull(&cluster(puller(), &[(key, "arn:aws:iam::999999999999:role/app")]), &repository("my-repo"));
     assert_eq!((foreign.verdict, cause(&foreign).as_str()), (Verdict::Unknown, "RepositoryPolicyNotKnown"));
@@ -152,10 +152,10 @@ fn managed_policies_by_arn() {
         assert_eq!((report.verdict, cause(&report).as_str()), (verdict, expected), "{name}");
     }
     let pull_only = "AmazonEC2ContainerRegistryPullOnly";
-    assert!(with(pull_only, "aws", &image).notes.iter().any(|note| note == "NoBatchCheckLayerAvailability"));
+    assert!(with(pull_only, "aws", &image).notes.contains(&"NoBatchCheckLayerAvailability"));
     let china = with(pull_only, "aws-cn", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/my-repo");
     assert_eq!(china.verdict, Verdict::Allow);
-    assert!(china.notes.iter().any(|note| note == "ManagedPolicyOfOtherPartition"));
+    assert!(china.notes.contains(&"ManagedPolicyOfOtherPartition"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use ecr_access::ecr::managed;
+use ecr_access::ecr::missing::MissingFact;
 use ecr_access::forecast::{Options, Report, Subject, Verdict, forecast};
 use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 use serde_json::{Value, json};
@@ -83,10 +84,11 @@ fn prove(seed: u64, spec: &Value, tried: &mut Tried) {
     let fixed = judge(&applied(spec, &fix));
     // Where a registry policy lets the puller in, nothing has to be added to a repository policy that nobody knows;
     // whether it denies stays open. So does whether a registry policy can deny a login, which AWS does not document.
-    let stays_open = fixed.images[0]
-        .missing
-        .iter()
-        .any(|fact| *fact == format!("repositoryPolicy:{ARN}") || fact.starts_with("registryPolicy:"));
+    let stays_open = fixed.images[0].missing.iter().any(|fact| match fact {
+        MissingFact::RepositoryPolicy(arn) => arn == ARN,
+        MissingFact::RegistryPolicy { .. } | MissingFact::RegistryDocument(_) => true,
+        _ => false,
+    });
     tried.open += usize::from(stays_open);
     let good = |report: &Report| {
         let denied = report.images[0].candidates.iter().any(|candidate| candidate.verdict == Verdict::Deny);

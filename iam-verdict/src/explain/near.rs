@@ -60,6 +60,8 @@ pub struct NearMiss {
     pub part: MissedPart,
     /// What it is, for a program.
     pub cause: MissCause,
+    /// The context key as written, where it is a line of a condition.
+    pub key: Option<String>,
     /// How many further things keep the statement from applying.
     pub further: usize,
 }
@@ -270,15 +272,17 @@ fn miss(statement: &StatementExplanation) -> Option<(Rank, NearMiss)> {
     let elements = elements.into_iter().chain(principal).map(|(part, finding)| {
         // IAM-EVAL-4: to name the account grants nothing by itself.
         let truth = if finding.delegates { Truth::False } else { finding.truth };
-        (truth, part, finding.cause, &finding.what, finding.distance)
+        (truth, part, finding.cause, &finding.what, finding.distance, None)
     });
-    let lines =
-        statement.conditions.iter().map(|line| (line.truth, MissedPart::Condition, line.cause, &line.what, (0, 0)));
+    let lines = statement
+        .conditions
+        .iter()
+        .map(|line| (line.truth, MissedPart::Condition, line.cause, &line.what, (0, 0), Some(&line.key)));
     let mut all: Vec<_> = elements.chain(lines).filter(|(truth, ..)| *truth != Truth::True).collect();
     // What certainly does not match comes before what is not known.
     all.sort_by_key(|(truth, ..)| *truth != Truth::False);
     let missed = all.iter().filter(|(truth, ..)| *truth == Truth::False).count();
-    let (_, part, cause, what, distance) = all.first()?;
+    let (_, part, cause, what, distance, key) = all.first()?;
     // Of statements about other actions the one on the resource in question is closer.
     let distance = match part {
         MissedPart::Action if other_action => {
@@ -295,6 +299,7 @@ fn miss(statement: &StatementExplanation) -> Option<(Rank, NearMiss)> {
         what: (*what).clone(),
         part: *part,
         cause: cause.unwrap_or(MissCause::Delegates),
+        key: key.cloned(),
         further: all.len() - 1,
     };
     Some((rank, near))
@@ -315,7 +320,9 @@ fn denied(env: &Environment, request: &Request) -> Option<NearMiss> {
                     continue;
                 }
                 let (part, cause, what) = keeps(&explained);
+                let line = explained.conditions.first().filter(|_| part == MissedPart::Condition);
                 return Some(NearMiss {
+                    key: line.map(|line| line.key.clone()),
                     layer,
                     policy: policy.name.to_string(),
                     statement: explained.statement,

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::{CheckReport, Summary};
 use crate::ecr::judge::note;
+use crate::ecr::missing::MissingFact;
 use crate::forecast::{Admission, Advice, ImageReport, Report, Verdict};
 use crate::text::escaped;
 
@@ -71,30 +72,33 @@ fn image_lines(text: &mut String, subject: &Report, report: &ImageReport, width:
     if !told {
         return;
     }
-    // The line above has said which pod and which container.
-    let place = format!("{} {}/{}, ", subject.kind, subject.namespace, subject.name);
-    let message = match report.message.strip_prefix(&place).and_then(|rest| rest.split_once(": ")) {
-        Some((_, rest)) => rest,
-        None => &report.message,
-    };
-    // The fixes follow whole; in a message a long one gives way to the command that prints it.
-    for part in message.lines().filter(|part| report.fix.is_empty() || !part.starts_with("fix: ")) {
-        indented(text, part);
-    }
+    // The line above has said which pod and which container. The fixes follow whole; in a message a long one gives way to
+    // the command that prints it.
+    report.said().for_each(|part| indented(text, part));
     if let Some(used) = &report.exemption {
         indented(text, &format!("exempted until {}, by {}: {}", used.expires_at, used.name, used.reason));
     }
-    if !report.missing.is_empty() && !message.contains("missing: ") {
-        indented(text, &format!("missing: {}", report.missing.join(", ")));
+    if !report.missing.is_empty() {
+        indented(text, &format!("missing: {}", joined(&report.missing)));
     }
     for fix in &report.fix {
-        indented(text, &format!("fix: {}", fix.text(subject.policy.as_deref(), report.candidates.len() > 1)));
+        indented(
+            text,
+            &format!(
+                "fix: {}",
+                fix.text(subject.policy.as_ref().map(ToString::to_string).as_deref(), report.candidates.len() > 1)
+            ),
+        );
     }
+}
+
+fn joined(missing: &[MissingFact]) -> String {
+    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What the notes in the report mean, each once.
 fn legend(text: &mut String, report: &CheckReport) {
-    let used: BTreeSet<&str> = report.results.iter().flat_map(|result| &result.notes).map(String::as_str).collect();
+    let used: BTreeSet<&str> = report.results.iter().flat_map(|result| &result.notes).copied().collect();
     let explained: Vec<(&str, &str)> = used.into_iter().filter_map(|name| Some((name, meaning(name)?))).collect();
     let width = explained.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, meaning) in &explained {
@@ -154,7 +158,7 @@ fn hint(text: &mut String, report: &CheckReport) {
     let images = report.results.iter().flat_map(|result| &result.images);
     if images
         .flat_map(|image| &image.missing)
-        .any(|fact| fact.starts_with("serviceAccount:") || fact.starts_with("namespace:"))
+        .any(|fact| matches!(fact, MissingFact::ServiceAccount { .. } | MissingFact::Namespace(_)))
     {
         let command = "kubectl get serviceaccounts,namespaces -A -o yaml | ecr-access check -f - -f …";
         line(text, "", &format!("ServiceAccounts or Namespaces are missing in the input. Of a cluster: {command}"));

@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::status::MAX_DENIALS;
-use crate::forecast::Subject;
+use crate::forecast::{NextChange, Subject};
 use crate::index::subjects::{HeldMap, Owner};
 use crate::inventory::ServiceAccountFacts;
+
+mod again;
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
@@ -254,16 +256,17 @@ fn an_instant_that_has_come_is_not_ahead() {
     let inventory = inventory(vec![spec], &[("payments", "api")]);
     let (at, options): (jiff::Timestamp, _) = ("2026-11-24T06:00:00Z".parse().unwrap(), forecast::Options::default());
     let held = Arc::new(held("Pod", "a", "api", "team/app"));
-    let mut report = forecast::forecast(&inventory, &held.subject, NOW.parse().unwrap(), &options);
-    assert_eq!(report.next_transition, Some(at));
-    let found = |report: &Report| {
+    let policy = inventory.policies().next().unwrap();
+    let question = Question::of(&held);
+    let judged_at = |at: &str| Memory::default().judged(&question, policy, &inventory, at.parse().unwrap(), &options);
+    assert_eq!(judged_at(NOW).next, NextChange::At(at));
+    let found = |judged: &Arc<Judged>, now: jiff::Timestamp| {
         let mut turning = Turning::default();
-        turning.add(&held, report, at);
-        turning.finish(inventory.policies().next().unwrap(), &inventory, &unknown(), at, &options)
+        turning.add(&held, judged, now);
+        turning.finish(policy, &inventory, &unknown(), now, &options)
     };
-    assert_eq!(found(&report), None);
-    report.next_transition = Some("2026-11-24T06:00:01Z".parse().unwrap());
-    assert!(found(&report).is_some_and(|turn| turn.look_again(at) > at));
+    assert_eq!(found(&judged_at(NOW), at), None);
+    assert!(found(&judged_at(NOW), NOW.parse().unwrap()).is_some_and(|turn| turn.at == at));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use iam_verdict::{Decision, Layer, NamedPolicy, Policy};
+use iam_verdict::{Decision, Layer, NamedPolicy, NearMiss, Outcome, Policy};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,7 +17,8 @@ use super::super::declared::{
     RepositoryEntry, ResourcePolicy, SourcedPolicy,
 };
 use super::super::image::EcrImage;
-use super::super::judge::{Answer, Court, Existence, Judgement, Puller, Verdict, Who};
+use super::super::judge::{Answer, Court, Existence, Misses, PullJudgement, Puller, Verdict, Who};
+use super::super::missing::MissingFact;
 use super::super::needs::{Ask, Need};
 use super::edit::{self, Exemption, Statement};
 use super::{close, hint};
@@ -166,7 +167,7 @@ const MAX_ROUNDS: usize = 24;
 #[must_use]
 pub fn fixes(
     image: &EcrImage,
-    candidates: &[(&Puller, &Judgement)],
+    candidates: &[(&Puller, &PullJudgement)],
     declared: &Declared,
     needs: &[Need],
     at: Timestamp,
@@ -195,11 +196,12 @@ pub fn fixes(
         // What was changed for another candidate may serve this one too.
         let again = missing || !fixes.is_empty();
         for round in 0..MAX_ROUNDS {
+            let (puller, declared) = (bench.puller(), bench.declared());
+            let court = Court::new(&puller, &declared, at);
             if round > 0 || again {
-                let (puller, declared) = (bench.puller(), bench.declared());
-                judgement = Court::new(&puller, &declared, at).judge(image, needs);
+                judgement = court.judge(image, needs);
             }
-            if !bench.improve(&judgement) {
+            if !bench.improve(&judgement, &mut court.misses(image)) {
                 break;
             }
         }
@@ -350,6 +352,24 @@ impl Held {
     }
 }
 
+/// A request that no statement denies and that is denied all the same.
+struct Refused {
+    ask: Ask,
+    outcome: Outcome,
+    /// The statement that came closest to allowing it.
+    miss: Option<NearMiss>,
+}
+
+impl Refused {
+    fn new(answer: &Answer, misses: &mut Misses<'_>) -> Self {
+        Self { ask: answer.ask.clone(), outcome: answer.outcome.clone(), miss: misses.nearest(answer) }
+    }
+
+    fn close(&self) -> Option<&NearMiss> {
+        close(self.miss.as_ref())
+    }
+}
+
 /// One level of an organization.
 struct Level {
     name: String,
@@ -376,7 +396,7 @@ struct Workbench<'a> {
 impl<'a> Workbench<'a> {
     fn new(image: &'a EcrImage, before: &'a Puller, declared: &'a Declared, at: Timestamp) -> Self {
         let resource = |policy: Option<&ResourcePolicy>| match policy {
-            Some(ResourcePolicy::Policy(sourced)) => Some(Held::new(sourced.clone())),
+            Some(ResourcePolicy::Policy(sourced)) => Some(Held::new((**sourced).clone())),
             _ => None,
         };
         let levels = |levels: &[PolicyLevel]| {
@@ -393,7 +413,7 @@ impl<'a> Workbench<'a> {
             at,
             before,
             declared_before: declared,
-            identity: identity.into_iter().flat_map(IdentityPolicies::entries).map(Held::new).collect(),
+            identity: identity.into_iter().flat_map(IdentityPolicies::policies).cloned().map(Held::new).collect(),
             boundary: identity.and_then(IdentityPolicies::boundary).cloned().map(Held::new),
             repository: resource(declared.repository(image).and_then(|entry| entry.policy.as_ref())),
             registry: resource(
@@ -417,7 +437,7 @@ impl<'a> Workbench<'a> {
         let mut puller = self.before.clone();
         if let Some(known) = &self.before.identity {
             let mut identity = IdentityPolicies::default();
-            self.identity.iter().filter_map(Held::compiled).for_each(|policy| identity.push_sourced(policy));
+            self.identity.iter().filter_map(Held::compiled).for_each(|policy| identity.push(policy));
             if let Some(boundary) = self.boundary.as_ref().and_then(Held::compiled) {
                 identity.set_boundary(boundary);
             }
@@ -433,7 +453,7 @@ impl<'a> Workbench<'a> {
     fn declared(&self) -> Declared {
         let mut declared = self.declared_before.clone();
         let touched = |held: &&Held| held.is_touched();
-        let policy = |held: &Held| held.compiled().map(ResourcePolicy::Policy);
+        let policy = |held: &Held| held.compiled().map(|policy| ResourcePolicy::Policy(Box::new(policy)));
         if self.present || self.repository.iter().any(|held| held.is_touched()) {
             let entry = self.declared_before.repository(self.image);
             let changed = self.repository.as_ref().filter(touched).and_then(policy);
@@ -475,7 +495,7 @@ impl<'a> Workbench<'a> {
     }
 
     /// Makes the change that the judgement calls for next. False: there is none, or none is needed.
-    fn improve(&mut self, judgement: &Judgement) -> bool {
+    fn improve(&mut self, judgement: &PullJudgement, misses: &mut Misses<'_>) -> bool {
         let denied: Vec<&Answer> = judgement.answers.iter().filter(|answer| answer.is_denied()).collect();
         let explicit = denied.iter().find(|answer| answer.outcome.decision == Decision::ExplicitlyDenied);
         if let Some(first) = explicit {
@@ -485,19 +505,21 @@ impl<'a> Workbench<'a> {
         }
         if let Some(first) = denied.first() {
             let layer = first.outcome.layer;
-            let same: Vec<&Answer> = denied.iter().copied().filter(|answer| answer.outcome.layer == layer).collect();
-            return self.add(layer.unwrap_or(Layer::Identity), &same);
+            let same = denied.iter().filter(|answer| answer.outcome.layer == layer);
+            let refused: Vec<Refused> = same.map(|answer| Refused::new(answer, misses)).collect();
+            return self.add(layer.unwrap_or(Layer::Identity), &refused.iter().collect::<Vec<_>>());
         }
         self.open_resource_side(judgement)
     }
 
     /// Across accounts both sides must allow. What the other one says is not known; the puller's is in order now.
-    fn open_resource_side(&mut self, judgement: &Judgement) -> bool {
+    fn open_resource_side(&mut self, judgement: &PullJudgement) -> bool {
         let known = |policy: Option<&ResourcePolicy>| matches!(policy, Some(ResourcePolicy::Policy(_)));
         let entry = self.declared_before.repository(self.image);
-        let of_this = |fact: &String| {
-            let fact = fact.as_str();
-            fact.strip_prefix("repositoryPolicy:") == Some(self.arn.as_str()) || fact.starts_with("registryPolicy:")
+        let of_this = |fact: &MissingFact| match fact {
+            MissingFact::RepositoryPolicy(arn) => *arn == self.arn,
+            MissingFact::RegistryPolicy { .. } | MissingFact::RegistryDocument(_) => true,
+            _ => false,
         };
         let other_account = matches!(&self.before.who, Who::Role { arn, .. } if arn.account() != self.image.account);
         if judgement.verdict != Verdict::Unknown
@@ -513,7 +535,7 @@ impl<'a> Workbench<'a> {
         true
     }
 
-    fn add(&mut self, layer: Layer, answers: &[&Answer]) -> bool {
+    fn add(&mut self, layer: Layer, answers: &[&Refused]) -> bool {
         match layer {
             Layer::Identity => self.add_to_identity(answers),
             Layer::Boundary => self.add_to_boundary(answers),
@@ -524,11 +546,11 @@ impl<'a> Workbench<'a> {
         }
     }
 
-    fn add_to_identity(&mut self, answers: &[&Answer]) -> bool {
+    fn add_to_identity(&mut self, answers: &[&Refused]) -> bool {
         if self.before.identity.is_none() {
             return false;
         }
-        let closest = answers.iter().filter_map(|answer| close(answer)).map(|miss| miss.policy.as_str());
+        let closest = answers.iter().filter_map(|answer| answer.close()).map(|miss| miss.policy.as_str());
         let editable = |held: &Held| held.is_editable() && !held.detached;
         let named = |name: &str| self.identity.iter().position(|held| editable(held) && held.name() == name);
         // One that was extended before, else the closest, else the first that is the user's own, else a new one.
@@ -544,7 +566,7 @@ impl<'a> Workbench<'a> {
         add_allows(held, answers, why)
     }
 
-    fn add_to_boundary(&mut self, answers: &[&Answer]) -> bool {
+    fn add_to_boundary(&mut self, answers: &[&Refused]) -> bool {
         let Some(held) = &mut self.boundary else { return false };
         let why = format!(
             "{} does not allow {}, and a principal may do no more than its boundary allows",
@@ -554,11 +576,11 @@ impl<'a> Workbench<'a> {
         add_allows(held, answers, why)
     }
 
-    fn add_to_resource(&mut self, answers: &[&Answer]) -> bool {
+    fn add_to_resource(&mut self, answers: &[&Refused]) -> bool {
         let Some(role) = self.role() else { return false };
         let for_registry =
-            |answer: &&&Answer| edit::is_creation(&answer.ask) || answer.outcome.layer == Some(Layer::Registry);
-        let (registry, repository): (Vec<&Answer>, Vec<&Answer>) =
+            |answer: &&&Refused| edit::is_creation(&answer.ask) || answer.outcome.layer == Some(Layer::Registry);
+        let (registry, repository): (Vec<&Refused>, Vec<&Refused>) =
             answers.iter().partition(|answer| for_registry(answer));
         let mut changed = false;
         if !repository.is_empty() {
@@ -580,7 +602,7 @@ impl<'a> Workbench<'a> {
     }
 
     /// Every level must allow. Which of them do not is seen with each alone in force.
-    fn add_to_scps(&mut self, answers: &[&Answer]) -> bool {
+    fn add_to_scps(&mut self, answers: &[&Refused]) -> bool {
         let puller = self.puller();
         let mut declared = self.declared();
         let levels = std::mem::take(&mut declared.organization.scps);
@@ -588,11 +610,11 @@ impl<'a> Workbench<'a> {
         for (index, level) in levels.into_iter().enumerate() {
             declared.organization.scps = vec![level];
             let judgement = Court::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
-            let refused = |answer: &&&Answer| {
+            let refused = |answer: &&&Refused| {
                 let here = judgement.answers.iter().find(|here| here.ask.action == answer.ask.action);
                 here.is_some_and(|here| here.outcome.layer == Some(Layer::Scp) && here.is_denied())
             };
-            let refused: Vec<&Answer> = answers.iter().filter(refused).copied().collect();
+            let refused: Vec<&Refused> = answers.iter().filter(refused).copied().collect();
             let Some(level) = self.scps.get_mut(index).filter(|_| !refused.is_empty()) else { continue };
             let why = format!(
                 "no service control policy at level {} allows {}, and every level must",
@@ -724,14 +746,14 @@ fn listed(texts: &[&str]) -> String {
     }
 }
 
-fn actions_of(answers: &[&Answer]) -> Vec<&'static str> {
+fn actions_of(answers: &[&Refused]) -> Vec<&'static str> {
     answers.iter().map(|answer| answer.ask.action).collect()
 }
 
 /// Adds what identity-based policies, boundaries and service control policies say: login on `*`, the rest on the
 /// repository.
-fn add_allows(held: &mut Held, answers: &[&Answer], why: String) -> bool {
-    let (login, repository): (Vec<&Answer>, Vec<&Answer>) = answers.iter().partition(|answer| answer.ask.is_login());
+fn add_allows(held: &mut Held, answers: &[&Refused], why: String) -> bool {
+    let (login, repository): (Vec<&Refused>, Vec<&Refused>) = answers.iter().partition(|answer| answer.ask.is_login());
     let mut changed = false;
     for answers in [login, repository] {
         let Some(first) = answers.first() else { continue };
@@ -812,25 +834,27 @@ fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str)
     fixes
 }
 
-fn why_identity<'a>(answers: &[&'a Answer], puller: &Puller) -> String {
-    let own = |answer: &'a Answer| close(answer).filter(|miss| miss.layer == Layer::Identity);
+fn why_identity<'a>(answers: &[&'a Refused], puller: &Puller) -> String {
+    let own = |answer: &'a Refused| answer.close().filter(|miss| miss.layer == Layer::Identity);
     match answers.iter().find_map(|answer| Some((*answer, own(answer)?))) {
         Some((answer, miss)) => {
-            let hint = hint(answer, puller, None).map(|hint| format!("; {hint}")).unwrap_or_default();
+            let hint = hint(&answer.ask, answer.miss.as_ref(), puller, None)
+                .map(|hint| format!("; {hint}"))
+                .unwrap_or_default();
             format!("statement {} of policy {} does not: {}{hint}", miss.statement, miss.policy, miss.what)
         }
         None => format!("no statement allows {}", listed(&actions_of(answers))),
     }
 }
 
-fn why_resource(answers: &[&Answer], puller: &Puller, held: Option<&Held>, account: &str, of: &str) -> String {
+fn why_resource(answers: &[&Refused], puller: &Puller, held: Option<&Held>, account: &str, of: &str) -> String {
     let puller_account = match &puller.who {
         Who::Role { arn, .. } => arn.account(),
         Who::ServiceAccount { .. } => account,
     };
     let both =
         format!("the registry is of account {account} and the puller of {puller_account}, so both must allow it");
-    match (held, answers.iter().find_map(|answer| close(answer))) {
+    match (held, answers.iter().find_map(|answer| answer.close())) {
         (None, _) => format!("{both}, and what the policy of the {of} says is not known"),
         (Some(_), Some(miss)) if miss.layer != Layer::Identity => {
             format!("{both}, and statement {} of policy {} does not: {}", miss.statement, miss.policy, miss.what)

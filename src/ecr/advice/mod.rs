@@ -6,7 +6,8 @@ use iam_verdict::{Layer, MissCause, MissedPart, NearMiss};
 use serde::Serialize;
 
 use super::declared::SourcedPolicy;
-use super::judge::{Answer, Judgement, Puller, Who};
+use super::judge::{Answer, PullJudgement, Puller, Who};
+use super::needs::Ask;
 
 mod cause;
 mod edit;
@@ -14,7 +15,8 @@ mod fix;
 mod grants;
 mod lints;
 
-pub use cause::{CauseCode, DOCUMENT_TOO_DEEP, cause, refusing_layer};
+pub use super::cause_code::CauseCode;
+pub use cause::{cause, refusing_layer};
 pub use edit::Statement;
 pub use fix::{Fix, FixKind, create_repository, fixes};
 pub use grants::{Document, Elsewhere, Excess, excess, minimal};
@@ -56,29 +58,31 @@ impl fmt::Display for Reason {
 
 /// The answer that a message speaks of: the first request that is denied.
 #[must_use]
-pub fn first_denied(judgement: &Judgement) -> Option<&Answer> {
-    judgement.answers.iter().find(|answer| answer.is_denied())
+pub fn first_denied(pull: &PullJudgement) -> Option<&Answer> {
+    pull.answers.iter().find(|answer| answer.is_denied())
 }
 
-/// The statement that is worth telling of: one that grants the action, if only the rest of it applied.
+/// The statement that came closest, where it is worth telling of: one that grants the action, if only the rest of it
+/// applied.
 #[must_use]
-pub fn close(answer: &Answer) -> Option<&NearMiss> {
-    answer.miss.as_ref().filter(|miss| miss.part != MissedPart::Action)
+pub fn close(miss: Option<&NearMiss>) -> Option<&NearMiss> {
+    miss.filter(|miss| miss.part != MissedPart::Action)
 }
 
-/// What is almost right in the statement that came closest: a path without what is below it, another account's root.
+/// What is almost right in the statement that came closest to allowing `ask`: a path without what is below it, another
+/// account's root.
 ///
 /// `repository` is the policy of the repository, where it is known.
 #[must_use]
-pub fn hint(answer: &Answer, puller: &Puller, repository: Option<&SourcedPolicy>) -> Option<String> {
-    let miss = close(answer)?;
+pub fn hint(ask: &Ask, miss: Option<&NearMiss>, puller: &Puller, repository: Option<&SourcedPolicy>) -> Option<String> {
+    let miss = close(miss)?;
     // The engine's own words have told of every other difference.
     if !matches!(miss.cause, MissCause::Resource | MissCause::Below | MissCause::Principal) {
         return None;
     }
     let document = match miss.layer {
         Layer::Identity => {
-            let mut entries = puller.identity.iter().flat_map(|identity| identity.entries());
+            let mut entries = puller.identity.iter().flat_map(|identity| identity.policies());
             // The built-in ones are long, and nobody can correct them.
             entries.find(|entry| *entry.policy.name == *miss.policy && entry.text.is_some())?.document()?
         }
@@ -92,7 +96,7 @@ pub fn hint(answer: &Answer, puller: &Puller, repository: Option<&SourcedPolicy>
     };
     let (_, statement) = edit::find(&document, &miss.statement)?;
     match (miss.part, &puller.who) {
-        (MissedPart::Resource, _) if !answer.ask.is_login() => edit::resource_hint(&statement, &answer.ask.resource),
+        (MissedPart::Resource, _) if !ask.is_login() => edit::resource_hint(&statement, &ask.resource),
         (MissedPart::Principal, Who::Role { arn, .. }) => edit::principal_hint(&statement, arn.as_str(), arn.account()),
         _ => None,
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use iam_verdict::{Decision, NearMiss, Outcome};
+use iam_verdict::{Decision, Outcome};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -11,13 +11,19 @@ use super::arn::RoleArn;
 use super::context::Session;
 use super::declared::{Declared, Presence};
 use super::image::EcrImage;
+use super::missing::MissingFact;
 use super::needs::{Ask, Need};
 
 mod court;
 mod hearing;
+mod pull;
+mod timeline;
+mod trial;
 
 pub use super::declared::{IdentityPolicies, PolicySource};
 pub use court::Court;
+pub use pull::Misses;
+pub use timeline::{Budget, Lasting, PullState, Timeline, earlier};
 
 /// The outcome for an image or a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -134,8 +140,6 @@ pub struct Answer {
     pub ask: Ask,
     /// The decision and what decided it.
     pub outcome: Outcome,
-    /// For an implicit denial: the statement that came closest.
-    pub miss: Option<NearMiss>,
 }
 
 impl Answer {
@@ -148,8 +152,14 @@ impl Answer {
     /// Whether the request is certainly refused.
     #[must_use]
     pub fn is_denied(&self) -> bool {
-        matches!(self.outcome.decision, Decision::ExplicitlyDenied | Decision::ImplicitlyDenied)
+        is_denied(self.outcome.decision)
     }
+}
+
+/// Whether a decision is a certain refusal, by whatever.
+#[must_use]
+pub const fn is_denied(decision: Decision) -> bool {
+    matches!(decision, Decision::ExplicitlyDenied | Decision::ImplicitlyDenied)
 }
 
 /// What the repository's being there, or not, did to a verdict.
@@ -163,21 +173,31 @@ pub enum Existence {
     OnlyIfCached,
 }
 
-/// What was found out about one puller and one repository.
+/// What was decided about one puller and one repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
+pub struct PullJudgement {
     /// Any request denied is Deny, all allowed is Allow, else Unknown.
     pub verdict: Verdict,
     /// The requests, in the order a pull makes them, then those of further needs.
     pub answers: Vec<Answer>,
     /// The facts that would settle an Unknown.
-    pub missing: Vec<String>,
+    pub missing: Vec<MissingFact>,
     /// Words of [`note`].
     pub notes: Vec<&'static str>,
     /// What the repository's presence did to the verdict.
     pub existence: Existence,
-    /// When the decision of some request changes by itself next.
-    pub next_change: Option<Timestamp>,
+    /// Some decision depends on the time, or may.
+    pub reads_clock: bool,
+}
+
+impl PullJudgement {
+    /// Whether what is denied is denied to the pull alone, which an image pull secret may make up for: a secret pushes
+    /// nothing.
+    #[must_use]
+    pub fn is_by_pull(&self) -> bool {
+        let denied = |by_pull: bool| self.answers.iter().any(|a| a.is_denied() && a.ask.need.is_pull() == by_pull);
+        denied(true) && !denied(false)
+    }
 }
 
 /// Judges whether `puller` can do with the repository of `image` what `needs` say, at the time `at`.
@@ -185,7 +205,7 @@ pub struct Judgement {
 /// All that the judgement depends on is in the arguments: to see what a change of a policy does, change it there and
 /// judge again.
 #[must_use]
-pub fn judge(image: &EcrImage, puller: &Puller, declared: &Declared, needs: &[Need], at: Timestamp) -> Judgement {
+pub fn judge(image: &EcrImage, puller: &Puller, declared: &Declared, needs: &[Need], at: Timestamp) -> PullJudgement {
     Court::new(puller, declared, at).judge(image, needs)
 }
 

@@ -32,7 +32,7 @@ fn team_app() -> EcrImage {
 fn identity(documents: &[(&str, Value)]) -> Arc<IdentityPolicies> {
     let mut policies = IdentityPolicies::default();
     for (name, document) in documents {
-        policies.push(NamedPolicy::known(*name, Policy::from_value(document).unwrap()), OWN);
+        policies.push(SourcedPolicy::new(NamedPolicy::known(*name, Policy::from_value(document).unwrap()), OWN));
     }
     Arc::new(policies)
 }
@@ -50,15 +50,19 @@ fn at() -> Timestamp {
     "2026-11-23T00:00:00Z".parse().unwrap()
 }
 
-fn ask(image: &EcrImage, puller: &Puller) -> Judgement {
+fn ask(image: &EcrImage, puller: &Puller) -> PullJudgement {
     ask_with(image, puller, &Declared::default())
 }
 
-fn ask_with(image: &EcrImage, puller: &Puller, declared: &Declared) -> Judgement {
+fn ask_with(image: &EcrImage, puller: &Puller, declared: &Declared) -> PullJudgement {
     judge(image, puller, declared, &[Need::Pull], at())
 }
 
-fn decisions(judgement: &Judgement) -> Vec<&'static str> {
+fn missing(judgement: &PullJudgement) -> Vec<String> {
+    judgement.missing.iter().map(ToString::to_string).collect()
+}
+
+fn decisions(judgement: &PullJudgement) -> Vec<&'static str> {
     judgement.answers.iter().map(|answer| answer.outcome.decision.as_str()).collect()
 }
 
@@ -85,7 +89,7 @@ fn what_managed_policies_allow() {
         let found = managed::find(arn).unwrap();
         let mut policies = IdentityPolicies::default();
         let source = PolicySource::Managed { arn: arn.to_owned(), other_partition: false };
-        policies.push(NamedPolicy::known("managed", Arc::clone(found.policy)), source);
+        policies.push(SourcedPolicy::new(NamedPolicy::known("managed", Arc::clone(found.policy)), source));
         let judgement = ask(&team_app(), &role(ROLE, Some(Arc::new(policies))));
         let name = arn.rsplit('/').next().unwrap();
         match name {
@@ -141,7 +145,7 @@ fn across_accounts_the_repository_policy_is_not_known_but_a_refusing_identity_de
     let judgement = ask(&team_app(), &role(FOREIGN_ROLE, Some(all)));
     assert_eq!(judgement.verdict, Verdict::Unknown);
     assert_eq!(decisions(&judgement), ["Allowed", "Unknown", "Unknown"]);
-    assert_eq!(judgement.missing, ["repositoryPolicy:arn:aws:ecr:us-east-1:111122223333:repository/team/app"]);
+    assert_eq!(missing(&judgement), ["repositoryPolicy:arn:aws:ecr:us-east-1:111122223333:repository/team/app"]);
     assert!(!judgement.notes.contains(&note::NO_REPOSITORY_POLICY_DECLARED));
 
     let login = identity(&[("login", allow(json!("ecr:GetAuthorizationToken"), json!("*")))]);
@@ -169,7 +173,7 @@ fn no_policy_reaches_across_partitions() {
 fn a_role_without_declared_policies_is_unknown() {
     let judgement = ask(&team_app(), &role(ROLE, None));
     assert_eq!(judgement.verdict, Verdict::Unknown);
-    assert_eq!(judgement.missing, [format!("role:{ROLE}")]);
+    assert_eq!(missing(&judgement), [format!("role:{ROLE}")]);
     assert_eq!(decisions(&judgement), ["Unknown"; 3]);
 }
 
@@ -201,24 +205,28 @@ fn a_condition_that_cannot_be_known_is_unknown_and_named() {
         "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}]});
     let judgement = ask(&team_app(), &role(ROLE, Some(identity(&[("p", document)]))));
     assert_eq!(judgement.verdict, Verdict::Unknown);
-    assert!(judgement.missing.iter().any(|fact| fact.eq_ignore_ascii_case("aws:SourceIp")), "{:?}", judgement.missing);
+    assert!(
+        missing(&judgement).iter().any(|fact| fact.eq_ignore_ascii_case("aws:SourceIp")),
+        "{:?}",
+        judgement.missing
+    );
 }
 
 #[test]
 fn an_unreadable_policy_is_unknown_beside_what_is_certain() {
     let with = |document: Value| {
         let mut policies = IdentityPolicies::default();
-        policies.push(NamedPolicy::unreadable("bad", "document:bad"), OWN);
-        policies.push(NamedPolicy::known("good", Policy::from_value(&document).unwrap()), OWN);
+        policies.push(SourcedPolicy::unread("bad", MissingFact::Document("bad".to_owned()), OWN));
+        policies.push(SourcedPolicy::new(NamedPolicy::known("good", Policy::from_value(&document).unwrap()), OWN));
         ask(&team_app(), &role(ROLE, Some(Arc::new(policies))))
     };
     // It might deny what the other allows.
     let judgement = with(allow(json!("ecr:*"), json!("*")));
-    assert_eq!((judgement.verdict, judgement.missing), (Verdict::Unknown, vec!["document:bad".to_owned()]));
+    assert_eq!((judgement.verdict, missing(&judgement)), (Verdict::Unknown, vec!["document:bad".to_owned()]));
     // It cannot allow what the other denies.
     let deny = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ecr:*", "Resource": "*"}]});
     let judgement = with(deny);
-    assert_eq!((judgement.verdict, judgement.missing), (Verdict::Deny, vec![]));
+    assert_eq!((judgement.verdict, missing(&judgement)), (Verdict::Deny, vec![]));
 }
 
 #[test]
@@ -258,7 +266,7 @@ fn sourced(name: &str, document: &Value) -> SourcedPolicy {
 }
 
 fn resource_policy(statements: Value) -> ResourcePolicy {
-    ResourcePolicy::Policy(sourced("resource", &json!({"Version": "2012-10-17", "Statement": statements})))
+    ResourcePolicy::Policy(Box::new(sourced("resource", &json!({"Version": "2012-10-17", "Statement": statements}))))
 }
 
 fn grants(principal: Value, action: Value) -> ResourcePolicy {
@@ -288,7 +296,7 @@ fn declared(repositories: Vec<RepositoryEntry>, registries: Vec<RegistryEntry>) 
     Declared { repositories, registries, ..Declared::default() }
 }
 
-fn layers(judgement: &Judgement) -> Vec<Option<&'static str>> {
+fn layers(judgement: &PullJudgement) -> Vec<Option<&'static str>> {
     judgement.answers.iter().map(|answer| answer.outcome.layer.map(Layer::as_str)).collect()
 }
 
@@ -365,10 +373,10 @@ fn what_is_said_of_the_repository_policy() {
         assert_eq!(judgement.verdict, same, "{policy:?}");
         assert_eq!(judgement.notes.contains(&note::NO_REPOSITORY_POLICY_DECLARED), noted, "{policy:?}");
         if same == Verdict::Unknown {
-            assert_eq!(judgement.missing, std::slice::from_ref(&fact));
+            assert_eq!(missing(&judgement), std::slice::from_ref(&fact));
         }
         let judgement = ask_with(&team_app(), &foreign(everything()), &declared);
-        assert_eq!((judgement.verdict, judgement.missing), (across, vec![fact.clone()]), "{policy:?}");
+        assert_eq!((judgement.verdict, missing(&judgement)), (across, vec![fact.clone()]), "{policy:?}");
     }
     // The first entry that matches counts, not the one that says more.
     let first = RepositoryEntry { pattern: ArnPattern::new("*team/*"), ..entry(None, None) };
@@ -412,7 +420,7 @@ fn whether_a_registry_policy_denies_login_is_not_documented() {
     let judgement =
         ask_with(&team_app(), &by_role(everything()), &declared(vec![], vec![registry(Some(only_login.clone()), &[])]));
     assert_eq!(decisions(&judgement), ["Unknown", "Allowed", "Allowed"]);
-    assert_eq!(judgement.missing, ["registryPolicy:111122223333/us-east-1"]);
+    assert_eq!(missing(&judgement), ["registryPolicy:111122223333/us-east-1"]);
     // One that denies the rest too denies the pull; an identity that does not allow login denies it anyway.
     let everything_denied = registry_policy("Deny", json!("ecr:*"));
     let denied = declared(vec![], vec![registry(Some(everything_denied), &[])]);
@@ -427,7 +435,7 @@ fn whether_a_registry_policy_denies_login_is_not_documented() {
     let own = RegistryEntry { account: "444455556666".into(), ..registry(Some(only_login), &[]) };
     let of_puller = declared(grant(), vec![own]);
     let judgement = ask_with(&team_app(), &foreign(everything()), &of_puller);
-    assert_eq!(judgement.missing, ["registryPolicy:444455556666/us-east-1"]);
+    assert_eq!(missing(&judgement), ["registryPolicy:444455556666/us-east-1"]);
     // What it allows is no login.
     let allows = declared(vec![], vec![registry(Some(registry_policy("Allow", json!("ecr:*"))), &[])]);
     assert_eq!(decisions(&ask_with(&team_app(), &without, &allows))[0], "ImplicitlyDenied");
@@ -437,7 +445,7 @@ fn whether_a_registry_policy_denies_login_is_not_documented() {
 fn boundary_and_organization_limit() {
     let bounded = |document: Value| {
         let mut policies = IdentityPolicies::default();
-        policies.push(NamedPolicy::known("p", Policy::from_value(&everything()).unwrap()), OWN);
+        policies.push(SourcedPolicy::new(NamedPolicy::known("p", Policy::from_value(&everything()).unwrap()), OWN));
         policies.set_boundary(sourced("limit", &document));
         role(ROLE, Some(Arc::new(policies)))
     };
@@ -516,7 +524,7 @@ fn presence_and_the_cache() {
             "{case}"
         );
         let presence_fact = vec![format!("presence:{}", hub.arn())];
-        assert_eq!(judgement.missing, if verdict == Unknown { presence_fact } else { vec![] }, "{case}");
+        assert_eq!(missing(&judgement), if verdict == Unknown { presence_fact } else { vec![] }, "{case}");
         let noted = covered && presence == Some(Present);
         assert_eq!(judgement.notes.contains(&note::NO_IMPORT), noted, "{case}");
     }
@@ -544,7 +552,11 @@ fn what_may_fill_the_cache() {
     let cached = declared(vec![], vec![registry(None, &["hub"])]);
     let judgement = ask_with(&hub, &foreign(everything()), &cached);
     assert_eq!(decisions(&judgement), ["Allowed", "Unknown", "Unknown", "Unknown", "Unknown"]);
-    assert!(judgement.missing.contains(&"registryPolicy:111122223333/us-east-1".to_owned()), "{:?}", judgement.missing);
+    assert!(
+        missing(&judgement).contains(&"registryPolicy:111122223333/us-east-1".to_owned()),
+        "{:?}",
+        judgement.missing
+    );
 }
 
 #[test]
@@ -567,16 +579,16 @@ fn tags_decide_where_they_are_known() {
         assert_eq!(judgement.verdict, verdict, "{known:?}");
         let mut policies = IdentityPolicies::default();
         let document = by_tag("aws:PrincipalTag/tier");
-        policies.push(NamedPolicy::known("p", Policy::from_value(&document).unwrap()), OWN);
+        policies.push(SourcedPolicy::new(NamedPolicy::known("p", Policy::from_value(&document).unwrap()), OWN));
         if let Some(tags) = known.clone() {
             policies.set_tags(tags);
         }
         assert_eq!(ask(&team_app(), &role(ROLE, Some(Arc::new(policies)))).verdict, verdict, "{known:?}");
     }
     // A repository that is not there yet has no tags, whatever the entry says of its like.
-    let missing = RepositoryEntry { tags: Some(tags("gold")), ..entry(None, Some(Presence::Missing)) };
+    let gone = RepositoryEntry { tags: Some(tags("gold")), ..entry(None, Some(Presence::Missing)) };
     let hub = image(&format!("{REGISTRY}/hub/library/nginx"));
-    let judgement = ask_with(&hub, &by_role(repository), &declared(vec![missing], vec![registry(None, &["hub"])]));
+    let judgement = ask_with(&hub, &by_role(repository), &declared(vec![gone], vec![registry(None, &["hub"])]));
     assert_eq!(decisions(&judgement)[1..], ["ImplicitlyDenied"; 4]);
 }
 
@@ -588,7 +600,7 @@ fn alternatives_must_agree() {
         let mut declared = Declared::default();
         declared.context.set("AWS:SourceVpc", values.iter().map(|value| (*value).to_owned()).collect());
         let judgement = ask_with(&team_app(), &by_role(document.clone()), &declared);
-        (judgement.verdict, judgement.missing)
+        (judgement.verdict, missing(&judgement))
     };
     assert_eq!(within(&["vpc-1"]), (Verdict::Allow, vec![]));
     assert_eq!(within(&["vpc-1", "vpc-2"]), (Verdict::Allow, vec![]));
@@ -631,7 +643,7 @@ fn the_assumed_account_is_not_held_against_the_puller() {
     let but_others = json!([deny, {"Effect": "Allow", "Principal": "*", "Action": "ecr:*"}]);
     let judgement =
         ask_with(&team_app(), &service_account(everything()), &declared_policy(resource_policy(but_others)));
-    assert_eq!((judgement.verdict, judgement.missing), (Verdict::Unknown, vec!["account".to_owned()]));
+    assert_eq!((judgement.verdict, missing(&judgement)), (Verdict::Unknown, vec!["account".to_owned()]));
     // Where others are not let in either, it is denied all the same.
     let alone = declared_policy(resource_policy(json!([deny])));
     assert_eq!(ask_with(&team_app(), &service_account(everything()), &alone).verdict, Verdict::Deny);
@@ -648,30 +660,35 @@ fn what_is_certain_without_the_role_is_certain() {
     assert_eq!(ask_with(&team_app(), &puller, &declared_policy(deny)).verdict, Verdict::Deny);
     let allow = grants(json!("*"), json!("ecr:*"));
     assert_eq!(ask_with(&team_app(), &puller, &declared_policy(allow)).verdict, Verdict::Unknown);
-    let missing = declared(vec![entry(None, Some(Presence::Missing))], vec![]);
-    assert_eq!(ask_with(&team_app(), &puller, &missing).existence, Existence::NotFound);
+    let gone = declared(vec![entry(None, Some(Presence::Missing))], vec![]);
+    assert_eq!(ask_with(&team_app(), &puller, &gone).existence, Existence::NotFound);
 }
 
 #[test]
 fn decisions_change_with_time() {
     let until = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*",
         "Condition": {"DateLessThan": {"aws:CurrentTime": "2027-01-01T00:00:00Z"}}}]});
-    let judgement = ask(&team_app(), &by_role(until.clone()));
-    assert_eq!(judgement.verdict, Verdict::Allow);
-    assert_eq!(judgement.next_change, Some("2027-01-01T00:00:00Z".parse().unwrap()));
-    let later = judge(
-        &team_app(),
-        &by_role(until.clone()),
-        &Declared::default(),
-        &[Need::Pull],
-        "2027-01-01T00:00:00Z".parse().unwrap(),
-    );
-    assert_eq!((later.verdict, later.next_change), (Verdict::Deny, None));
+    let end: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
+    let (image, puller, nothing) = (team_app(), by_role(until.clone()), Declared::default());
+    let court = Court::new(&puller, &nothing, at());
+    let judgement = court.judge(&image, &[Need::Pull]);
+    assert_eq!((judgement.verdict, judgement.reads_clock), (Verdict::Allow, true));
+    let mut budget = Budget(1000);
+    let mut timeline = Timeline::new(&court, &image, &judgement, false, &mut budget).unwrap();
+    let mut look = |at| timeline.look(at, &mut budget).map(|lasting| (lasting.what.verdict, lasting.until)).unwrap();
+    assert_eq!(look(at()), (Verdict::Allow, Some(end)));
+    // One second later than its end a date may make a difference once more; here it does not.
+    let second = end + jiff::SignedDuration::from_secs(1);
+    assert_eq!(look(end), (Verdict::Deny, Some(second)));
+    assert_eq!(look(second), (Verdict::Deny, None));
+    assert_eq!(judge(&image, &puller, &nothing, &[Need::Pull], end).verdict, Verdict::Deny);
+    let mut little = Budget(2);
+    assert!(Timeline::new(&court, &image, &judgement, false, &mut little).is_none());
     // A time that is declared stands still.
     let mut still = Declared::default();
     still.context.set("aws:CurrentTime", vec!["2026-12-01T00:00:00Z".to_owned()]);
-    assert_eq!(ask_with(&team_app(), &by_role(until), &still).next_change, None);
-    assert_eq!(ask(&team_app(), &by_role(everything())).next_change, None);
+    assert!(!ask_with(&team_app(), &by_role(until), &still).reads_clock);
+    assert!(!ask(&team_app(), &by_role(everything())).reads_clock);
 }
 
 #[test]

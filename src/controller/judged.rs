@@ -1,0 +1,205 @@
+//! What was judged, shared by all objects of which the same is asked, and kept from one look to the next as long as it
+//! rests on the same.
+//!
+//! The replicas of a workload ask for the same images as the same service account, so they are judged once. What is kept
+//! rests on the policy object (which is another one when a ConfigMap that it names changes), on the service account, on
+//! the images and whether there is a pull secret, and, where a condition reads it, on the time. Which policy is in force is
+//! found out at each look. Nothing here is remembered that the objects would not give again: it is a matter of time spent
+//! alone.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use iam_verdict::Decision;
+use jiff::Timestamp;
+
+use super::outlook::Outlook;
+use crate::ecr::advice::CauseCode;
+use crate::forecast::{self, ImageJudgement, Judgement, NextChange, Subject, Verdict, causes, judge_under};
+use crate::index::subjects::Held;
+use crate::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+
+/// What is kept of a judgement.
+#[derive(Debug)]
+pub struct Judged {
+    /// The verdict, and whether exemptions let it pass.
+    pub outlook: Outlook,
+    /// When it changes by itself.
+    pub next: NextChange,
+    /// The exemptions that are made use of, by name.
+    pub exemptions: Vec<String>,
+    /// The images that are denied.
+    pub denied: Vec<DeniedImage>,
+    policy: Arc<PolicyObject>,
+    account: Option<Arc<ServiceAccountFacts>>,
+    /// As of when it was judged.
+    at: Timestamp,
+    /// It holds at that moment alone, since some condition reads the time.
+    momentary: bool,
+    /// From when on an exemption is over.
+    until: Option<Timestamp>,
+}
+
+/// What there is to tell of an image that is denied.
+#[derive(Debug)]
+pub struct DeniedImage {
+    /// Which of the subject's images it is.
+    pub index: usize,
+    /// The ARN of the repository, where there is one.
+    pub repository: Option<String>,
+    /// The first action that is denied.
+    pub action: Option<&'static str>,
+    /// Why.
+    pub cause: Option<CauseCode>,
+    /// The exemption that lets it in all the same.
+    pub exemption: Option<String>,
+}
+
+impl Judged {
+    fn new(
+        policy: &Arc<PolicyObject>,
+        inventory: &Inventory,
+        subject: &Subject,
+        at: Timestamp,
+        options: &forecast::Options,
+    ) -> Self {
+        let judgement = judge_under(policy, inventory, subject, at, options);
+        let mut exemptions: Vec<String> = Vec::new();
+        for used in judgement.images.iter().filter_map(ImageJudgement::exemption) {
+            if !exemptions.contains(&used.name) {
+                exemptions.push(used.name.clone());
+            }
+        }
+        let spec = policy.body.as_ref().ok();
+        let active = spec.into_iter().flat_map(|spec| &spec.exemptions).filter(|exemption| exemption.is_active(at));
+        Self {
+            outlook: Outlook::of(&judgement),
+            next: judgement.next_change(),
+            exemptions,
+            denied: denied(&judgement),
+            policy: Arc::clone(policy),
+            account: inventory.service_account(&subject.namespace, &subject.service_account).cloned(),
+            at,
+            momentary: spec.is_some_and(|spec| spec.reads_clock()),
+            until: active.map(|exemption| exemption.expires_at).min(),
+        }
+    }
+
+    /// The policy under which it was judged.
+    pub fn policy(&self) -> &PolicyObject {
+        &self.policy
+    }
+
+    /// Whether it would come out the same at `at`, which is not before.
+    fn holds(&self, policy: &Arc<PolicyObject>, account: Option<&Arc<ServiceAccountFacts>>, at: Timestamp) -> bool {
+        let same_account = match (&self.account, account) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        let in_time = at == self.at || (at > self.at && !self.momentary && self.until.is_none_or(|until| at < until));
+        Arc::ptr_eq(&self.policy, policy) && same_account && in_time
+    }
+}
+
+fn denied(judgement: &Judgement) -> Vec<DeniedImage> {
+    if judgement.verdict != Verdict::Deny {
+        return Vec::new();
+    }
+    let causes = causes(judgement);
+    let images = judgement.images.iter().zip(causes).enumerate();
+    let of = |(index, (image, cause)): (usize, (&ImageJudgement, Option<CauseCode>))| {
+        let answers = || judgement.answers(image);
+        let refused = |decision| matches!(decision, Decision::ExplicitlyDenied | Decision::ImplicitlyDenied);
+        (image.verdict == Verdict::Deny).then(|| DeniedImage {
+            index,
+            // The token is asked for on `*`, everything else on the repository.
+            repository: answers().find(|answer| answer.ask.resource != "*").map(|answer| answer.ask.resource.clone()),
+            action: answers().find(|answer| refused(answer.outcome.decision)).map(|answer| answer.ask.action),
+            cause,
+            exemption: image.exemption().map(|used| used.name.clone()),
+        })
+    };
+    images.filter_map(of).collect()
+}
+
+/// Everything of an object that a judgement depends on.
+#[derive(Clone, Debug)]
+pub struct Question(Arc<Held>);
+
+impl Question {
+    /// What is asked of this object.
+    pub fn of(held: &Arc<Held>) -> Self {
+        Self(Arc::clone(held))
+    }
+
+    fn parts(&self) -> (&str, &str, bool, bool) {
+        let Subject { namespace, service_account, pull_secrets, template, .. } = &self.0.subject;
+        (namespace, service_account, pull_secrets.is_empty(), *template)
+    }
+
+    fn images(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.subject.images.iter().map(|used| (used.image.as_str(), used.never))
+    }
+}
+
+impl PartialEq for Question {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.parts() == other.parts() && self.images().eq(other.images()))
+    }
+}
+
+impl Eq for Question {}
+
+impl Hash for Question {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+        self.images().for_each(|image| image.hash(state));
+    }
+}
+
+/// What was judged at the look before.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    known: HashMap<Question, Vec<Arc<Judged>>>,
+}
+
+impl Memory {
+    /// What is known of a question under one policy; else it is judged.
+    pub fn judged(
+        &self,
+        question: &Question,
+        policy: &Arc<PolicyObject>,
+        inventory: &Inventory,
+        at: Timestamp,
+        options: &forecast::Options,
+    ) -> Arc<Judged> {
+        let subject = &question.0.subject;
+        let account = inventory.service_account(&subject.namespace, &subject.service_account);
+        let mut known = self.known.get(question).into_iter().flatten();
+        match known.find(|judged| judged.holds(policy, account, at)) {
+            Some(judged) => Arc::clone(judged),
+            None => Arc::new(Judged::new(policy, inventory, subject, at, options)),
+        }
+    }
+
+    /// Keeps what this look found, and nothing else: what nobody asked for any more is forgotten.
+    pub fn keep(&mut self, found: impl IntoIterator<Item = (Question, Vec<Arc<Judged>>)>) {
+        self.known = found.into_iter().collect();
+    }
+}
+
+#[cfg(test)]
+impl Memory {
+    /// How many judgements it holds.
+    pub fn judgements(&self) -> usize {
+        self.known.values().map(Vec::len).sum()
+    }
+
+    /// How many of them `other` holds too.
+    pub fn shared_with(&self, other: &Self) -> usize {
+        let held = |judged: &&Arc<Judged>| other.known.values().flatten().any(|known| Arc::ptr_eq(known, judged));
+        self.known.values().flatten().filter(held).count()
+    }
+}

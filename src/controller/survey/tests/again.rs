@@ -1,0 +1,149 @@
+//! A second look finds what a first one would, and judges nothing again that rests on the same.
+
+use super::*;
+use crate::inventory::ConfigMapFacts;
+
+fn at(text: &str) -> jiff::Timestamp {
+    text.parse().unwrap()
+}
+
+/// What both kinds of looks find, which is the same; how many of what `memory` holds was there before.
+fn looked(memory: &mut Memory, inventory: &Inventory, population: &Population, at: jiff::Timestamp) -> (Survey, usize) {
+    let options = forecast::Options::default();
+    let before = memory.clone();
+    let again = survey_again(memory, inventory, population, at, &options);
+    let fresh = survey(inventory, population, at, &options);
+    assert_eq!(again.tallies, fresh.tallies);
+    (again, memory.shared_with(&before))
+}
+
+#[test]
+fn what_rests_on_the_same_is_judged_once() {
+    let names: Vec<String> = (0..40).map(|n| format!("pod-{n}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), "api", "secret/app")).collect();
+    let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
+    let mut memory = Memory::default();
+    assert_eq!(looked(&mut memory, &inventory, &pods(&many), at(NOW)).1, 0);
+    assert_eq!(memory.judgements(), 1, "forty pods ask for the same");
+    assert_eq!(looked(&mut memory, &inventory, &pods(&many), at("2026-11-24T00:00:00Z")).1, 1);
+    // Every part of what is asked tells questions apart.
+    let mut all = vec![held("Pod", "a", "api", "secret/app"), held("Pod", "b", "other", "secret/app")];
+    all.push(held("Deployment", "c", "api", "secret/app"));
+    all.push(held("Pod", "d", "api", "secret/other"));
+    let mut never = held("Pod", "e", "api", "secret/app");
+    never.subject.images[0].never = true;
+    let mut secret = held("Pod", "f", "api", "secret/app");
+    secret.subject.pull_secrets.push("registry".to_owned());
+    let mut two = held("Pod", "g", "api", "secret/app");
+    two.subject.images.push(never.subject.images[0].clone());
+    let mut elsewhere = held("Pod", "h", "api", "secret/app");
+    elsewhere.subject.namespace = "elsewhere".to_owned();
+    all.extend([never, secret, two, elsewhere]);
+    assert_eq!(
+        looked(&mut memory, &inventory, &with_workloads(vec![], all), at("2026-11-22T00:00:00Z")).1,
+        0,
+        "time went back"
+    );
+    assert_eq!(memory.judgements(), 7, "no policy is for the one elsewhere");
+    looked(&mut memory, &inventory, &pods(&[]), at(NOW));
+    assert_eq!(memory.judgements(), 0, "nobody asks any more");
+}
+
+#[test]
+fn what_changes_is_judged_again() {
+    let (pods, mut memory) = (pods(&[("a", "api", "secret/app"), ("b", "worker", "team/app")]), Memory::default());
+    let mut inventory =
+        inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api"), ("payments", "worker")]);
+    let mut denied = |inventory: &Inventory| {
+        let (survey, kept) = looked(&mut memory, inventory, &pods, at(NOW));
+        (survey.tallies().map(|tally| tally.pods.denied).sum::<i64>(), kept)
+    };
+    assert_eq!((denied(&inventory), denied(&inventory)), ((1, 0), (1, 2)));
+    let with_secret = ServiceAccountFacts {
+        namespace: "payments".to_owned(),
+        name: "api".to_owned(),
+        image_pull_secrets: vec!["registry".to_owned()],
+        ..ServiceAccountFacts::default()
+    };
+    inventory.put_service_account(with_secret);
+    assert_eq!(denied(&inventory), (0, 1), "the account of one of them");
+    inventory.remove_service_account("payments", "api");
+    assert_eq!(denied(&inventory), (0, 1), "it is gone");
+    inventory.put_policy(with_statements("young", json!({"serviceAccounts": {"names": ["worker"]}}), json!([])));
+    assert_eq!(denied(&inventory), (1, 1), "another policy is in force for the other");
+    inventory.put_policy(with_statements(
+        "young",
+        json!({"serviceAccounts": {"names": ["worker"]}}),
+        json!([allow("*", "*")]),
+    ));
+    assert_eq!(denied(&inventory), (0, 1), "the policy itself");
+    // A policy on trial has a judgement of its own.
+    inventory.put_policy(with_statements("trial", json!({"onDeny": "Audit"}), json!([])));
+    assert_eq!(denied(&inventory), (1, 2), "of one the service account is not known");
+    assert_eq!(denied(&inventory), (1, 4));
+}
+
+#[test]
+fn a_config_map_that_changes_makes_another_policy() {
+    let reference = json!({"puller": {"serviceAccount": {"identity": {"policies": [
+        {"name": "pull", "configMapKeyRef": {"name": "iam", "key": "app.json"}}]}}}});
+    let mut inventory = inventory(vec![policy("everyone", OLD, reference)], &[("payments", "api")]);
+    let config_map = |version: &str, statement: Value| {
+        let document = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        let object = json!({"metadata": {"name": "iam", "namespace": "payments", "resourceVersion": version,
+            "labels": {"ecraccess.dev/policy-document": "true"}}, "data": {"app.json": document}});
+        vec![ConfigMapFacts::from_json(&object).unwrap().unwrap()]
+    };
+    let (pods, mut memory) = (pods(&[("a", "api", "team/app")]), Memory::default());
+    let mut counts = |inventory: &Inventory| {
+        let (survey, kept) = looked(&mut memory, inventory, &pods, at(NOW));
+        let VerdictCounts { allowed, denied, unknown } = of(&survey, "everyone").pods;
+        ([allowed, denied, unknown], kept)
+    };
+    assert_eq!(counts(&inventory), ([0, 0, 1], 0));
+    inventory.change_config_maps(config_map("1", allow("*", "*")), &[]);
+    assert_eq!(counts(&inventory), ([1, 0, 0], 0));
+    inventory.change_config_maps(config_map("1", allow("*", "*")), &[]);
+    assert_eq!(counts(&inventory), ([1, 0, 0], 1), "the same version again");
+    inventory.change_config_maps(config_map("2", allow("s3:*", "*")), &[]);
+    assert_eq!(counts(&inventory), ([0, 1, 0], 0));
+}
+
+/// What is told of a denial may change with the time although the verdict does not.
+#[test]
+fn under_a_date_it_is_judged_again_and_an_exemption_holds_until_its_end() {
+    let exemption =
+        json!({"name": "legacy", "images": ["*/secret/*"], "reason": "why", "expiresAt": "2026-12-01T00:00:00Z"});
+    let plain = policy("plain", OLD, json!({"serviceAccounts": {"names": ["api"]}, "exemptions": [exemption]}));
+    let mut statements = allow("ecr:*", "arn:aws:ecr:*:*:repository/team/*");
+    statements["Condition"] = json!({"DateLessThan": {"aws:CurrentTime": "2026-11-25T00:00:00Z"}});
+    let dated = with_statements("dated", json!({}), json!([statements]));
+    let inventory = inventory(vec![plain, dated], &[("payments", "api"), ("payments", "worker")]);
+    let pods = pods(&[("a", "api", "secret/app"), ("b", "worker", "secret/app")]);
+    let mut memory = Memory::default();
+    let mut kept = |time: &str| looked(&mut memory, &inventory, &pods, at(time)).1;
+    assert_eq!(kept(NOW), 0);
+    assert_eq!(kept(NOW), 2, "at the same moment");
+    assert_eq!(kept("2026-11-24T00:00:00Z"), 1, "the one without a date");
+    assert_eq!(kept("2026-11-30T23:59:59Z"), 1);
+    assert_eq!(kept("2026-12-01T00:00:00Z"), 0, "the exemption is over");
+    assert_eq!(kept("2026-12-02T00:00:00Z"), 1);
+}
+
+/// Statements for so many windows of a day that no look reaches the end of them.
+#[test]
+fn what_has_too_many_dates_is_looked_at_again_in_time() {
+    let mut statements = vec![allow("ecr:*", "*")];
+    for day in 0..400 {
+        let action = if day % 2 == 0 { "ecr:GetAuthorizationToken" } else { "ecr:BatchGetImage" };
+        let moment = |day: i64| (at(NOW) + jiff::SignedDuration::from_hours(24 * day)).to_string();
+        statements.push(json!({"Effect": "Deny", "Action": action, "Resource": "*", "Condition": {
+            "DateGreaterThanEquals": {"aws:CurrentTime": moment(day)}, "DateLessThan": {"aws:CurrentTime": moment(day + 1)}}}));
+    }
+    let inventory = inventory(vec![with_statements("many", json!({}), json!(statements))], &[("payments", "api")]);
+    let survey = look(&inventory, &pods(&[("a", "api", "team/app")]));
+    let tally = of(&survey, "many");
+    assert_eq!((tally.pods.denied, &tally.turn, survey.next_transition()), (1, &None, None));
+    let again = survey.look_again(at(NOW)).unwrap();
+    assert!(again > at(NOW) && again < at("2027-12-01T00:00:00Z"), "{again}");
+}
