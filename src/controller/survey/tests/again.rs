@@ -1,7 +1,7 @@
 //! A second look finds what a first one would, and judges nothing again that rests on the same.
 
 use super::*;
-use crate::inventory::ConfigMapFacts;
+use crate::inventory::{ConfigMapFacts, PolicyKind};
 
 fn at(text: &str) -> jiff::Timestamp {
     text.parse().unwrap()
@@ -146,4 +146,60 @@ fn what_has_too_many_dates_is_looked_at_again_in_time() {
     assert_eq!((tally.pods.denied, &tally.turn, survey.next_transition()), (1, &None, None));
     let again = survey.look_again(at(NOW)).unwrap();
     assert!(again > at(NOW) && again < at("2027-12-01T00:00:00Z"), "{again}");
+}
+
+/// Neither asks for another image or another account: what tells them apart stands in objects that the question names.
+#[test]
+fn an_annotation_and_a_label_that_change_are_seen() {
+    const ROLE: &str = "arn:aws:iam::111122223333:role/app";
+    let documents =
+        |statements: Value| json!([{"name": "pull", "document": {"Version": "2012-10-17", "Statement": statements}}]);
+    let mapped = json!({"puller": {"serviceAccount": {"roles": [
+        {"arn": ROLE, "identity": {"policies": documents(json!([allow("*", "*")]))}}],
+        "identity": {"policies": documents(json!([]))}}}});
+    let mut inventory = inventory(vec![policy("mapped", OLD, mapped)], &[]);
+    let annotated = |value: &str| ServiceAccountFacts {
+        namespace: "payments".to_owned(),
+        name: "api".to_owned(),
+        annotations: BTreeMap::from([("eks.amazonaws.com/ecr-role-arn".to_owned(), value.to_owned())]),
+        ..ServiceAccountFacts::default()
+    };
+    let (pods, mut memory) = (pods(&[("a", "api", "team/app")]), Memory::default());
+    let mut counts = |inventory: &Inventory| {
+        let (survey, kept) = looked(&mut memory, inventory, &pods, at(NOW));
+        let names = survey.tallies.iter().filter(|(_, tally)| tally.pods != VerdictCounts::default());
+        (names.map(|(key, tally)| (key.name.clone(), tally.pods.allowed)).collect::<Vec<_>>(), kept)
+    };
+    let found = |name: &str, allowed: i64| vec![(name.to_owned(), allowed)];
+    inventory.put_namespace("payments".to_owned(), BTreeMap::new());
+    inventory.put_service_account(annotated(ROLE));
+    assert_eq!((counts(&inventory), counts(&inventory)), ((found("mapped", 1), 0), (found("mapped", 1), 1)));
+    inventory.put_service_account(annotated("arn:aws:iam::111122223333:role/other"));
+    assert_eq!(counts(&inventory), (found("mapped", 0), 0), "the annotation names another role");
+    inventory.put_service_account(annotated(ROLE));
+    assert_eq!(counts(&inventory), (found("mapped", 1), 0), "and the first one again");
+    // Of cluster policies the label of the namespace decides, which no question has in it.
+    let key = PolicyKey {
+        kind: PolicyKind::EcrAccessPolicy,
+        namespace: Some("payments".to_owned()),
+        name: "mapped".to_owned(),
+    };
+    inventory.remove_policy(&key);
+    for (name, statements) in [("open", json!([allow("*", "*")])), ("shut", json!([]))] {
+        inventory.put_policy(cluster_policy(name, &documents(statements)));
+    }
+    let label = |value: &str| BTreeMap::from([("policy".to_owned(), value.to_owned())]);
+    for (value, allowed) in [("open", 1), ("shut", 0), ("open", 1)] {
+        inventory.put_namespace("payments".to_owned(), label(value));
+        assert_eq!(counts(&inventory), (found(value, allowed), 0), "{value}");
+    }
+    assert_eq!(counts(&inventory), (found("open", 1), 1));
+}
+
+/// A policy for namespaces whose label `policy` has its name.
+fn cluster_policy(name: &str, policies: &Value) -> PolicyObject {
+    PolicyObject::from_json(json!({"kind": "ClusterEcrAccessPolicy", "metadata": {"name": name, "uid": name}, "spec": {
+        "namespaceSelector": {"matchLabels": {"policy": name}},
+        "puller": {"serviceAccount": {"identity": {"policies": policies}}}}}))
+    .unwrap()
 }
