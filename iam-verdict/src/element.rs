@@ -1,5 +1,6 @@
 //! Elements of a document as JSON: where they stand, what type they have, and how it is said that they are wrong.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -19,6 +20,20 @@ pub struct DocumentError {
     pub hint: Option<String>,
     /// What kind of mistake it is.
     pub kind: DocumentErrorKind,
+    /// In which element of a statement it is, of those that programs tell apart.
+    pub element: Option<StatementElement>,
+}
+
+/// Elements of a statement that programs tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StatementElement {
+    /// `Sid`.
+    Sid,
+    /// A type of principals within `Principal` or `NotPrincipal`, such as `AWS`, or one of them.
+    PrincipalType,
+    /// `Resource` or `NotResource`, or an entry of it.
+    Resource,
 }
 
 /// Kinds of mistakes that programs tell apart.
@@ -33,8 +48,15 @@ pub enum DocumentErrorKind {
 }
 
 impl DocumentError {
-    pub(crate) fn new(path: impl fmt::Display, message: impl Into<String>) -> Self {
-        Self { path: path.to_string(), message: message.into(), hint: None, kind: DocumentErrorKind::Malformed }
+    pub(crate) fn new<'p>(path: impl Borrow<Path<'p>>, message: impl Into<String>) -> Self {
+        let path = path.borrow();
+        Self {
+            path: path.to_string(),
+            message: message.into(),
+            hint: None,
+            kind: DocumentErrorKind::Malformed,
+            element: path.element(),
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -58,9 +80,9 @@ impl std::error::Error for DocumentError {}
 impl From<JsonError> for DocumentError {
     fn from(error: JsonError) -> Self {
         match error {
-            JsonError::Text { .. } => Self::new("$", format!("not JSON: {error}")),
+            JsonError::Text { .. } => Self::new(&Path::root(), format!("not JSON: {error}")),
             JsonError::TooDeep { .. } | JsonError::ValueTooDeep => {
-                let error = Self::new("$", error.to_string()).hint("a policy needs six");
+                let error = Self::new(&Path::root(), error.to_string()).hint("a policy needs six");
                 Self { kind: DocumentErrorKind::TooDeep, ..error }
             }
         }
@@ -92,6 +114,28 @@ impl<'a> Path<'a> {
 
     pub(crate) const fn index(&'a self, index: usize) -> Self {
         Self { parent: Some(self), step: Step::Index(index) }
+    }
+
+    /// The element of a statement that it is in.
+    fn element(&self) -> Option<StatementElement> {
+        let mut steps = Vec::new();
+        let mut at = Some(self);
+        while let Some(path) = at {
+            steps.push(path.step);
+            at = path.parent;
+        }
+        steps.reverse();
+        let below = match steps.as_slice() {
+            [Step::Root, Step::Field("Statement"), Step::Index(_), below @ ..]
+            | [Step::Root, Step::Field("Statement"), below @ ..] => below,
+            _ => return None,
+        };
+        match below {
+            [Step::Field("Sid"), ..] => Some(StatementElement::Sid),
+            [Step::Field("Resource" | "NotResource"), ..] => Some(StatementElement::Resource),
+            [Step::Field("Principal" | "NotPrincipal"), Step::Field(_), ..] => Some(StatementElement::PrincipalType),
+            _ => None,
+        }
     }
 }
 

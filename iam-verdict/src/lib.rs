@@ -31,7 +31,7 @@ mod variable;
 pub use context::{Context, Fact};
 pub use decision::{Decision, Layer, Missing, Outcome};
 pub use document::Policy;
-pub use element::{DocumentError, DocumentErrorKind};
+pub use element::{DocumentError, DocumentErrorKind, StatementElement};
 pub use environment::{Environment, NamedPolicy, PolicyState};
 pub use evaluate::{allows_at_sight, decide, evaluate};
 pub use explain::{

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use iam_verdict::{DocumentError, DocumentErrorKind, Policy, PolicyType};
+use iam_verdict::{DocumentError, DocumentErrorKind, Policy, PolicyType, StatementElement};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -400,13 +400,11 @@ fn parses(document: &Value) -> bool {
 /// resource-based policy is checked by its service: which names of principals still lead to somebody, whether a Sid may
 /// stand twice, and what it makes of a `Resource` in a policy of one repository, it decides itself.
 fn is_doubtful(kind: PolicyType, error: &DocumentError) -> bool {
-    let within = |elements: &[&str]| {
-        elements.iter().any(|element| error.path.ends_with(element) || error.path.contains(&format!("{element}[")))
-    };
-    let names_principals = [".Principal.", ".NotPrincipal."].iter().any(|element| error.path.contains(element));
     match kind {
-        PolicyType::Resource => names_principals || within(&[".Sid", ".Resource", ".NotResource"]),
-        PolicyType::Registry => names_principals || within(&[".Sid"]),
+        PolicyType::Resource => error.element.is_some(),
+        PolicyType::Registry => {
+            matches!(error.element, Some(StatementElement::Sid | StatementElement::PrincipalType))
+        }
         _ => false,
     }
 }
@@ -555,6 +553,16 @@ mod tests {
 
     fn statement(statement: Value) -> Value {
         json!({"document": {"Version": "2012-10-17", "Statement": [statement]}})
+    }
+
+    /// What is wrong with a condition is so whatever it is called.
+    #[test]
+    fn a_condition_key_is_no_element_of_its_name() {
+        for key in ["tier", "Sid", "Resource", "NotResource"] {
+            let answer = repository_policy(statement(json!({"Effect": "Allow", "Principal": "*", "Action": "ecr:*",
+                "Condition": {"StringEquals": {key: "gold"}}})));
+            assert_eq!(causes(&answer), ["spec.repositories[0].policy.document"], "{key}: {answer:?}");
+        }
     }
 
     #[test]
