@@ -80,9 +80,9 @@ impl std::error::Error for DocumentError {}
 impl From<JsonError> for DocumentError {
     fn from(error: JsonError) -> Self {
         match error {
-            JsonError::Text { .. } => Self::new(&Path::root(), format!("not JSON: {error}")),
+            JsonError::Text { .. } => Self::new(Path::root(), format!("not JSON: {error}")),
             JsonError::TooDeep { .. } | JsonError::ValueTooDeep => {
-                let error = Self::new(&Path::root(), error.to_string()).hint("a policy needs six");
+                let error = Self::new(Path::root(), error.to_string()).hint("a policy needs six");
                 Self { kind: DocumentErrorKind::TooDeep, ..error }
             }
         }
