@@ -89,7 +89,7 @@ pub fn covers(policy: &PolicyObject, inventory: &Inventory, namespace: &str, nam
 }
 
 /// Selects the policy for a service account: a namespaced policy before a cluster one, a name before a selector before
-/// neither, then the oldest, then by name. Policies with `onDeny: Audit` take no part.
+/// neither, then the oldest, then by name. Policies with `onDeny: Audit` take no part. RES-3.
 #[must_use]
 pub fn select(inventory: &Inventory, namespace: &str, name: &str) -> Selection {
     let mut found: Vec<(Rank, bool, &Arc<PolicyObject>)> = inventory
@@ -164,7 +164,7 @@ pub struct NotKnown {
     pub fix: Vec<Fix>,
 }
 
-/// The candidates for the service account `namespace/name`, whose object is `account` if it was seen.
+/// The candidates for the service account `namespace/name`, whose object is `account` if it was seen (RES-4, RES-5).
 #[must_use]
 pub fn pullers(spec: &CompiledSpec, namespace: &str, name: &str, account: Option<&ServiceAccountFacts>) -> Pullers {
     match &spec.puller {

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::image::EcrImage;
 
-/// Login. It has no resource type, so only `Resource: "*"` grants it, and it is asked in the puller's own account.
+/// Login (RES-7). It has no resource type, so only `Resource: "*"` grants it, and it is asked in the puller's own account.
 pub const LOGIN: &str = "ecr:GetAuthorizationToken";
 
-/// What a statement about the repository must allow: the manifest, then the layers.
+/// What a statement about the repository must allow (RES-7): the manifest, then the layers.
 pub const PULL: [&str; 2] = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"];
 
 /// Listed by many documents, used by pushes: a pull works without it, and AWS's own

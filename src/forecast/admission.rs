@@ -50,7 +50,7 @@ impl Actions {
     /// Nobody hears of anything.
     pub(super) const NONE: Self = Self { on_deny: Action::Audit, on_unknown: Action::Audit };
 
-    /// What a policy wants, within what the options allow.
+    /// What a policy wants, within what the options allow (RES-15).
     pub(super) fn new(on_deny: Action, on_unknown: Action, options: &Options) -> Self {
         let on_deny = on_deny.min(options.max_action);
         Self { on_deny, on_unknown: on_unknown.min(on_deny) }

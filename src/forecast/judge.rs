@@ -377,7 +377,7 @@ impl RepositoryJudgement {
                 }
             }
         }
-        // A secret is tried before any credential of the puller; but it makes no repository, and it pushes nothing.
+        // RES-12: a secret is tried before any credential of the puller; but it makes no repository, and it pushes nothing.
         if verdict == Verdict::Deny && !not_found && has_secret && pulls.iter().any(PullJudgement::is_by_pull) {
             (verdict, reason) = (Verdict::Unknown, Reason::PullSecret);
             missing = vec![MissingFact::ImagePullSecret];

@@ -4,7 +4,7 @@
 const KUBE_SYSTEM: &str = "kube-system";
 
 /// Whether the pods and workloads of a namespace are left alone: those of the control plane, and of the operator itself,
-/// whose namespace is `own`. Nothing that goes wrong here may keep either from coming back.
+/// whose namespace is `own` (RES-1). Nothing that goes wrong here may keep either from coming back.
 #[must_use]
 pub fn is_left_alone(namespace: &str, own: Option<&str>) -> bool {
     namespace == KUBE_SYSTEM || own == Some(namespace)

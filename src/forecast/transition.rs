@@ -36,7 +36,7 @@ impl NextChange {
 }
 
 impl Judgement {
-    /// The first moment at which verdict or action is another one than now. The decision of a request may change, and an
+    /// The first moment at which verdict or action is another one than now (RES-16). The decision of a request may change, and an
     /// exemption end, without that.
     #[must_use]
     pub fn next_change(&self) -> NextChange {

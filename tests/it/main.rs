@@ -23,6 +23,7 @@ mod fuzz;
 mod messages;
 mod operations;
 mod pages;
+mod resolution;
 mod reviews;
 #[allow(dead_code, reason = "the tests of the cluster use the rest")]
 #[path = "../scenario/mod.rs"]

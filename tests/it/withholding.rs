@@ -83,7 +83,7 @@ fn hold(fact: &Fact, before: &Report, after: &Report) -> Result<(), String> {
     let stays = |before: Verdict, after: Verdict| match before {
         // Where nobody knows which policy is in force, an image that needs no pull is allowed all the same.
         Verdict::NotSelected => after != Verdict::Deny,
-        // A repository of which nobody says that it is missing is taken to be there (design 6.1.8).
+        // A repository of which nobody says that it is missing is taken to be there (RES-11).
         Verdict::Deny if matches!(fact, Fact::Presence(..)) => true,
         before => after == before || after == Verdict::Unknown,
     };
@@ -181,7 +181,7 @@ impl Environment {
         for (index, object) in self.objects.iter().enumerate() {
             let object = object.as_ref().unwrap();
             match object["kind"].as_str().unwrap() {
-                // A secret that it may lend its pods is told by a note and changes no verdict; see design 6.2, which
+                // A secret that it may lend its pods is told by a note and changes no verdict; see RES-12, which
                 // speaks of labels and annotations alone.
                 "ServiceAccount" if object["imagePullSecrets"].is_null() => facts.push(Fact::Unseen(index)),
                 "Namespace" => facts.push(Fact::Unseen(index)),

@@ -53,7 +53,7 @@ impl Verdict {
         }
     }
 
-    /// Folds the outcomes of things that must all work: one Deny denies, else one Unknown leaves it open.
+    /// Folds the outcomes of things that must all work: one Deny denies, else one Unknown leaves it open (RES-13).
     #[must_use]
     pub fn all(verdicts: impl IntoIterator<Item = Self>) -> Self {
         verdicts.into_iter().fold(Self::Allow, |all, one| match (all, one) {

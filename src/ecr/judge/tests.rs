@@ -485,7 +485,7 @@ fn boundary_and_organization_limit() {
     assert_eq!(ask_with(&team_app(), &foreign(everything()), &across).verdict, Verdict::Allow);
 }
 
-/// Design 6.1.8: presence, whether a cache rule covers the repository, what is granted, verdict.
+/// RES-11: presence, whether a cache rule covers the repository, what is granted, verdict.
 #[test]
 fn presence_and_the_cache() {
     use Presence::{Missing, Present};

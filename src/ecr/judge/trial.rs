@@ -76,7 +76,7 @@ impl<'a> Trial<'a> {
 
     /// The requests that these needs make, in the order of a pull.
     pub(super) fn asks(&self, needs: &[Need]) -> Vec<Ask> {
-        // Design 6.1.8: what is not in the cache yet must be imported, and its repository made.
+        // RES-11: what is not in the cache yet must be imported, and its repository made.
         let mut asked = needs.to_vec();
         if self.cached && self.presence != Some(Presence::Present) && needs.contains(&Need::Pull) {
             asked.insert(0, Need::Pull);
@@ -117,7 +117,7 @@ impl<'a> Trial<'a> {
         let mut hearing = self.take(ask);
         let fact = |name| self.fact(name);
         let mut outcome = hearing.decide(missing, fact);
-        // Design 6.1.4: that the puller is of the registry's account is assumed, and never causes a Deny. What nobody
+        // RES-10: that the puller is of the registry's account is assumed, and never causes a Deny. What nobody
         // allows in one account nobody allows across accounts, which takes both sides; a statement that denies by
         // account may be about another one.
         if outcome.decision == Decision::ExplicitlyDenied && self.court.is_account_assumed() {
@@ -348,7 +348,7 @@ impl<'a> Trial<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Design 6.1.5: the resource side of one repository.
+    /// RES-8: the resource side of one repository.
     fn new(
         court: &Court<'a>,
         image: &'a EcrImage,
