@@ -8,6 +8,7 @@ use ecr_access::api::{self, PolicyKind};
 use serde_json::Value;
 
 use crate::check::program;
+use crate::tree;
 
 const PAGES: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md"];
 
@@ -127,12 +128,8 @@ fn tests_that_the_threat_model_names_are_there() {
 }
 
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
-    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
-    let mut sources: Vec<_> = files.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect();
-    sources.extend(folders.iter().flat_map(|folder| self::sources(folder)));
-    sources
+    let read = |path: PathBuf| (path.clone(), fs::read_to_string(path).unwrap());
+    tree::files(folder, &["rs"]).into_iter().map(read).collect()
 }
 
 #[test]

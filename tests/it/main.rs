@@ -32,6 +32,7 @@ mod scenarios;
 mod status;
 mod strangers;
 mod tidy;
+mod tree;
 mod warnings;
 mod webhook;
 mod withholding;

@@ -1,7 +1,9 @@
 //! The numbered rules of `docs/resolution.md`: what cites one finds it, and each has somebody who holds it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::tree;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -9,16 +11,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 fn citations(rules: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, String> {
     let mut counts: BTreeMap<String, usize> = rules.iter().map(|rule| (rule.clone(), 0)).collect();
     let folders = ["src", "tests", "benches"].map(|folder| Path::new(ROOT).join(folder));
-    let mut waiting: Vec<PathBuf> = folders.into_iter().filter(|folder| folder.exists()).collect();
-    while let Some(path) = waiting.pop() {
-        if path.is_dir() {
-            waiting.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-            continue;
-        }
-        let is_text = path.extension().is_some_and(|end| end == "rs" || end == "yaml" || end == "md");
-        if !is_text || path.ends_with("it/resolution.rs") {
-            continue;
-        }
+    let files = folders.iter().flat_map(|folder| tree::files(folder, &["rs", "yaml", "md"]));
+    for path in files.filter(|path| !path.ends_with("it/resolution.rs")) {
         for rule in rules_in(&std::fs::read_to_string(&path).unwrap()) {
             match counts.get_mut(&rule) {
                 Some(count) => *count += 1,

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::tree;
 
 /// What a module at the top of the crate may use of its siblings. `ARCHITECTURE.md` draws the picture.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -117,21 +119,8 @@ struct Source {
 }
 
 fn sources(directory: &str) -> Vec<Source> {
-    fn walk(path: &Path, files: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(path).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, files);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(path);
-            }
-        }
-    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
-    walk(&root.join(directory), &mut files);
-    files.sort();
-    let sources: Vec<Source> = files
+    let sources: Vec<Source> = tree::files(&root.join(directory), &["rs"])
         .into_iter()
         .map(|file| {
             let inner = file.strip_prefix(root.join(directory)).unwrap();
