@@ -47,11 +47,14 @@ pub use transition::NextChange;
 /// All three stages for a subject at the time `at`.
 #[must_use]
 pub fn forecast(inventory: &Inventory, subject: &Subject, at: Timestamp, options: &Options) -> Report {
-    whole(subject, &judge(inventory, subject, at, options))
+    let judgement = judge(inventory, subject, at, options);
+    let mut report = told(subject, &judgement);
+    report.next_transition = judgement.next_change().at();
+    report
 }
 
 /// The same as if `policy` were in force: for policies that are tried out with `onDeny: Audit`, and take no part in
-/// selection.
+/// selection. When it changes by itself is not looked for.
 #[must_use]
 pub fn forecast_under(
     policy: &Arc<PolicyObject>,
@@ -60,13 +63,11 @@ pub fn forecast_under(
     at: Timestamp,
     options: &Options,
 ) -> Report {
-    whole(subject, &judge_under(policy, inventory, subject, at, options))
+    told(subject, &judge_under(policy, inventory, subject, at, options))
 }
 
-fn whole(subject: &Subject, judgement: &Judgement) -> Report {
-    let mut report = render(subject, judgement, &diagnose(judgement));
-    report.next_transition = judgement.next_change().at();
-    report
+fn told(subject: &Subject, judgement: &Judgement) -> Report {
+    render(subject, judgement, &diagnose(judgement))
 }
 
 #[cfg(test)]
