@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use iam_verdict::Decision;
 use jiff::Timestamp;
 
 use super::outlook::Outlook;
@@ -111,12 +110,11 @@ fn denied(judgement: &Judgement) -> Vec<DeniedImage> {
     let images = judgement.images.iter().zip(causes).enumerate();
     let of = |(index, (image, cause)): (usize, (&ImageJudgement, Option<CauseCode>))| {
         let answers = || judgement.answers(image);
-        let refused = |decision| matches!(decision, Decision::ExplicitlyDenied | Decision::ImplicitlyDenied);
         (image.verdict == Verdict::Deny).then(|| DeniedImage {
             index,
             // The token is asked for on `*`, everything else on the repository.
             repository: answers().find(|answer| answer.ask.resource != "*").map(|answer| answer.ask.resource.clone()),
-            action: answers().find(|answer| refused(answer.outcome.decision)).map(|answer| answer.ask.action),
+            action: answers().find(|answer| answer.is_denied()).map(|answer| answer.ask.action),
             cause,
             exemption: image.exemption().map(|used| used.name.clone()),
         })

@@ -2,7 +2,7 @@
 
 use super::admission::Admission;
 use super::judge::speaks_up;
-use super::message::{MAX_LINE, MAX_MESSAGE, Piece, clean, fits, head, line, middle};
+use super::message::{self, MAX_LINE, MAX_MESSAGE, Piece, clean, fits, head, line, middle};
 use super::report::{ImageReport, Report};
 use super::texts::{Parts, Texts};
 use crate::api::Action;
@@ -160,15 +160,8 @@ pub(super) fn exempted(report: &Report) -> Option<String> {
     Some(line(&pieces, MAX_LINE))
 }
 
-/// `Deployment payments/api`
 fn object(report: &Report) -> Vec<Piece> {
-    vec![
-        Piece::name(&report.kind),
-        Piece::words(" "),
-        Piece::name(&report.namespace),
-        Piece::words("/"),
-        Piece::name(&report.name),
-    ]
+    message::object(&report.kind, &report.namespace, &report.name)
 }
 
 /// `further containers: side, init, +3 more`

@@ -2,7 +2,7 @@
 
 use iam_verdict::{Decision, Layer, NearMiss};
 
-use super::message::{MAX_LINE, Piece, clean, fits, line, middle};
+use super::message::{self, MAX_LINE, Piece, clean, fits, line, middle};
 use super::report::Candidate;
 use super::texts::Texts;
 use super::{ImageUse, Subject};
@@ -43,9 +43,7 @@ pub(super) fn denied(
     fixes: &[Fix],
     object: Option<&PolicyKey>,
 ) -> Texts {
-    let mut pieces = place(subject, used);
-    pieces.extend([Piece::words("cannot pull "), Piece::long(&used.image), Piece::words(": ")]);
-    refused(pieces, speaker, fixes, object)
+    refused(of_image(subject, used, "cannot pull ", ": "), speaker, fixes, object)
 }
 
 /// An image whose puller is denied, with a pull secret that may help.
@@ -56,12 +54,7 @@ pub(super) fn pull_secret(
     fixes: &[Fix],
     object: Option<&PolicyKey>,
 ) -> Texts {
-    let mut pieces = place(subject, used);
-    pieces.extend([
-        Piece::words("only an image pull secret can pull "),
-        Piece::long(&used.image),
-        Piece::words(", and none is read here: "),
-    ]);
+    let pieces = of_image(subject, used, "only an image pull secret can pull ", ", and none is read here: ");
     refused(pieces, speaker, fixes, object)
 }
 
@@ -184,18 +177,22 @@ pub(super) fn allowed(used: &ImageUse, speaker: &Speaker<'_>) -> Texts {
 
 /// `Pod payments/api-0, container app: `
 fn place(subject: &Subject, used: &ImageUse) -> Vec<Piece> {
-    vec![
-        Piece::name(&subject.kind),
-        Piece::words(" "),
-        Piece::name(&subject.namespace),
-        Piece::words("/"),
-        Piece::name(&subject.name),
+    let mut pieces = message::object(&subject.kind, &subject.namespace, &subject.name);
+    pieces.extend([
         Piece::words(", "),
         Piece::words(used.kind.as_str()),
         Piece::words(" "),
         Piece::name(&used.container),
         Piece::words(": "),
-    ]
+    ]);
+    pieces
+}
+
+/// The same, and words before and after the image.
+fn of_image(subject: &Subject, used: &ImageUse, before: &str, after: &str) -> Vec<Piece> {
+    let mut pieces = place(subject, used);
+    pieces.extend([Piece::words(before), Piece::long(&used.image), Piece::words(after)]);
+    pieces
 }
 
 /// The same as text, with nothing shortened.

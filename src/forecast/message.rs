@@ -43,6 +43,11 @@ impl Piece {
     }
 }
 
+/// `Deployment payments/api`
+pub(super) fn object(kind: &str, namespace: &str, name: &str) -> Vec<Piece> {
+    vec![Piece::name(kind), Piece::words(" "), Piece::name(namespace), Piece::words("/"), Piece::name(name)]
+}
+
 /// Whether a line has at most `limit` bytes with nothing shortened.
 pub(super) fn fits(pieces: &[Piece], limit: usize) -> bool {
     pieces.iter().map(|piece| piece.text().len()).sum::<usize>() <= limit

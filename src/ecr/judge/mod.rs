@@ -195,9 +195,15 @@ impl PullJudgement {
     /// nothing.
     #[must_use]
     pub fn is_by_pull(&self) -> bool {
-        let denied = |by_pull: bool| self.answers.iter().any(|a| a.is_denied() && a.ask.need.is_pull() == by_pull);
-        denied(true) && !denied(false)
+        is_by_pull(self.answers.iter().map(|answer| (&answer.ask, answer.outcome.decision)))
     }
+}
+
+/// See [`PullJudgement::is_by_pull`].
+fn is_by_pull<'a>(decisions: impl Iterator<Item = (&'a Ask, Decision)>) -> bool {
+    let mut denied =
+        decisions.filter(|(_, decision)| is_denied(*decision)).map(|(ask, _)| ask.need.is_pull()).peekable();
+    denied.peek().is_some() && denied.all(|by_pull| by_pull)
 }
 
 /// Judges whether `puller` can do with the repository of `image` what `needs` say, at the time `at`.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::court::Court;
 use super::hearing::Time;
 use super::trial::Trial;
-use super::{Answer, Existence, PullJudgement, Verdict, is_denied};
+use super::{Answer, Existence, PullJudgement, Verdict, is_by_pull, is_denied};
 use crate::ecr::image::EcrImage;
 use crate::ecr::needs::Ask;
 
@@ -121,11 +121,9 @@ impl<'a> Timeline<'a> {
             }
             until = earlier(until, lasting.until);
         }
-        let (verdict, existence) = self.trial.fold(self.leaves.iter().map(|leaf| (&leaf.ask, leaf.decision)));
-        let denied = |by_pull: bool| {
-            self.leaves.iter().any(|leaf| is_denied(leaf.decision) && leaf.ask.need.is_pull() == by_pull)
-        };
-        let what = PullState { verdict, existence, by_pull: denied(true) && !denied(false) };
+        let decisions = self.leaves.iter().map(|leaf| (&leaf.ask, leaf.decision));
+        let (verdict, existence) = self.trial.fold(decisions.clone());
+        let what = PullState { verdict, existence, by_pull: is_by_pull(decisions) };
         Some(Lasting { what, until })
     }
 }

@@ -131,9 +131,8 @@ impl<'a> Trial<'a> {
             (ask.is_login(), is_denied(outcome.decision), &self.place.registry_of_login)
         {
             // Whether a registry policy can deny a login is not documented; that it cannot grant one is.
-            hearing.environment.registry = Some(policy.clone());
-            let decision = hearing.decide(&mut Missing::unwanted(), fact).decision;
-            hearing.environment.registry = None;
+            let decision =
+                under_registry(&mut hearing, policy, |hearing| hearing.decide(&mut Missing::unwanted(), fact).decision);
             let may_deny = decision == Decision::ExplicitlyDenied
                 || (decision == Decision::Unknown && outcome.decision == Decision::Allowed);
             if may_deny {
@@ -190,9 +189,7 @@ impl<'a> Trial<'a> {
             all.extend(self.elsewhere(ask).instants(now));
         }
         if let (true, Some(policy)) = (ask.is_login(), &self.place.registry_of_login) {
-            hearing.environment.registry = Some(policy.clone());
-            all.extend(hearing.instants(now));
-            hearing.environment.registry = None;
+            all.extend(under_registry(&mut hearing, policy, |hearing| hearing.instants(now)));
         }
         self.keep(ask, hearing);
         all.sort_unstable();
@@ -212,10 +209,7 @@ impl<'a> Trial<'a> {
         let mut hearing = self.take(ask);
         let settled = match (hearing.allows_at_sight(), &self.place.registry_of_login) {
             (Some(true), Some(policy)) if ask.is_login() => {
-                hearing.environment.registry = Some(policy.clone());
-                let settled = hearing.allows_at_sight() == Some(true);
-                hearing.environment.registry = None;
-                settled
+                under_registry(&mut hearing, policy, |hearing| hearing.allows_at_sight() == Some(true))
             }
             (Some(true), _) => true,
             // A statement that denies may not count, see `outcome`.
@@ -429,6 +423,14 @@ impl<'a> Place<'a> {
             Some(_) => Account::Known(account.clone()),
         }
     }
+}
+
+/// What `look` finds with the registry policy of the puller's own account in force, which a login is judged without.
+fn under_registry<T>(hearing: &mut Hearing, policy: &NamedPolicy, look: impl FnOnce(&mut Hearing) -> T) -> T {
+    hearing.environment.registry = Some(policy.clone());
+    let found = look(hearing);
+    hearing.environment.registry = None;
+    found
 }
 
 static NO_TAGS: BTreeMap<String, String> = BTreeMap::new();
