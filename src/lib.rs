@@ -13,6 +13,7 @@ pub mod ecr;
 pub mod forecast;
 pub mod index;
 pub mod inventory;
+pub mod policy;
 pub mod puller;
 pub mod runtime;
 pub mod text;

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::api::{Action, PolicyKind};
 use crate::ecr::advice::{CauseCode, Fix, Reason, Statement};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::context::Session;
@@ -12,6 +11,7 @@ use crate::ecr::missing::MissingFact;
 use crate::inventory::{
     CompiledPuller, CompiledRole, CompiledSpec, Inventory, Label, PolicyKey, PolicyObject, ServiceAccountFacts,
 };
+use crate::policy::{Action, PolicyKind};
 
 /// How closely a policy names a service account. Closer ranks win.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -385,7 +385,7 @@ pub fn almost(annotation: &str, account: &ServiceAccountFacts) -> Option<Almost>
     let plain = |key: &str| key.trim().to_ascii_lowercase().replace('_', "-");
     let name = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
     let wanted = plain(annotation);
-    let is_default = annotation == crate::api::DEFAULT_ROLE_ANNOTATION;
+    let is_default = annotation == crate::policy::DEFAULT_ROLE_ANNOTATION;
     let closeness = |key: &str, value: &str| {
         let given = plain(key);
         let role = RoleArn::parse(value.trim()).is_some();
@@ -743,7 +743,7 @@ mod tests {
 
     #[test]
     fn an_annotation_that_is_almost_right() {
-        let default = crate::api::DEFAULT_ROLE_ANNOTATION;
+        let default = crate::policy::DEFAULT_ROLE_ANNOTATION;
         let of = |annotation: &str, annotations: Value| {
             almost(annotation, &account(json!({}), annotations)).map(|almost| (almost.key.clone(), almost.cause()))
         };

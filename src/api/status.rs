@@ -3,20 +3,19 @@
 use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use schemars::JsonSchema;
+use schemars::transform::Transform;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::schema::kubernetes;
-use super::schema::parts::{LABEL_LENGTH, Moment, NAME_LENGTH, nothing_required, of_workloads};
+use crate::policy::parts::{LABEL_LENGTH, Moment, NAME_LENGTH, merge};
+use crate::policy::spec::MAX_EXEMPTIONS;
 use crate::text::escaped;
 
 /// At most so many [`PolicyStatus::denials`] are listed, the rest is counted: a status stays small with any number of pods.
 pub const MAX_DENIALS: usize = 20;
 /// At most so many [`PolicyStatus::advice`] are listed, the rest is counted.
 pub const MAX_ADVICE: usize = 10;
-
-/// At most so many exemptions a policy has, and with them its status.
-pub const MAX_EXEMPTIONS: usize = 32;
 
 /// Longest `message` of a condition, in characters.
 pub const MESSAGE_LENGTH: usize = 32_768;
@@ -53,7 +52,7 @@ pub struct PolicyStatus {
     ///
     /// See [`super::conditions`].
     #[schemars(
-        with = "Vec<kubernetes::Condition>",
+        with = "Vec<ConditionSchema>",
         length(max = 8),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
     )]
@@ -257,6 +256,45 @@ pub struct ExemptionStatus {
     /// How many pods that have not terminated have an image that could not be pulled, or may not be, and that it covers.
     #[schemars(range(min = 0))]
     pub pods: i64,
+}
+
+/// One aspect of this policy's state.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(dead_code, reason = "the shape of a type of k8s-openapi, never a value")]
+struct ConditionSchema {
+    /// Which aspect. Example: `Ready`.
+    #[schemars(rename = "type", length(max = 316))]
+    type_: String,
+    /// Whether it holds.
+    #[schemars(extend("enum" = ["True", "False", "Unknown"]))]
+    status: String,
+    /// A stable word for why. Example: `UnsupportedSpec`.
+    #[schemars(length(max = 1024))]
+    reason: String,
+    /// The same for a person.
+    #[schemars(length(max = MESSAGE_LENGTH))]
+    message: String,
+    /// metadata.generation of the spec that this condition is about.
+    #[schemars(range(min = 0))]
+    observed_generation: Option<i64>,
+    /// When the condition last changed.
+    last_transition_time: Moment,
+}
+
+/// Counts of workloads instead of pods.
+fn of_workloads(counts: &mut Schema) {
+    let mut change = merge(json!({"properties": {
+        "allowed": {"description": "Workloads whose pods can pull all their images."},
+        "denied": {"description": "Workloads whose pods could not pull one of their images if they had to now."},
+        "unknown": {"description": "Workloads for which some fact is missing."},
+    }}));
+    change.transform(counts);
+}
+
+/// Nothing of it has to be there: who applies a part of it says nothing of the rest.
+fn nothing_required(schema: &mut Schema) {
+    schema.remove("required");
 }
 
 #[cfg(test)]

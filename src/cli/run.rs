@@ -10,10 +10,10 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use crate::api::Action;
 use crate::controller::{self, ControllerOptions};
 use crate::forecast;
 use crate::index::{self, Index, IndexOptions};
+use crate::policy::Action;
 use crate::runtime::callers::{ApiServers, Cidr};
 use crate::runtime::guarded::files::{self, Connections};
 use crate::runtime::heartbeat::Heartbeat;

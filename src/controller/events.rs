@@ -9,10 +9,11 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use super::ahead::Turn;
 use super::denials::First;
 use super::status::find;
+use crate::api::PolicyStatus;
 use crate::api::conditions::{CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_PULL_WOULD_FAIL};
-use crate::api::{self, PolicyStatus};
 use crate::forecast::{ImageReport, Report, Verdict};
 use crate::inventory::PolicyObject;
+use crate::policy;
 use crate::text::{cut, escaped};
 
 /// Bytes of a note at most ("Event", events.k8s.io/v1).
@@ -109,7 +110,7 @@ pub fn denial(policy: &PolicyObject, first: &First, report: &Report, audits: boo
 /// The policy as an Event refers to it.
 fn reference(policy: &PolicyObject) -> ObjectReference {
     ObjectReference {
-        api_version: Some(api::API_VERSION.to_owned()),
+        api_version: Some(policy::API_VERSION.to_owned()),
         kind: Some(policy.key.kind.as_str().to_owned()),
         namespace: policy.key.namespace.clone(),
         name: Some(policy.key.name.clone()),

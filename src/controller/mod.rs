@@ -16,13 +16,14 @@ use kube::api::{Patch, PatchParams};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Action, PolicyStatus};
+use crate::api::{self, PolicyStatus};
 use crate::forecast;
 use crate::index::pods::{Pods, watch_pods};
 use crate::index::subjects::Population;
 use crate::index::workloads::{WorkloadKind, Workloads, watch_workloads};
 use crate::index::{Changes, Index, IndexOptions, Snapshot, WatchSignal, kinds};
 use crate::inventory::{PolicyKey, PolicyObject};
+use crate::policy::{self, Action};
 use crate::runtime::watch::kind::segment;
 use crate::runtime::watch::reader::{AnswerError, Reader};
 use denials::First;
@@ -519,7 +520,7 @@ async fn write_status(client: &Client, key: &PolicyKey, status: &PolicyStatus) -
 /// The whole of what is applied: nothing but the status.
 fn apply_body(key: &PolicyKey, status: &PolicyStatus) -> serde_json::Value {
     serde_json::json!({
-        "apiVersion": api::API_VERSION,
+        "apiVersion": policy::API_VERSION,
         "kind": key.kind.as_str(),
         "metadata": {"name": key.name},
         "status": status,

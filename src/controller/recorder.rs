@@ -340,8 +340,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::{Denial, PolicyKind};
+    use crate::api::Denial;
     use crate::index::subjects::{Held, Owner};
+    use crate::policy::PolicyKind;
 
     fn key(name: &str) -> PolicyKey {
         PolicyKey { kind: PolicyKind::EcrAccessPolicy, namespace: Some("payments".to_owned()), name: name.to_owned() }

@@ -3,13 +3,14 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::survey::{Tally, Tie};
+use crate::api::PolicyStatus;
 use crate::api::conditions::{
     CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_CONFIG_MAP_NOT_FOUND, REASON_INVALID_DOCUMENT,
     REASON_NO_CONFLICT, REASON_POLICY_NOT_FOUND, REASON_READY, REASON_RESOLVED, REASON_SAME_RANK,
     REASON_UNSUPPORTED_SPEC, REASON_VERDICT_WILL_CHANGE, STALLED,
 };
-use crate::api::{Action, PolicyStatus};
 use crate::inventory::{CompiledSpec, PolicyObject, Problem};
+use crate::policy::Action;
 use crate::text::{cut, escaped};
 
 /// Problems that a message spells out; more are counted. A message is read by people, and in a terminal.
@@ -239,11 +240,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::{AdviceEntry, Denial, PolicyKind, VerdictCounts};
+    use crate::api::{AdviceEntry, Denial, VerdictCounts};
     use crate::controller::ahead::{Group, Turn};
     use crate::controller::outlook::Outlook;
     use crate::forecast::Verdict;
     use crate::inventory::PolicyKey;
+    use crate::policy::PolicyKind;
 
     fn policy(spec: Value) -> PolicyObject {
         PolicyObject::from_json(json!({

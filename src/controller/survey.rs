@@ -8,10 +8,11 @@ use super::ahead::{Turn, Turning};
 use super::denials::{Denials, First};
 use super::judged::{Judged, Memory, Question};
 use crate::api::status::MAX_ADVICE;
-use crate::api::{Action, AdviceEntry, Denial, ExemptionStatus, VerdictCounts};
+use crate::api::{AdviceEntry, Denial, ExemptionStatus, VerdictCounts};
 use crate::forecast::{self, Advice, Subject, Uses, Verdict, scope};
 use crate::index::subjects::{Held, Population};
 use crate::inventory::{Exemption, Inventory, PolicyKey, PolicyObject};
+use crate::policy::Action;
 use crate::puller::{self, Selection};
 use crate::text::escaped;
 

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::Verdict;
 use super::options::Options;
-use crate::api::Action;
 use crate::inventory::Exemption;
+use crate::policy::Action;
 
 /// What happens to the object at admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -5,9 +5,9 @@ use super::judge::speaks_up;
 use super::message::{self, MAX_LINE, MAX_MESSAGE, Piece, clean, fits, head, line, middle};
 use super::report::{ImageReport, Report};
 use super::texts::{Parts, Texts};
-use crate::api::Action;
 use crate::ecr::judge::Verdict;
 use crate::ecr::missing::MissingFact;
+use crate::policy::Action;
 
 /// At most so many warnings leave with one review; further images are counted in the last one. The API server cuts
 /// warnings that are longer than 4096 characters together.

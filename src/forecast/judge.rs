@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use super::admission::{Actions, Admission, ExemptionUse, Ruling};
 use super::options::Options;
 use super::{Subject, scope};
-use crate::api::Action;
 use crate::ecr::advice::{CauseCode, Reason};
 use crate::ecr::declared::Declared;
 use crate::ecr::image::{EcrImage, ImageKind, ReferenceError};
@@ -16,6 +15,7 @@ use crate::ecr::judge::{self, Answer, Court, Existence, PullJudgement, Puller, V
 use crate::ecr::missing::MissingFact;
 use crate::ecr::needs::Need;
 use crate::inventory::{CompiledSpec, Inventory, PolicyObject, ServiceAccountFacts};
+use crate::policy::Action;
 use crate::puller::{NotKnown, Pullers, Selection, pullers, select};
 
 /// A pod's service account was not seen; for this verdict that made no difference, but its image pull secrets might.

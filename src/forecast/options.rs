@@ -1,7 +1,7 @@
 //! What the one who asks for a forecast decides.
 
-use crate::api::Action;
 use crate::ecr::needs::Need;
+use crate::policy::Action;
 
 /// What the one who asks decides about.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::diagnose::MAX_FIXED;
 use super::*;
-use crate::api::Action;
 use crate::ecr::advice::{CauseCode, FixKind, Reason};
 use crate::ecr::missing::MissingFact;
 use crate::ecr::needs::Need;
 use crate::inventory::{ConfigMapFacts, ServiceAccountFacts};
+use crate::policy::Action;
 
 mod exemptions;
 mod transitions;

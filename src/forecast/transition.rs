@@ -5,9 +5,9 @@ use jiff::Timestamp;
 
 use super::admission::{Actions, Ruling};
 use super::judge::{Found, Judgement, RepositoryJudgement};
-use crate::api::Action;
 use crate::ecr::declared::Declared;
 use crate::ecr::judge::{Budget, Court, Existence, Lasting, Timeline, Verdict, earlier};
+use crate::policy::Action;
 
 /// What may be spent on looking ahead of one judgement. A verdict that holds through twenty windows of time, each of which
 /// changes decisions, takes half of it.

@@ -12,8 +12,8 @@ use super::fake::{FakeApi, VERSION, policy};
 use super::pods::{Pods, watch_pods};
 use super::workloads::{WorkloadKind, Workloads, watch_workloads};
 use super::{Index, IndexOptions, Source};
-use crate::api::PolicyKind;
 use crate::inventory::{ConfigMapName, Inventory, PolicyKey};
+use crate::policy::PolicyKind;
 use crate::runtime::watch::source::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(30);

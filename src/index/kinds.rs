@@ -1,13 +1,14 @@
 //! The table of the kinds that are watched.
 
 use super::workloads::WorkloadKind;
-use crate::api::{GROUP, PolicyKind, VERSION};
+use crate::api::{GROUP, VERSION};
+use crate::policy::PolicyKind;
 use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
 
 /// Terminated pods pull nothing any more: the API server leaves them out, and sends a delete when a pod terminates.
 const NOT_TERMINATED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
-/// [`crate::api::POLICY_DOCUMENT_LABEL`] as a selector.
+/// [`crate::policy::POLICY_DOCUMENT_LABEL`] as a selector.
 const WITH_DOCUMENTS: &str = "ecraccess.dev/policy-document=true";
 
 /// Objects per page of what has pod templates. They are big; this bounds the memory for them.
@@ -59,14 +60,18 @@ const _: () = assert!(BIG <= PAGE_SIZE);
 
 #[cfg(test)]
 mod tests {
+    use kube::api::ApiResource;
+
     use super::*;
-    use crate::api::POLICY_DOCUMENT_LABEL;
+    use crate::api::{ClusterEcrAccessPolicy, EcrAccessPolicy};
+    use crate::policy::POLICY_DOCUMENT_LABEL;
 
     #[test]
     fn rows_say_what_the_types_say() {
         assert_eq!(CONFIG_MAPS.labels.unwrap().split_once('='), Some(POLICY_DOCUMENT_LABEL));
-        for kind in PolicyKind::ALL {
-            let (row, resource) = (policies(kind), kind.resource());
+        let erased = [ApiResource::erase::<EcrAccessPolicy>(&()), ApiResource::erase::<ClusterEcrAccessPolicy>(&())];
+        for (kind, resource) in PolicyKind::ALL.into_iter().zip(erased) {
+            let row = policies(kind);
             assert_eq!((row.kind, row.plural), (kind.as_str(), kind.plural()));
             assert_eq!(
                 (row.kind, row.plural, row.api_version()),

@@ -256,8 +256,8 @@ mod tests {
 
     use super::fake::{FakeApi, policy};
     use super::*;
-    use crate::api::PolicyKind;
     use crate::inventory::ConfigMapName;
+    use crate::policy::PolicyKind;
     use crate::runtime::watch::event::Event;
     use crate::runtime::watch::object::Raw;
 

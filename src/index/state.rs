@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::kinds;
-use crate::api::{self, PolicyKind, PolicyStatus};
+use crate::api::PolicyStatus;
 use crate::inventory::{
     ConfigMapFacts, ConfigMapName, Inventory, InventoryError, PolicyKey, PolicyObject, ServiceAccountFacts,
 };
+use crate::policy::{self, PolicyKind};
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::kind::Kind;
 use crate::runtime::watch::object::{Item, Raw};
@@ -229,7 +230,7 @@ fn observed(raw: &Raw) -> Observed {
 /// # Errors
 /// When it is no policy object with a name.
 pub fn policy_object(kind: PolicyKind, item: Item) -> Result<PolicyObject, InventoryError> {
-    let policy = |raw: Raw| PolicyObject::from_json(raw.into_value(api::API_VERSION, kind.as_str()));
+    let policy = |raw: Raw| PolicyObject::from_json(raw.into_value(policy::API_VERSION, kind.as_str()));
     match item {
         Item::Object(raw) => policy(raw),
         // What of a policy can be nested too deeply is a document, which is not read for that reason, or a field that no
@@ -260,7 +261,7 @@ mod tests {
 
     fn policy(name: &str, generation: i64, version: &str) -> Raw {
         Raw::new(json!({
-            "apiVersion": api::API_VERSION, "kind": "EcrAccessPolicy",
+            "apiVersion": policy::API_VERSION, "kind": "EcrAccessPolicy",
             "metadata": {"name": name, "namespace": "payments", "uid": format!("uid-{name}"), "generation": generation, "resourceVersion": version},
             "spec": {"puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app"}}}
         }))
@@ -315,7 +316,7 @@ mod tests {
     fn a_policy_that_does_not_decode_is_kept_as_such_and_harms_no_other() {
         let mut state = State::default();
         let broken = Raw::new(json!({
-            "kind": "EcrAccessPolicy", "apiVersion": api::API_VERSION,
+            "kind": "EcrAccessPolicy", "apiVersion": policy::API_VERSION,
             "metadata": {"name": "broken", "namespace": "payments", "resourceVersion": "1", "generation": 1},
             "spec": {"puller": "nobody", "status": 7}, "status": []
         }));

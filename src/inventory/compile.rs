@@ -14,11 +14,6 @@ use super::config_map::{ConfigMaps, NotFound};
 use super::exemption::Exemption;
 use super::organization_policies;
 use super::policy::{CompiledPuller, CompiledRole, CompiledSpec, Problem};
-use crate::api::rules::ONE_SOURCE;
-use crate::api::{
-    self, ConfigMapKeyRef, Identity, OrganizationLevel, PermissionsBoundary, RegistryDeclaration, RepositoryDeclaration,
-};
-use crate::api::{EVERY_REGION, PolicyScope};
 use crate::ecr::advice::CauseCode;
 use crate::ecr::arn::RoleArn;
 use crate::ecr::config_map::{ConfigMapKey, ConfigMapName};
@@ -28,6 +23,11 @@ use crate::ecr::declared::{
 };
 use crate::ecr::managed;
 use crate::ecr::missing::MissingFact;
+use crate::policy::rules::ONE_SOURCE;
+use crate::policy::{
+    self, ConfigMapKeyRef, Identity, OrganizationLevel, PermissionsBoundary, RegistryDeclaration, RepositoryDeclaration,
+};
+use crate::policy::{EVERY_REGION, PolicyScope};
 
 /// What a permissions boundary is called where it is a document, which has no name.
 const BOUNDARY: &str = "permissionsBoundary";
@@ -61,7 +61,7 @@ impl<'a> Compiler<'a> {
 
     /// # Errors
     /// What leaves nothing to judge by; the rules of the schema exclude it.
-    pub fn spec(&mut self, spec: &api::EcrAccessPolicySpec) -> Result<CompiledSpec, Problem> {
+    pub fn spec(&mut self, spec: &policy::EcrAccessPolicySpec) -> Result<CompiledSpec, Problem> {
         let puller = self.puller("spec.puller", &spec.puller)?;
         let mut declared = self.declared(spec);
         declared.unread = std::mem::take(&mut self.unread);
@@ -69,7 +69,7 @@ impl<'a> Compiler<'a> {
         Ok(CompiledSpec { puller, declared: Arc::new(declared), exemptions })
     }
 
-    fn puller(&mut self, path: &str, puller: &api::Puller) -> Result<CompiledPuller, Problem> {
+    fn puller(&mut self, path: &str, puller: &policy::Puller) -> Result<CompiledPuller, Problem> {
         match (&puller.service_account, &puller.role, &puller.nodes) {
             (Some(account), None, None) => {
                 let path = format!("{path}.serviceAccount");
@@ -98,7 +98,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn roles(&mut self, path: &str, roles: &[api::RolePuller]) -> Result<Vec<CompiledRole>, Problem> {
+    fn roles(&mut self, path: &str, roles: &[policy::RolePuller]) -> Result<Vec<CompiledRole>, Problem> {
         let pairs = roles.iter().enumerate();
         pairs.map(|(index, role)| self.role(&format!("{path}[{index}]"), &role.arn, role.identity.as_ref())).collect()
     }
@@ -140,7 +140,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn entry(&mut self, path: &str, entry: &api::PolicyEntry, find: FindManaged) -> Result<SourcedPolicy, Problem> {
+    fn entry(&mut self, path: &str, entry: &policy::PolicyEntry, find: FindManaged) -> Result<SourcedPolicy, Problem> {
         match (&entry.document, &entry.managed_policy_arn, &entry.config_map_key_ref) {
             (Some(document), None, None) => {
                 Ok(self.document(&format!("{path}.document"), &entry.name, MissingFact::Document, document))
@@ -227,7 +227,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn declared(&mut self, spec: &api::EcrAccessPolicySpec) -> Declared {
+    fn declared(&mut self, spec: &policy::EcrAccessPolicySpec) -> Declared {
         let repositories = spec.repositories.iter().flatten().enumerate();
         let registries = spec.registries.iter().flatten().enumerate();
         let mut declared = Declared {
@@ -261,8 +261,8 @@ impl<'a> Compiler<'a> {
                 .map(|policy| self.resource_policy(&name, MissingFact::RepositoryDocument, policy)),
             tags: entry.tags.clone(),
             presence: entry.presence.map(|presence| match presence {
-                api::Presence::Present => Presence::Present,
-                api::Presence::Missing => Presence::Missing,
+                policy::Presence::Present => Presence::Present,
+                policy::Presence::Missing => Presence::Missing,
             }),
         }
     }
@@ -285,16 +285,16 @@ impl<'a> Compiler<'a> {
     }
 
     /// A policy of `spec`, which is called by its place there.
-    fn resource_policy(&mut self, name: &str, missing: Missing, policy: &api::ResourcePolicy) -> ResourcePolicy {
+    fn resource_policy(&mut self, name: &str, missing: Missing, policy: &policy::ResourcePolicy) -> ResourcePolicy {
         match policy {
-            api::ResourcePolicy::Unreadable(_) => ResourcePolicy::Unknown,
-            api::ResourcePolicy::Document { document } => ResourcePolicy::Policy(Box::new(self.document(
+            policy::ResourcePolicy::Unreadable(_) => ResourcePolicy::Unknown,
+            policy::ResourcePolicy::Document { document } => ResourcePolicy::Policy(Box::new(self.document(
                 &format!("spec.{name}.document"),
                 name,
                 missing,
                 document,
             ))),
-            api::ResourcePolicy::ConfigMap { config_map_key_ref } => {
+            policy::ResourcePolicy::ConfigMap { config_map_key_ref } => {
                 ResourcePolicy::Policy(Box::new(self.config_map(&format!("spec.{name}"), name, config_map_key_ref)))
             }
         }

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::compile::document_problem;
 use super::{InventoryError, Problem};
-use crate::api::POLICY_DOCUMENT_LABEL;
-use crate::api::schema::DOCUMENT_LENGTH;
 use crate::ecr::advice::CauseCode;
 use crate::ecr::config_map::{ConfigMapKey, ConfigMapName};
+use crate::policy::POLICY_DOCUMENT_LABEL;
+use crate::policy::parts::DOCUMENT_LENGTH;
 
 /// Keys of a ConfigMap that a message names; more are counted.
 const MAX_NAMED: usize = 5;

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::policy::Problem;
-use crate::api::{self, rules};
 use crate::ecr::image_pattern::ImagePattern;
+use crate::policy::{self, date_time};
 
 /// An exemption, compiled.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,11 +25,11 @@ impl Exemption {
     ///
     /// # Errors
     /// For an end that is no moment; the schema excludes it.
-    pub(super) fn compile(exemptions: &[api::Exemption]) -> Result<Vec<Self>, Problem> {
+    pub(super) fn compile(exemptions: &[policy::Exemption]) -> Result<Vec<Self>, Problem> {
         let mut compiled = Vec::with_capacity(exemptions.len());
         for (index, exemption) in exemptions.iter().enumerate() {
             let path = format!("spec.exemptions[{index}].expiresAt");
-            let expires_at = rules::date_time(&exemption.expires_at)
+            let expires_at = date_time(&exemption.expires_at)
                 .ok_or_else(|| Problem::at(&path, format!("`{}` is no moment of RFC 3339", exemption.expires_at)))?;
             compiled.push(Self {
                 name: exemption.name.clone(),
@@ -66,20 +66,20 @@ impl Exemption {
 mod tests {
     use super::*;
 
-    fn exemption(name: &str, expires_at: &str) -> api::Exemption {
-        api::Exemption {
+    fn exemption(name: &str, expires_at: &str) -> policy::Exemption {
+        policy::Exemption {
             name: name.to_owned(),
             images: vec!["host/legacy/*".to_owned()],
             reason: "why".to_owned(),
             expires_at: expires_at.to_owned(),
-            ..api::Exemption::default()
+            ..policy::Exemption::default()
         }
     }
 
     #[test]
     fn it_is_for_some_images_of_some_accounts() {
         let mut given = exemption("a", "2027-01-01T00:00:00Z");
-        let covers = |given: &api::Exemption, namespace: &str, account: &str, image: &str| {
+        let covers = |given: &policy::Exemption, namespace: &str, account: &str, image: &str| {
             Exemption::compile(std::slice::from_ref(given)).unwrap()[0].covers(namespace, account, image)
         };
         assert!(covers(&given, "any", "any", "host/legacy/app:1"));

@@ -16,8 +16,8 @@ pub mod organization_policies;
 mod policy;
 mod selector;
 
-pub use crate::api::PolicyKind;
 pub use crate::ecr::config_map::ConfigMapName;
+pub use crate::policy::PolicyKind;
 pub use config_map::{ConfigMapFacts, label_command};
 pub use documents::{DocumentSite, Holder};
 pub use exemption::Exemption;

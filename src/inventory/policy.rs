@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -13,10 +12,12 @@ use super::compile::Compiler;
 use super::config_map::ConfigMaps;
 use super::exemption::Exemption;
 use super::selector::Selector;
-use crate::api::{self, Action, AnyPolicy, PolicyKind, ServiceAccountSelection};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::config_map::ConfigMapName;
 use crate::ecr::declared::{Declared, IdentityPolicies};
+use crate::policy::{
+    self, Action, ClusterEcrAccessPolicySpec, FieldError, LabelSelector, PolicyKind, ServiceAccountSelection,
+};
 
 /// Names one policy object. Displayed as `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,8 +76,8 @@ impl Problem {
     }
 }
 
-impl From<api::DecodeError> for Problem {
-    fn from(error: api::DecodeError) -> Self {
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
         Self::at(&error.path, error.message)
     }
 }
@@ -157,7 +158,7 @@ pub struct PolicyObject {
     /// The ConfigMaps that the object names, there or not.
     pub config_maps: BTreeSet<ConfigMapName>,
     /// What to compile again when one of them changes; none where none is named.
-    source: Option<Arc<AnyPolicy>>,
+    source: Option<Arc<ClusterEcrAccessPolicySpec>>,
 }
 
 /// The part of a spec that verdicts are made of.
@@ -236,11 +237,11 @@ impl PolicyObject {
         let none = ConfigMaps::default();
         let mut compiler = Compiler::new(key.namespace.as_deref(), &none);
         let mut source = None;
-        let compiled = api::decode(kind, &value).map_err(Problem::from).and_then(|policy| {
-            let scope = Scope::of(&policy).ok_or_else(|| Problem::at("spec", "a selector is not valid"))?;
-            let spec = policy.spec();
+        let compiled = policy::decode(kind, &value).map_err(Problem::from).and_then(|decoded| {
+            let scope = Scope::of(&decoded).ok_or_else(|| Problem::at("spec", "a selector is not valid"))?;
+            let spec = &decoded.policy;
             let read = (scope, spec.on_deny(), spec.on_unknown(), compiler.spec(spec)?);
-            source = Some(policy);
+            source = Some(decoded);
             Ok(read)
         });
         let (scope, on_deny, on_unknown, body) = match compiled {
@@ -284,7 +285,7 @@ impl PolicyObject {
         let source = self.source.as_ref()?;
         let mut compiler = Compiler::new(self.key.namespace.as_deref(), config_maps);
         // It was compiled before, and what a ConfigMap says is never a reason not to.
-        let spec = compiler.spec(source.spec()).ok()?;
+        let spec = compiler.spec(&source.policy).ok()?;
         let Compiler { problems, unresolved, .. } = compiler;
         Some(Self { body: Ok(spec), problems, unresolved, ..self.clone() })
     }
@@ -311,8 +312,8 @@ fn salvage(spec: &Value) -> (Scope, Action, Action) {
 }
 
 impl Scope {
-    fn of(policy: &AnyPolicy) -> Option<Self> {
-        Self::compile(policy.spec().service_accounts.as_ref(), policy.namespace_selector())
+    fn of(spec: &ClusterEcrAccessPolicySpec) -> Option<Self> {
+        Self::compile(spec.policy.service_accounts.as_ref(), spec.namespace_selector.as_ref())
     }
 
     fn compile(accounts: Option<&ServiceAccountSelection>, namespaces: Option<&LabelSelector>) -> Option<Self> {

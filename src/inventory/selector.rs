@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use crate::policy::LabelSelector;
 
 /// What is known of one label of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use kube::Client;
 
 use super::shared::SharedReads;
-use crate::api::PolicyKind;
 use crate::index::{Index, config_map_facts, kinds};
 use crate::inventory::{ConfigMapFacts, ConfigMapName, Inventory, ServiceAccountFacts};
+use crate::policy::PolicyKind;
 use crate::runtime::watch::kind::{Kind, NameError};
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::reader::{AnswerError, Reader};

@@ -16,11 +16,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::message::{Answer, FieldCause, Outcome, Refusal, Request};
-use crate::api::{self, rules};
+use crate::api;
 use crate::ecr::declared::ArnPattern;
 use crate::ecr::image_pattern::ImagePattern;
 use crate::ecr::managed;
 use crate::inventory::organization_policies;
+use crate::policy;
 use crate::runtime::watch::cut::member;
 use crate::runtime::watch::object::{DecodeError, Raw};
 use crate::runtime::watch::place;
@@ -32,7 +33,7 @@ const MOST: usize = 8;
 /// Answers a request about a policy object, as of `at`. Pure.
 pub fn review(request: &Request, at: Timestamp) -> Answer {
     let nothing = |reason| Answer::admitted(&request.uid, Outcome::new("Allow", "Admitted", reason));
-    let ours = request.kind.group == api::GROUP && api::PolicyKind::from_name(&request.kind.kind).is_some();
+    let ours = request.kind.group == api::GROUP && policy::PolicyKind::from_name(&request.kind.kind).is_some();
     if !ours || !request.sub_resource.is_empty() || !matches!(request.operation.as_str(), "CREATE" | "UPDATE") {
         return nothing("NotApplicable");
     }
@@ -160,7 +161,7 @@ impl Claim<'_> {
     fn check(&self, at: Timestamp) -> Finding {
         match self {
             Claim::Document(kind, document) => check_document(*kind, document),
-            Claim::Shapeless(_) => Finding::Refused(MALFORMED, api::SHAPE.to_owned()),
+            Claim::Shapeless(_) => Finding::Refused(MALFORMED, policy::SHAPE.to_owned()),
             Claim::BadReference(message) => Finding::Refused(MALFORMED, message.clone()),
             Claim::Managed(arn) if managed::find(arn).is_none() => unknown_managed(arn),
             Claim::Organization(arn) if organization_policies::find(arn).is_none() => unknown_managed(arn),
@@ -181,7 +182,7 @@ impl Claim<'_> {
                     "`{pattern}` never counts: spec.repositories[{by}] comes first and matches all that it matches"
                 ),
             ),
-            Claim::End(end) if rules::date_time(end).is_some_and(|end| end <= at) => Finding::Warning(
+            Claim::End(end) if policy::date_time(end).is_some_and(|end| end <= at) => Finding::Warning(
                 "ExemptionEnded",
                 format!("`{end}` is in the past: this exemption lets nothing in, and can be deleted"),
             ),
@@ -199,15 +200,15 @@ impl Claim<'_> {
 
 /// The claims of an object, each with its path, in the order of the schema.
 struct Claims<'a> {
-    kind: api::PolicyKind,
+    kind: policy::PolicyKind,
     found: Vec<(String, Claim<'a>)>,
 }
 
 impl<'a> Claims<'a> {
     /// Reads the plain JSON: an object that this version cannot decode may hold documents that it can read.
     fn of(object: &'a Value) -> Self {
-        let kind = object.get("kind").and_then(Value::as_str).and_then(api::PolicyKind::from_name);
-        let mut claims = Self { kind: kind.unwrap_or(api::PolicyKind::EcrAccessPolicy), found: Vec::new() };
+        let kind = object.get("kind").and_then(Value::as_str).and_then(policy::PolicyKind::from_name);
+        let mut claims = Self { kind: kind.unwrap_or(policy::PolicyKind::EcrAccessPolicy), found: Vec::new() };
         let Some(spec) = object.get("spec") else { return claims };
         if let Some(account) = spec.pointer("/puller/serviceAccount") {
             let path = "spec.puller.serviceAccount";
@@ -301,7 +302,7 @@ impl<'a> Claims<'a> {
     fn config_map(&mut self, path: &str, kind: PolicyType, reference: Option<&'a Value>) {
         let Some(reference) = reference else { return };
         let path = format!("{path}.configMapKeyRef");
-        let errors = api::validate_config_map_key_ref(self.kind, reference);
+        let errors = policy::validate_config_map_key_ref(self.kind, reference);
         if errors.is_empty() {
             self.found.push((path.clone(), Claim::InConfigMap(kind, reference)));
         }

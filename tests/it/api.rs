@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ecr_access::api::{self, AnyPolicy, PolicyKind};
+use ecr_access::api::{self, PolicyStatus};
 use ecr_access::cli::crd;
+use ecr_access::policy::{self, PolicyKind};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 fn file(path: &str) -> PathBuf {
@@ -267,7 +269,7 @@ fn in_config_maps(value: &Value, reference: &Value) -> Value {
 
 fn object(kind: PolicyKind, spec: &Value) -> Value {
     json!({
-        "apiVersion": api::API_VERSION,
+        "apiVersion": policy::API_VERSION,
         "kind": kind.as_str(),
         "metadata": {"name": "everything", "namespace": "payments", "generation": 3, "uid": "u", "resourceVersion": "7",
                      "creationTimestamp": "2026-11-24T00:00:00Z"},
@@ -313,13 +315,10 @@ fn paths(path: &str, value: &Value, into: &mut BTreeSet<String>) {
 fn the_schema_and_the_rust_types_have_the_same_fields() {
     let (mut written, mut declared) = (BTreeSet::new(), BTreeSet::new());
     for (kind, object) in objects() {
-        assert_eq!(api::validate(kind, &object), []);
-        let policy = api::decode(kind, &object).unwrap();
+        assert_eq!(policy::validate(kind, &object), []);
         // What the types do not have is lost here.
-        let (spec, status) = match &policy {
-            AnyPolicy::Namespaced(policy) => (json!(policy.spec), json!(policy.status)),
-            AnyPolicy::Cluster(policy) => (json!(policy.spec), json!(policy.status)),
-        };
+        let spec = json!(policy::decode(kind, &object).unwrap());
+        let status = json!(PolicyStatus::deserialize(&object["status"]).unwrap());
         assert_eq!((&spec, &status), (&object["spec"], &object["status"]));
         paths("spec", &spec, &mut written);
         paths("status", &status, &mut written);
@@ -339,18 +338,10 @@ fn the_schema_and_the_rust_types_have_the_same_fields() {
 #[test]
 fn both_kinds_are_read_alike() {
     for kind in PolicyKind::ALL {
-        let policy = api::decode(kind, &everything(kind)).unwrap();
-        assert_eq!((policy.kind(), policy.name()), (kind, "everything"));
-        assert_eq!((policy.generation(), policy.uid(), policy.resource_version()), (Some(3), Some("u"), Some("7")));
-        assert_eq!(policy.creation().map(|time| time.to_string()).as_deref(), Some("2026-11-24T00:00:00Z"));
-        assert_eq!(policy.spec().service_accounts.as_ref().unwrap().names.as_ref().unwrap().len(), 2);
-        assert_eq!(policy.status().unwrap().pods.allowed, 41);
-        let cluster = kind == PolicyKind::ClusterEcrAccessPolicy;
-        assert_eq!(policy.namespace_selector().is_some(), cluster);
-        assert_eq!(policy.namespace(), (!cluster).then_some("payments"));
+        let spec = policy::decode(kind, &everything(kind)).unwrap();
+        assert_eq!(spec.policy.service_accounts.unwrap().names.unwrap().len(), 2);
+        assert_eq!(spec.namespace_selector.is_some(), kind == PolicyKind::ClusterEcrAccessPolicy);
         assert_eq!(api::validate(kind, &everything(kind)), []);
-        let resource = kind.resource();
-        assert_eq!((resource.api_version.as_str(), resource.plural.as_str()), (api::API_VERSION, kind.plural()));
     }
 }
 
@@ -363,7 +354,7 @@ fn every_example_of_a_puller_is_taken_and_its_pods_are_allowed() {
         names.push(path.file_name().unwrap().to_string_lossy().into_owned());
         for document in serde_saphyr::from_multiple::<Value>(&std::fs::read_to_string(&path).unwrap()).unwrap() {
             if let Some(kind) = PolicyKind::from_name(document["kind"].as_str().unwrap()) {
-                assert_eq!(api::validate(kind, &document), [], "{}", path.display());
+                assert_eq!(policy::validate(kind, &document), [], "{}", path.display());
             }
         }
         let output = Command::new(env!("CARGO_BIN_EXE_ecr-access"))
@@ -400,7 +391,7 @@ fn every_refused_object_is_refused_offline_for_the_same_reason() {
         let object: Value = serde_saphyr::from_str(&text).unwrap();
         let kind = PolicyKind::from_name(object["kind"].as_str().unwrap()).unwrap();
         let errors: Vec<String> =
-            api::validate(kind, &object).iter().map(|error| format!("{}: {}", error.path, error.message)).collect();
+            policy::validate(kind, &object).iter().map(|error| format!("{}: {}", error.path, error.message)).collect();
         assert!(errors.iter().any(|error| error.contains(expected)), "{}: {errors:#?}", path.display());
     }
 }

@@ -839,8 +839,8 @@ fn notes_teach_the_next_step() {
     let (_, rest) = text.split_once("<<'EOF' | kubectl apply -f -\n").unwrap();
     let (policy, _) = rest.split_once("\nEOF\n").unwrap();
     let policy: EcrAccessPolicy = serde_saphyr::from_str(policy).unwrap();
-    assert!(policy.spec.puller.role.is_some());
-    assert_eq!(policy.spec.on_deny(), ecr_access::api::Action::Warn);
+    assert!(policy.spec.0.puller.role.is_some());
+    assert_eq!(policy.spec.0.on_deny(), ecr_access::policy::Action::Warn);
 
     assert!(
         notes(&["--set", "maxAction=Audit"])

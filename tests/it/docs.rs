@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ecr_access::api::{self, PolicyKind};
+use ecr_access::policy::{self, PolicyKind};
 use serde_json::Value;
 
 use crate::check::program;
@@ -64,7 +64,7 @@ fn manifests_that_pages_show_are_valid() {
             Some("ClusterEcrAccessPolicy") => PolicyKind::ClusterEcrAccessPolicy,
             other => panic!("{other:?} in\n{text}"),
         };
-        let problems = api::validate(kind, &object);
+        let problems = policy::validate(kind, &object);
         assert!(problems.is_empty(), "{problems:?} in\n{text}");
         seen += 1;
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ecr_access::api::{Action, PolicyKind, PolicyStatus};
+use ecr_access::api::PolicyStatus;
 use ecr_access::controller::denials::told_by;
 use ecr_access::controller::events::{self, MAX_NOTE, News};
 use ecr_access::controller::judging;
@@ -21,6 +21,7 @@ use ecr_access::controller::survey::survey;
 use ecr_access::forecast::{Options, Subject, forecast_under};
 use ecr_access::index::subjects::{Held, HeldMap, Owner, Population};
 use ecr_access::inventory::{Inventory, PolicyKey, PolicyObject, ServiceAccountFacts};
+use ecr_access::policy::{Action, PolicyKind};
 use ecr_access::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
 use ecr_access::runtime::watch::health::Health;
 use golden::Goldens;

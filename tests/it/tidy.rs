@@ -12,23 +12,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // How texts of strangers are shown: of use to all, and knows nothing.
     ("text", &[]),
     // The types of the Kubernetes API know nothing but themselves.
-    ("api", &["text"]),
+    ("api", &["text", "policy"]),
+    // What the spec of a policy object says.
+    ("policy", &["text"]),
     // What is true of ECR without Kubernetes.
     ("ecr", &[]),
-    ("inventory", &["api", "ecr"]),
-    ("puller", &["api", "ecr", "inventory"]),
-    ("forecast", &["text", "api", "ecr", "inventory", "puller"]),
-    ("index", &["text", "api", "ecr", "inventory", "puller", "forecast", "runtime"]),
+    ("inventory", &["policy", "ecr"]),
+    ("puller", &["policy", "ecr", "inventory"]),
+    ("forecast", &["text", "policy", "ecr", "inventory", "puller"]),
+    ("index", &["text", "api", "policy", "ecr", "inventory", "puller", "forecast", "runtime"]),
     // Servers, leases, metrics and signals of any operator: what it serves comes in by parameters.
     ("runtime", &["text"]),
     // The outermost: they may use all of the above, and not each other.
-    ("controller", &["text", "api", "ecr", "inventory", "puller", "forecast", "index", "runtime"]),
-    ("webhook", &["text", "api", "ecr", "inventory", "puller", "forecast", "index", "runtime"]),
-    ("cli", &["text", "api", "ecr", "inventory", "puller", "forecast", "index", "runtime", "controller", "webhook"]),
+    ("controller", &["text", "api", "policy", "ecr", "inventory", "puller", "forecast", "index", "runtime"]),
+    ("webhook", &["text", "api", "policy", "ecr", "inventory", "puller", "forecast", "index", "runtime"]),
+    ("cli", &["text", "api", "policy", "ecr", "inventory", "puller", "forecast", "index", "runtime", "controller", "webhook"]),
 ];
 
 /// The modules that make verdicts: the same input gives the same bytes, so they may not look around.
-const PURE: &[&str] = &["text", "ecr", "inventory", "puller", "forecast"];
+const PURE: &[&str] = &["text", "policy", "ecr", "inventory", "puller", "forecast"];
 
 /// Crates that do I/O, wait, or write logs: not for pure modules.
 const IMPURE_CRATES: &[&str] = &[

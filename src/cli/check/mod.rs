@@ -14,9 +14,9 @@ use serde::Serialize;
 use problems::{CheckProblem, Problems};
 
 use super::Outcome;
-use crate::api::{API_VERSION, Action};
 use crate::ecr::needs::Need;
 use crate::forecast::{Admission, Advice, Options, Report, Verdict, advise, forecast};
+use crate::policy::{API_VERSION, Action};
 use crate::text::escaped;
 
 mod json;

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::api::{self, API_VERSION, GROUP, POLICY_DOCUMENT_LABEL};
+use crate::api::{self, GROUP};
 use crate::forecast::{Subject, SubjectError};
 use crate::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts, label_command};
+use crate::policy::{self, API_VERSION, POLICY_DOCUMENT_LABEL};
 use crate::webhook::policies;
 
 use super::problems::{ByObject, CheckProblem, Firsts, LONGEST, Problems};
@@ -121,7 +122,7 @@ fn unlabelled(gathered: &Gathered, given: &HashMap<String, (usize, Origin)>) -> 
 /// The kinds that have a part in a pull.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
-    Policy(api::PolicyKind),
+    Policy(policy::PolicyKind),
     ServiceAccount,
     Namespace,
     ConfigMap,
@@ -141,12 +142,12 @@ impl Kind {
             ("", "ReplicationController") => Some(Kind::Workload),
             ("apps" | "extensions", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => Some(Kind::Workload),
             ("batch", "Job" | "CronJob") => Some(Kind::Workload),
-            _ => api::PolicyKind::from_name(kind).map(Kind::Policy),
+            _ => policy::PolicyKind::from_name(kind).map(Kind::Policy),
         }
     }
 
     fn is_namespaced(self) -> bool {
-        !matches!(self, Kind::Namespace | Kind::Policy(api::PolicyKind::ClusterEcrAccessPolicy))
+        !matches!(self, Kind::Namespace | Kind::Policy(policy::PolicyKind::ClusterEcrAccessPolicy))
     }
 }
 
@@ -389,7 +390,7 @@ fn missing_images(object: &Object, problems: &mut Problems) {
 
 /// A policy goes into the inventory whatever is wrong with it, as in the cluster: its verdicts are Unknown then.
 fn take_policy(
-    kind: api::PolicyKind,
+    kind: policy::PolicyKind,
     object: Object,
     at: Timestamp,
     gathered: &mut Gathered,

@@ -7,16 +7,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::label_selector::LabelSelector;
+use super::parts::{ContextValues, ImagePattern, LABEL_LENGTH, Moment, NamespaceName, ServiceAccountName};
 use super::rules;
-use super::schema::parts::{
-    self, ContextValues, ImagePattern, LABEL_LENGTH, Moment, NamespaceName, ServiceAccountName,
-};
-use super::status::{MAX_EXEMPTIONS, PolicyStatus};
 
 mod declared;
 mod puller;
@@ -30,27 +26,13 @@ pub use puller::{
     PolicyEntry, Puller, RolePuller, ServiceAccountPuller,
 };
 
+/// At most so many exemptions a policy has.
+pub const MAX_EXEMPTIONS: usize = 32;
+
 /// Who pulls, for which service accounts, and what a verdict does to a pod.
 ///
-/// The derived kind is [`EcrAccessPolicy`], its CRD is in [`super::crds`].
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[kube(
-    group = "ecraccess.dev",
-    version = "v1alpha1",
-    kind = "EcrAccessPolicy",
-    plural = "ecraccesspolicies",
-    namespaced,
-    status = "PolicyStatus",
-    schema = "disabled",
-    derive = "JsonSchema",
-    derive = "PartialEq",
-    doc = "EcrAccessPolicy says who pulls the images of this namespace's pods from Amazon ECR, and which IAM policies that \
-           principal has. From these it is foretold, when a pod is created, whether its images can be pulled; a pod that \
-           would end in ImagePullBackOff is rejected with the reason and the fix. It grants nothing: permissions are given \
-           in AWS alone. For one service account this kind wins over ClusterEcrAccessPolicy, a policy that names the \
-           service account over one that selects it by labels, and both over one that is for all; between equals the \
-           oldest wins."
-)]
+/// `spec` of the kind `EcrAccessPolicy`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [rules::UNKNOWN_AT_MOST_DENY]))]
 pub struct EcrAccessPolicySpec {
@@ -142,22 +124,8 @@ impl EcrAccessPolicySpec {
 
 /// Who pulls, for which service accounts, and what a verdict does to a pod.
 ///
-/// The fields of the namespaced kind plus the namespaces that are covered. The derived kind is [`ClusterEcrAccessPolicy`].
-#[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[kube(
-    group = "ecraccess.dev",
-    version = "v1alpha1",
-    kind = "ClusterEcrAccessPolicy",
-    plural = "clusterecraccesspolicies",
-    status = "PolicyStatus",
-    schema = "disabled",
-    derive = "JsonSchema",
-    derive = "PartialEq",
-    doc = "ClusterEcrAccessPolicy says who pulls the images of pods in many namespaces from Amazon ECR, and which IAM \
-           policies that principal has. From these it is foretold, when a pod is created, whether its images can be pulled; \
-           a pod that would end in ImagePullBackOff is rejected with the reason and the fix. It grants nothing: permissions \
-           are given in AWS alone. For one service account any EcrAccessPolicy of its namespace wins over this kind."
-)]
+/// `spec` of the kind `ClusterEcrAccessPolicy`: the fields of the namespaced kind and the namespaces that are covered.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterEcrAccessPolicySpec {
     /// The fields that both kinds have.
@@ -167,7 +135,6 @@ pub struct ClusterEcrAccessPolicySpec {
     /// operator's own namespace are never judged. Example: `{matchLabels: {team: payments}}`. A single namespace can be
     /// chosen by the label kubernetes.io/metadata.name, which every namespace has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<parts::LabelSelector>")]
     pub namespace_selector: Option<LabelSelector>,
 }
 
@@ -188,7 +155,6 @@ pub struct ServiceAccountSelection {
     /// Service accounts by their own labels (not by the labels of their pods). `{}` selects all. Example: `{matchLabels:
     /// {team: payments}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<parts::LabelSelector>")]
     pub selector: Option<LabelSelector>,
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::rules;
-use crate::api::schema::parts::{
+use super::super::parts::{
     Document, KEY_LENGTH, ManagedPolicyArn, NAME_LENGTH, NamespaceName, RoleArn, Tags, fixed_role, one_source,
 };
+use super::super::rules;
 
 /// Who pulls, that is the IAM principal which Amazon ECR sees: exactly one field is set.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -187,7 +187,7 @@ pub const POLICY_DOCUMENT_LABEL: (&str, &str) = ("ecraccess.dev/policy-document"
 /// Unknown. Example: `{namespace: platform, name: iam-policies, key: app.json}`.
 ///
 /// The label is [`POLICY_DOCUMENT_LABEL`].
-// As in the cluster kind, where `namespace` is required; what the other kind says instead is in `schema::kubernetes`.
+// As in the cluster kind, where `namespace` is required; what the other kind says instead is in `policy::schema`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("required" = ["name", "key", "namespace"]))]

@@ -3,25 +3,24 @@
 //! An unknown field may be a restriction that a newer version introduced. Judging without it would be a guess, so the
 //! whole object is refused and its verdicts are Unknown.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrBool;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray};
+use schemars::Schema;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{API_VERSION, AnyPolicy, ClusterEcrAccessPolicy, EcrAccessPolicy, PolicyKind, rules, schema};
+use super::error::FieldError;
+use super::kind::PolicyKind;
+use super::parts::UNKNOWN;
+use super::schema;
+use super::spec::{ClusterEcrAccessPolicySpec, EcrAccessPolicySpec};
+use super::violations::{config_map_violations, violations};
 use crate::text::cut;
 
-/// What is wrong with an object, and where.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{path}`: {message}")]
-pub struct DecodeError {
-    /// The field, such as `spec.puller.role.arn` or `spec.serviceAccounts.names[2]`.
-    pub path: String,
-    /// What is wrong with it, without the path.
-    pub message: String,
-}
+/// `apiVersion` as it stands in a manifest.
+pub const API_VERSION: &str = "ecraccess.dev/v1alpha1";
 
 /// After so many errors of one object no more are looked for: nobody reads them, and a list of wrong items can be long.
 pub const MOST: usize = 1000;
@@ -29,35 +28,36 @@ pub const MOST: usize = 1000;
 /// Bytes of a key that are shown in a path. The keys of a mapping may be of any length, and each of its items names them.
 const KEY_SHOWN: usize = 256;
 
-/// Reads an object of `kind`, whole as the API server sends it or as a manifest has it.
+/// Reads the spec of an object of `kind`, whole as the API server sends it or as a manifest has it. One of a namespace selects
+/// no namespaces.
 ///
 /// # Errors
 /// The first thing, in document order of the schema, that makes the object unusable: an unknown or missing field, a
-/// value of another type, a word that is no choice, or a broken rule of [`rules`]. Limits of length are the API
-/// server's affair: a CRD that is newer may allow more, and that harms nobody here. `status` is read leniently.
-pub fn decode(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError> {
+/// value of another type, a word that is no choice, or a broken rule of [`super::rules`]. Limits of length are the API
+/// server's affair: a CRD that is newer may allow more, and that harms nobody here. `metadata` and `status` are not read.
+pub fn decode(kind: PolicyKind, object: &Value) -> Result<ClusterEcrAccessPolicySpec, FieldError> {
     let mut found = Vec::new();
     Walk { kind, limits: false, found: &mut found }.object(object);
     match found.into_iter().next() {
         Some(error) => Err(error),
         None => {
-            let policy = build(kind, object)?;
-            rules::violations(&policy).into_iter().next().map_or(Ok(policy), Err)
+            let spec = build(kind, object)?;
+            violations(kind, &spec).into_iter().next().map_or(Ok(spec), Err)
         }
     }
 }
 
-/// Everything that an API server with these CRDs would refuse in an object of `kind`, up to a bound; empty where it
-/// would take it.
+/// Everything that an API server with these CRDs would refuse in the spec of an object of `kind`, up to a bound; empty
+/// where it would take it.
 ///
 /// For manifests that are judged offline. Unlike [`decode`] it looks at the limits of length too.
-pub fn validate(kind: PolicyKind, object: &Value) -> Vec<DecodeError> {
+pub fn validate(kind: PolicyKind, object: &Value) -> Vec<FieldError> {
     let mut found = Vec::new();
     Walk { kind, limits: true, found: &mut found }.object(object);
     // Only an object of the right shape can be held against the rules, as with the API server.
     if found.is_empty() {
         match build(kind, object) {
-            Ok(policy) => found = rules::violations(&policy),
+            Ok(spec) => found = violations(kind, &spec),
             Err(error) => found.push(error),
         }
     }
@@ -66,45 +66,68 @@ pub fn validate(kind: PolicyKind, object: &Value) -> Vec<DecodeError> {
 
 /// Everything that is wrong with a `configMapKeyRef` of an object of `kind`, by paths that begin behind it: for the one
 /// place where an API server does not look into it.
-pub fn validate_config_map_key_ref(kind: PolicyKind, reference: &Value) -> Vec<DecodeError> {
+pub fn validate_config_map_key_ref(kind: PolicyKind, reference: &Value) -> Vec<FieldError> {
     let mut found = Vec::new();
     Walk { kind, limits: true, found: &mut found }.value("", of_kind(kind, &INNER_CONFIG_MAPS), reference);
     if found.is_empty() {
         match serde_json::from_value(reference.clone()) {
-            Ok(reference) => found = rules::config_map_violations(kind, &reference),
-            Err(error) => found.push(DecodeError { path: String::new(), message: error.to_string() }),
+            Ok(reference) => found = config_map_violations(kind, &reference),
+            Err(error) => found.push(FieldError { path: String::new(), message: error.to_string() }),
         }
     }
     found
 }
 
 /// From JSON of the right shape to the Rust types.
-fn build(kind: PolicyKind, object: &Value) -> Result<AnyPolicy, DecodeError> {
-    fn part<T: DeserializeOwned>(object: &Value, name: &str) -> Result<T, DecodeError> {
-        let value = object.get(name).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        serde_json::from_value(value).map_err(|error| DecodeError { path: name.to_owned(), message: error.to_string() })
+fn build(kind: PolicyKind, object: &Value) -> Result<ClusterEcrAccessPolicySpec, FieldError> {
+    fn spec<T: DeserializeOwned>(object: &Value) -> Result<T, FieldError> {
+        let value = object.get("spec").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        serde_json::from_value(value)
+            .map_err(|error| FieldError { path: "spec".to_owned(), message: error.to_string() })
     }
-    let metadata = part(object, "metadata")?;
-    // Written by controllers of any version, and nothing depends on it.
-    let status = object.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
-    Ok(match kind {
+    match kind {
         PolicyKind::EcrAccessPolicy => {
-            AnyPolicy::Namespaced(Box::new(EcrAccessPolicy { metadata, spec: part(object, "spec")?, status }))
+            let policy: EcrAccessPolicySpec = spec(object)?;
+            Ok(ClusterEcrAccessPolicySpec { policy, namespace_selector: None })
         }
-        PolicyKind::ClusterEcrAccessPolicy => {
-            AnyPolicy::Cluster(Box::new(ClusterEcrAccessPolicy { metadata, spec: part(object, "spec")?, status }))
-        }
-    })
+        PolicyKind::ClusterEcrAccessPolicy => spec(object),
+    }
 }
 
 /// The schemas of the specs, in the order of [`PolicyKind::ALL`].
-static SPECS: LazyLock<[JSONSchemaProps; 2]> = LazyLock::new(|| PolicyKind::ALL.map(schema::spec));
+static SPECS: LazyLock<[Shape; 2]> = LazyLock::new(|| PolicyKind::ALL.map(|kind| Shape::of(schema::spec(kind))));
 
-static INNER_DOCUMENT: LazyLock<JSONSchemaProps> = LazyLock::new(schema::inner_document);
+static INNER_DOCUMENT: LazyLock<Shape> = LazyLock::new(|| Shape::of(schema::document()));
 
 /// As [`SPECS`].
-static INNER_CONFIG_MAPS: LazyLock<[JSONSchemaProps; 2]> =
-    LazyLock::new(|| PolicyKind::ALL.map(schema::inner_config_map_key_ref));
+static INNER_CONFIG_MAPS: LazyLock<[Shape; 2]> =
+    LazyLock::new(|| PolicyKind::ALL.map(|kind| Shape::of(schema::config_map_key_ref(kind))));
+
+/// The keywords of a schema that values are held against.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Shape {
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    properties: Option<BTreeMap<String, Shape>>,
+    additional_properties: Option<Box<Shape>>,
+    items: Option<Box<Shape>>,
+    required: Vec<String>,
+    #[serde(rename = "enum")]
+    choices: Option<Vec<Value>>,
+    max_length: Option<u64>,
+    max_items: Option<u64>,
+    max_properties: Option<u64>,
+    pattern: Option<String>,
+    default: Option<Value>,
+}
+
+impl Shape {
+    /// A test holds every schema against this type, so that none is read as one that allows nothing.
+    fn of(schema: Schema) -> Self {
+        serde_json::from_value(schema.to_value()).unwrap_or_default()
+    }
+}
 
 /// The one of both that is of this kind.
 fn of_kind<T>(kind: PolicyKind, [namespaced, cluster]: &[T; 2]) -> &T {
@@ -118,13 +141,13 @@ fn of_kind<T>(kind: PolicyKind, [namespaced, cluster]: &[T; 2]) -> &T {
 struct Walk<'a> {
     kind: PolicyKind,
     limits: bool,
-    found: &'a mut Vec<DecodeError>,
+    found: &'a mut Vec<FieldError>,
 }
 
 impl Walk<'_> {
     fn add(&mut self, path: &str, message: String) {
         if !self.full() {
-            self.found.push(DecodeError { path: path.to_owned(), message });
+            self.found.push(FieldError { path: path.to_owned(), message });
         }
     }
 
@@ -155,7 +178,7 @@ impl Walk<'_> {
         }
     }
 
-    fn value(&mut self, path: &str, schema: &JSONSchemaProps, value: &Value) {
+    fn value(&mut self, path: &str, schema: &Shape, value: &Value) {
         if self.full() {
             return;
         }
@@ -185,7 +208,7 @@ impl Walk<'_> {
     /// `{document: …}`, `{configMapKeyRef: …}` or the word `Unknown`.
     fn resource_policy(&mut self, path: &str, value: &Value) {
         match value {
-            Value::String(word) if word == schema::UNKNOWN => {}
+            Value::String(word) if word == UNKNOWN => {}
             Value::Object(fields) => {
                 for (name, value) in fields {
                     let path = format!("{path}.{name}");
@@ -203,15 +226,15 @@ impl Walk<'_> {
         }
     }
 
-    fn fields(&mut self, path: &str, schema: &JSONSchemaProps, fields: &serde_json::Map<String, Value>) {
+    fn fields(&mut self, path: &str, schema: &Shape, fields: &serde_json::Map<String, Value>) {
         self.at_most(path, "properties", schema.max_properties, fields.len());
-        if let Some(JSONSchemaPropsOrBool::Schema(each)) = &schema.additional_properties {
+        if let Some(each) = &schema.additional_properties {
             for (key, value) in fields {
                 self.value(&format!("{path}[{}]", cut(key, KEY_SHOWN)), each, value);
             }
             return;
         }
-        for name in schema.required.iter().flatten() {
+        for name in &schema.required {
             if !fields.contains_key(name) {
                 self.add(&format!("{path}.{name}"), "Required value".to_owned());
             }
@@ -227,29 +250,29 @@ impl Walk<'_> {
         }
     }
 
-    fn items(&mut self, path: &str, schema: &JSONSchemaProps, items: &[Value]) {
+    fn items(&mut self, path: &str, schema: &Shape, items: &[Value]) {
         self.at_most(path, "items", schema.max_items, items.len());
-        if let Some(JSONSchemaPropsOrArray::Schema(each)) = &schema.items {
+        if let Some(each) = &schema.items {
             for (index, item) in items.iter().enumerate() {
                 self.value(&format!("{path}[{index}]"), each, item);
             }
         }
     }
 
-    fn text(&mut self, path: &str, schema: &JSONSchemaProps, text: &str) {
+    fn text(&mut self, path: &str, schema: &Shape, text: &str) {
         self.at_most(path, "characters", schema.max_length, text.chars().count());
-        if let Some(choices) = &schema.enum_
-            && !choices.iter().any(|choice| choice.0 == text)
+        if let Some(choices) = &schema.choices
+            && !choices.iter().any(|choice| choice == text)
         {
-            let choices: Vec<String> = choices.iter().map(|choice| choice.0.to_string()).collect();
+            let choices: Vec<String> = choices.iter().map(|choice| choice.to_string()).collect();
             self.add(path, format!("Unsupported value: {text:?}: supported values: {}", choices.join(", ")));
         }
     }
 
-    fn at_most(&mut self, path: &str, what: &str, limit: Option<i64>, given: usize) {
+    fn at_most(&mut self, path: &str, what: &str, limit: Option<u64>, given: usize) {
         if let Some(limit) = limit
             && self.limits
-            && i64::try_from(given).is_ok_and(|given| given > limit)
+            && u64::try_from(given).is_ok_and(|given| given > limit)
         {
             self.add(path, format!("Too many: {given}: must have at most {limit} {what}"));
         }
@@ -282,6 +305,7 @@ fn plain(value: &Value) -> String {
 mod tests {
     use serde_json::json;
 
+    use super::super::rules;
     use super::*;
 
     fn object(spec: Value) -> Value {
@@ -373,10 +397,12 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_is_not_understood_harms_nothing() {
-        let mut object = object(json!({"puller": {"serviceAccount": {}}}));
-        object["status"] = json!({"pods": "many"});
-        assert_eq!(decode(PolicyKind::EcrAccessPolicy, &object).unwrap().status(), None);
+    fn every_schema_is_read() {
+        for kind in PolicyKind::ALL {
+            for schema in [schema::spec(kind), schema::document(), schema::config_map_key_ref(kind)] {
+                serde_json::from_value::<Shape>(schema.to_value()).unwrap();
+            }
+        }
     }
 
     #[test]

@@ -9,16 +9,18 @@ use schemars::transform::Transform;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::api::rules;
+use super::rules;
 
+/// In place of a resource-based policy: nobody says what is in it.
+pub const UNKNOWN: &str = "Unknown";
 /// Longest ARN of a role or managed policy: 512 characters of path, 128 of name, and what stands before.
 const ARN_LENGTH: u64 = 700;
 /// Longest name that is a DNS subdomain.
-pub(in crate::api) const NAME_LENGTH: u64 = 253;
+pub const NAME_LENGTH: u64 = 253;
 /// Longest label or annotation key: a DNS subdomain, a slash, 63 characters.
-pub(in crate::api) const KEY_LENGTH: u64 = 317;
+pub const KEY_LENGTH: u64 = 317;
 /// Longest label value, and longest name that is a DNS label.
-pub(in crate::api) const LABEL_LENGTH: u64 = 63;
+pub const LABEL_LENGTH: u64 = 63;
 /// Most tags of a role or repository ("IAM and AWS STS quotas", "Amazon ECR service quotas").
 const MOST_TAGS: u64 = 50;
 /// Longest document as text, in characters. IAM takes 10,240 characters without white space, a repository policy may have 20,480.
@@ -29,13 +31,13 @@ const DOCUMENT_ELEMENTS: u64 = 8;
 /// The ARN of a role.
 #[derive(JsonSchema)]
 #[schemars(with = "String", extend("maxLength" = ARN_LENGTH, "x-kubernetes-validations" = [rules::ROLE_ARN]))]
-pub(in crate::api) enum RoleArn {}
+pub enum RoleArn {}
 
 /// ARN of an AWS managed policy whose document is built in; the partition does not matter. One that is not built in leaves
 /// the verdict Unknown: give its `document`. Example: `arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly`.
 #[derive(JsonSchema)]
 #[schemars(with = "String", extend("maxLength" = ARN_LENGTH, "x-kubernetes-validations" = [rules::MANAGED_POLICY_ARN]))]
-pub(in crate::api) enum ManagedPolicyArn {}
+pub enum ManagedPolicyArn {}
 
 /// ARN of a policy whose document is built in: FullAWSAccess or RCPFullAWSAccess of AWS Organizations, or an AWS managed
 /// policy of IAM. One that is not built in leaves the verdict Unknown: give its `document`. Example:
@@ -61,7 +63,7 @@ enum OrganizationPolicyArn {}
         "maxProperties" = DOCUMENT_ELEMENTS,
     )
 )]
-pub(in crate::api) enum Document {}
+pub enum Document {}
 
 /// Tags of a role or repository ("Tags for AWS Identity and Access Management resources", Rules for tagging).
 #[derive(JsonSchema)]
@@ -69,7 +71,7 @@ pub(in crate::api) enum Document {}
     with = "BTreeMap<String, TagValue>",
     extend("maxProperties" = MOST_TAGS, "x-kubernetes-validations" = [rules::TAG_KEYS])
 )]
-pub(in crate::api) enum Tags {}
+pub enum Tags {}
 
 /// The tag's value; may be empty.
 #[derive(JsonSchema)]
@@ -79,7 +81,7 @@ enum TagValue {}
 /// The values that the key may have.
 #[derive(JsonSchema)]
 #[schemars(with = "Vec<ContextValue>", extend("maxItems" = 64, "x-kubernetes-list-type" = "atomic"))]
-pub(in crate::api) enum ContextValues {}
+pub enum ContextValues {}
 
 /// A value, as a policy document would have it.
 #[derive(JsonSchema)]
@@ -89,71 +91,31 @@ enum ContextValue {}
 /// Name of a service account, without its namespace.
 #[derive(JsonSchema)]
 #[schemars(with = "String", extend("maxLength" = NAME_LENGTH, "x-kubernetes-validations" = [rules::SERVICE_ACCOUNT_NAME]))]
-pub(in crate::api) enum ServiceAccountName {}
+pub enum ServiceAccountName {}
 
 /// Name of a namespace.
 #[derive(JsonSchema)]
 #[schemars(with = "String", extend("maxLength" = LABEL_LENGTH, "x-kubernetes-validations" = [rules::NAMESPACE_NAME]))]
-pub(in crate::api) enum NamespaceName {}
+pub enum NamespaceName {}
 
 /// A pattern of image references.
 #[derive(JsonSchema)]
 #[schemars(with = "String", extend("maxLength" = 512, "x-kubernetes-validations" = [rules::IMAGE_PATTERN]))]
-pub(in crate::api) enum ImagePattern {}
+pub enum ImagePattern {}
 
 /// A date and a time, as RFC 3339 has them.
 #[derive(JsonSchema)]
 #[schemars(with = "String", extend("format" = "date-time", "maxLength" = 64))]
-pub(in crate::api) enum Moment {}
-
-/// A label selector, with limits.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", extend("x-kubernetes-map-type" = "atomic"))]
-#[expect(dead_code, reason = "the shape of a type of k8s-openapi, never a value")]
-pub(in crate::api) struct LabelSelector {
-    /// Labels that all must be there with exactly this value. Example: `{team: payments}`.
-    #[schemars(extend("maxProperties" = 32))]
-    match_labels: Option<BTreeMap<String, LabelValueRequired>>,
-    /// Requirements that all must hold, beside matchLabels.
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
-    match_expressions: Option<Vec<LabelSelectorRequirement>>,
-}
-
-/// One requirement on a label. Example: `{key: tier, operator: In, values: [web, api]}`.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", extend("x-kubernetes-validations" = [rules::OPERATOR_TAKES_VALUES]))]
-#[expect(dead_code, reason = "the shape of a type of k8s-openapi, never a value")]
-struct LabelSelectorRequirement {
-    /// The label's key. Example: `tier`.
-    #[schemars(length(max = KEY_LENGTH), extend("x-kubernetes-validations" = [rules::QUALIFIED_NAME]))]
-    key: String,
-    /// `In` and `NotIn` compare with values (a label that is not there is NotIn), `Exists` and `DoesNotExist` ask for the key
-    /// alone.
-    #[schemars(extend("enum" = ["In", "NotIn", "Exists", "DoesNotExist"]))]
-    operator: String,
-    /// Values for In and NotIn; left out otherwise.
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
-    values: Option<Vec<LabelValue>>,
-}
-
-/// The value that the label must have.
-#[derive(JsonSchema)]
-#[schemars(with = "String", extend("maxLength" = LABEL_LENGTH, "x-kubernetes-validations" = [rules::LABEL_VALUE]))]
-enum LabelValueRequired {}
-
-/// A value of the label.
-#[derive(JsonSchema)]
-#[schemars(with = "String", extend("maxLength" = LABEL_LENGTH, "x-kubernetes-validations" = [rules::LABEL_VALUE]))]
-enum LabelValue {}
+pub enum Moment {}
 
 /// A policy has one source. CEL cannot see a property without a type, so this is said in the schema's own words.
-pub(in crate::api) fn one_source(schema: &mut Schema) {
+pub fn one_source(schema: &mut Schema) {
     let each = ["document", "managedPolicyArn", "configMapKeyRef"].map(|source| json!({"required": [source]}));
     schema.insert("oneOf".to_owned(), json!(each));
 }
 
 /// A list of policies that are attached to a level of an organization, of which names and ARNs are others than IAM's.
-pub(in crate::api) fn of_organization(policies: &mut Schema) {
+pub fn of_organization(policies: &mut Schema) {
     let arn = OrganizationPolicyArn::json_schema(&mut SchemaGenerator::default());
     let mut change = merge(json!({"items": {"properties": {
         "name": {"x-kubernetes-validations": [rules::PLAIN_NAME]},
@@ -163,7 +125,7 @@ pub(in crate::api) fn of_organization(policies: &mut Schema) {
 }
 
 /// A role that pulls, and is none of nodes.
-pub(in crate::api) fn fixed_role(role: &mut Schema) {
+pub fn fixed_role(role: &mut Schema) {
     let mut change = merge(json!({"properties": {
         "arn": {"description": "The role's ARN. Example: `arn:aws:iam::111122223333:role/fargate-pull`."},
         "identity": {
@@ -173,23 +135,8 @@ pub(in crate::api) fn fixed_role(role: &mut Schema) {
     change.transform(role);
 }
 
-/// Counts of workloads instead of pods.
-pub(in crate::api) fn of_workloads(counts: &mut Schema) {
-    let mut change = merge(json!({"properties": {
-        "allowed": {"description": "Workloads whose pods can pull all their images."},
-        "denied": {"description": "Workloads whose pods could not pull one of their images if they had to now."},
-        "unknown": {"description": "Workloads for which some fact is missing."},
-    }}));
-    change.transform(counts);
-}
-
-/// Nothing of it has to be there: who applies a part of it says nothing of the rest.
-pub(in crate::api) fn nothing_required(schema: &mut Schema) {
-    schema.remove("required");
-}
-
 /// Changes a schema as a JSON merge patch does (RFC 7396): objects are merged, null removes, everything else replaces.
-pub(in crate::api) fn merge(change: Value) -> impl Transform {
+pub fn merge(change: Value) -> impl Transform {
     move |schema: &mut Schema| merge_into(schema.ensure_object(), &change)
 }
 

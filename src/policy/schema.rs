@@ -1,20 +1,49 @@
-//! From the schema of a Rust type to that of a CustomResourceDefinition: its shape, what every object has, how the two
-//! kinds of policies differ, and conditions.
+//! The schema of `spec`, from its Rust type: the shape that a CustomResourceDefinition takes, and how the two kinds of
+//! policies differ.
+//!
+//! The first paragraph of a doc comment is the description, attributes are the limits, and `parts` is what the attributes
+//! name. Every list and string has a limit, since otherwise the API server estimates the cost of a CEL rule by the worst
+//! object that fits into a request, and refuses the CRD ("Common Expression Language in Kubernetes", Resource constraints).
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
-use kube::Resource;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use super::parts::{LABEL_LENGTH, Moment, NAME_LENGTH, merge};
-use crate::api::rules;
-use crate::api::status::MESSAGE_LENGTH;
+use super::kind::PolicyKind;
+use super::parts::{Document, merge};
+use super::rules;
+use super::spec::{ClusterEcrAccessPolicySpec, ConfigMapKeyRef, EcrAccessPolicySpec};
+
+/// The schema of `spec` of a kind.
+pub fn spec(kind: PolicyKind) -> Schema {
+    match kind {
+        PolicyKind::EcrAccessPolicy => {
+            let mut schema = structural::<EcrAccessPolicySpec>();
+            within_one_namespace(".spec", &mut schema);
+            schema
+        }
+        PolicyKind::ClusterEcrAccessPolicy => structural::<ClusterEcrAccessPolicySpec>(),
+    }
+}
+
+/// The schema of `document` inside of a resource-based policy, which the API server does not look into.
+pub(super) fn document() -> Schema {
+    structural::<Document>()
+}
+
+/// The schema of `configMapKeyRef` inside of a resource-based policy, which the API server does not look into.
+pub(super) fn config_map_key_ref(kind: PolicyKind) -> Schema {
+    let mut schema = structural::<ConfigMapKeyRef>();
+    if kind.is_namespaced() {
+        within_one_namespace(".configMapKeyRef", &mut schema);
+    }
+    schema
+}
 
 /// The schema of a type as the API server takes it ("Extend the Kubernetes API with CustomResourceDefinitions",
 /// Specifying a structural schema): every type written out where it is used, and nothing that may be null.
-pub(super) fn structural<T: JsonSchema>() -> Schema {
+pub fn structural<T: JsonSchema>() -> Schema {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().subschema_for::<T>();
     rewrite(&mut schema);
@@ -73,38 +102,9 @@ fn first_paragraph(schema: &mut Schema) {
     }
 }
 
-/// As the typed schema has it. Every keyword is known to it: a test holds the two against each other.
-pub(super) fn typed(schema: Schema) -> JSONSchemaProps {
-    serde_json::from_value(schema.to_value()).unwrap_or_default()
-}
-
-/// The schema of a whole object, by the type of its kind.
-pub(super) fn object<K: JsonSchema + Resource<DynamicType = ()>>() -> Schema {
-    let mut schema = structural::<K>();
-    let mut change = merge(json!({
-        "properties": {
-            "apiVersion": {
-                "description": format!("Version of this API: `{}`.", K::api_version(&())),
-                "type": "string",
-                "maxLength": NAME_LENGTH,
-            },
-            "kind": {
-                "description": format!("Kind of this object: `{}`.", K::kind(&())),
-                "type": "string",
-                "maxLength": LABEL_LENGTH,
-            },
-            // The API server knows it by itself and takes nothing here, not even a description.
-            "metadata": {"description": null, "properties": null},
-        },
-        "required": ["apiVersion", "kind", "spec"],
-    }));
-    change.transform(&mut schema);
-    schema
-}
-
 /// Turns the schema of a policy of the cluster, which is what the types say, at this path of an object into that of a policy
 /// of one namespace.
-pub(super) fn within_one_namespace(path: &str, schema: &mut Schema) {
+pub fn within_one_namespace(path: &str, schema: &mut Schema) {
     match path {
         ".spec.serviceAccounts" => merge(json!({
             "description": "The service accounts that this policy is for: those named and those selected, together. A pod \
@@ -151,28 +151,4 @@ pub(super) fn within_one_namespace(path: &str, schema: &mut Schema) {
     if let Some(Ok(items)) = schema.get_mut("items").map(TryInto::try_into) {
         within_one_namespace(&format!("{path}[]"), items);
     }
-}
-
-/// One aspect of this policy's state.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase")]
-#[expect(dead_code, reason = "the shape of a type of k8s-openapi, never a value")]
-pub(in crate::api) struct Condition {
-    /// Which aspect. Example: `Ready`.
-    #[schemars(rename = "type", length(max = 316))]
-    type_: String,
-    /// Whether it holds.
-    #[schemars(extend("enum" = ["True", "False", "Unknown"]))]
-    status: String,
-    /// A stable word for why. Example: `UnsupportedSpec`.
-    #[schemars(length(max = 1024))]
-    reason: String,
-    /// The same for a person.
-    #[schemars(length(max = MESSAGE_LENGTH))]
-    message: String,
-    /// metadata.generation of the spec that this condition is about.
-    #[schemars(range(min = 0))]
-    observed_generation: Option<i64>,
-    /// When the condition last changed.
-    last_transition_time: Moment,
 }

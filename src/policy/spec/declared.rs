@@ -6,10 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::super::parts::{Tags, UNKNOWN, merge, of_organization};
+use super::super::rules;
 use super::{ConfigMapKeyRef, PolicyEntry};
-use crate::api::rules;
-use crate::api::schema::UNKNOWN;
-use crate::api::schema::parts::{Tags, merge, of_organization};
 
 /// What is known of the repositories that a pattern matches.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
