@@ -14,8 +14,9 @@ use ecr_access::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObje
 use ecr_access::runtime::metrics::Metrics;
 use ecr_access::runtime::watch::object::{Item, Raw};
 use ecr_access::webhook::cluster::{Cluster, ReadError};
+use ecr_access::webhook::limits::Limits;
 use ecr_access::webhook::review::Reviewer;
-use ecr_access::webhook::server::{Limits, router};
+use ecr_access::webhook::server::router;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;

@@ -4,7 +4,8 @@
 //! Each takes its bytes twice: as they are, and as the plan of a JSON text that is right but for its depth and for bytes
 //! that are no UTF-8. Whatever holds such a text must be taken apart.
 
-use ecr_access::runtime::watch::object::{Address, DecodeError, Item, decode};
+use ecr_access::runtime::watch::decode_error::DecodeError;
+use ecr_access::runtime::watch::object::{Address, Item, decode};
 use ecr_access::runtime::watch::place;
 use ecr_access::runtime::watch::prune::pruned;
 use ecr_access::runtime::watch::reader::{Line, line, page};

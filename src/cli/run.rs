@@ -26,9 +26,10 @@ use crate::runtime::{admin, shutdown};
 use crate::webhook::api_servers;
 use crate::webhook::certificates::{Keeper, Mode, Place};
 use crate::webhook::cluster::LiveCluster;
+use crate::webhook::limits::Limits;
 use crate::webhook::review::Reviewer;
 use crate::webhook::selftest;
-use crate::webhook::server::{self, Limits};
+use crate::webhook::server;
 use crate::webhook::tls::{self, Serving};
 
 /// How long work that nobody waits for any more may hold up the exit.

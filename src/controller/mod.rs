@@ -18,14 +18,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, PolicyStatus};
 use crate::forecast;
+use crate::forecast::WorkloadKind;
 use crate::index::pods::{Pods, watch_pods};
 use crate::index::subjects::Population;
-use crate::index::workloads::{WorkloadKind, Workloads, watch_workloads};
+use crate::index::workloads::{Workloads, watch_workloads};
 use crate::index::{Changes, Index, IndexOptions, Snapshot, WatchSignal, kinds};
 use crate::inventory::{PolicyKey, PolicyObject};
 use crate::policy::{self, Action};
+use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::segment;
-use crate::runtime::watch::reader::{AnswerError, Reader};
+use crate::runtime::watch::reader::Reader;
 use denials::First;
 use events::News;
 use judged::Memory;

@@ -18,8 +18,9 @@ use super::events::News;
 use super::metrics::{EventLabels, EventResult, Metrics};
 use crate::api::PolicyStatus;
 use crate::inventory::{PolicyKey, PolicyObject};
+use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::{Kind, segment};
-use crate::runtime::watch::reader::{AnswerError, Reader};
+use crate::runtime::watch::reader::Reader;
 
 /// `reportingController` of every Event.
 pub const REPORTING_CONTROLLER: &str = "ecraccess.dev/controller";

@@ -30,6 +30,7 @@ pub mod scope;
 mod subject;
 mod texts;
 mod transition;
+mod workload_kind;
 
 pub use self::config_maps::config_maps;
 pub use crate::ecr::judge::Verdict;
@@ -43,6 +44,7 @@ pub use render::render;
 pub use report::{Candidate, Cause, DecisionReport, ImageReport, Report};
 pub use subject::{ContainerKind, ImageUse, Subject, SubjectError};
 pub use transition::NextChange;
+pub use workload_kind::WorkloadKind;
 
 /// All three stages for a subject at the time `at`.
 #[must_use]

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::workload_kind::WorkloadKind;
+
 /// A pod or a pod template.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
@@ -99,20 +101,13 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Reads a workload with a pod template: Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob,
-    /// ReplicationController. None for every other kind.
+    /// Reads a workload with a pod template, of one of [`WorkloadKind::ALL`]. None for every other kind.
     ///
     /// # Errors
     /// When a field that is looked at has another type than the API's.
     pub fn from_workload(object: &Value) -> Result<Option<Self>, SubjectError> {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-        let path: &[&str] = match kind {
-            "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicationController" => {
-                &["spec", "template"]
-            }
-            "CronJob" => &["spec", "jobTemplate", "spec", "template"],
-            _ => return Ok(None),
-        };
+        let Some(path) = WorkloadKind::from_name(kind).map(WorkloadKind::template) else { return Ok(None) };
         let mut template = object;
         let mut prefix = String::new();
         for step in path {

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::fake::{FakeApi, VERSION, policy};
 use super::pods::{Pods, watch_pods};
-use super::workloads::{WorkloadKind, Workloads, watch_workloads};
+use super::workloads::{Workloads, watch_workloads};
 use super::{Index, IndexOptions, Source};
+use crate::forecast::WorkloadKind;
 use crate::inventory::{ConfigMapName, Inventory, PolicyKey};
 use crate::policy::PolicyKind;
 use crate::runtime::watch::source::Signal;

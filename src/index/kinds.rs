@@ -1,7 +1,7 @@
 //! The table of the kinds that are watched.
 
-use super::workloads::WorkloadKind;
 use crate::api::{GROUP, VERSION};
+use crate::forecast::WorkloadKind;
 use crate::policy::PolicyKind;
 use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
 
@@ -80,7 +80,7 @@ mod tests {
             assert_eq!(row.namespaced, kind == PolicyKind::EcrAccessPolicy);
         }
         for kind in WorkloadKind::ALL {
-            assert_eq!(workloads(kind).kind, kind.as_str());
+            assert_eq!((workloads(kind).group, workloads(kind).kind), (kind.group(), kind.as_str()));
         }
     }
 }

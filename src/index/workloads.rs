@@ -12,60 +12,10 @@ use serde_json::Value;
 
 use super::subjects::{Held, HeldMap, Owner, Subjects};
 use super::{IndexOptions, kinds};
-use crate::forecast::Subject;
+use crate::forecast::{Subject, WorkloadKind};
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::source::{Signal, watch};
-
-/// A kind that makes pods from a template.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum WorkloadKind {
-    /// `apps/v1`.
-    Deployment,
-    /// `apps/v1`.
-    StatefulSet,
-    /// `apps/v1`.
-    DaemonSet,
-    /// `batch/v1`.
-    CronJob,
-    /// `batch/v1`.
-    Job,
-    /// `apps/v1`.
-    ReplicaSet,
-    /// `v1`.
-    ReplicationController,
-}
-
-impl WorkloadKind {
-    /// All of them. Of two that could name the same pods, the one that people write comes first.
-    pub const ALL: [WorkloadKind; 7] = [
-        WorkloadKind::Deployment,
-        WorkloadKind::StatefulSet,
-        WorkloadKind::DaemonSet,
-        WorkloadKind::CronJob,
-        WorkloadKind::Job,
-        WorkloadKind::ReplicaSet,
-        WorkloadKind::ReplicationController,
-    ];
-
-    /// `kind` of its objects.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            WorkloadKind::Deployment => "Deployment",
-            WorkloadKind::StatefulSet => "StatefulSet",
-            WorkloadKind::DaemonSet => "DaemonSet",
-            WorkloadKind::CronJob => "CronJob",
-            WorkloadKind::Job => "Job",
-            WorkloadKind::ReplicaSet => "ReplicaSet",
-            WorkloadKind::ReplicationController => "ReplicationController",
-        }
-    }
-
-    /// API group of its objects.
-    pub fn group(self) -> &'static str {
-        kinds::workloads(self).group
-    }
-}
 
 /// Watches all workloads, each signal with its kind.
 pub fn watch_workloads(

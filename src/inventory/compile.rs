@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use iam_verdict::{DocumentError, DocumentErrorKind, NamedPolicy, Policy};
+use iam_verdict::{DocumentErrorKind, NamedPolicy, Policy};
 use serde_json::Value;
 
 use super::config_map::{ConfigMaps, NotFound};
 use super::exemption::Exemption;
 use super::organization_policies;
-use super::policy::{CompiledPuller, CompiledRole, CompiledSpec, Problem};
+use super::problem::{Problem, document_problem};
+use super::spec::{CompiledPuller, CompiledRole, CompiledSpec};
 use crate::ecr::advice::CauseCode;
 use crate::ecr::arn::RoleArn;
 use crate::ecr::config_map::{ConfigMapKey, ConfigMapName};
@@ -349,16 +350,6 @@ type FindManaged = fn(&str) -> Option<(Arc<Policy>, bool)>;
 
 fn managed_policy(arn: &str) -> Option<(Arc<Policy>, bool)> {
     managed::find(arn).map(|found| (Arc::clone(found.policy), found.other_partition))
-}
-
-/// Joins the path of the document with the path inside it.
-pub(super) fn document_problem(path: &str, error: &DocumentError) -> Problem {
-    let inner = error.path.strip_prefix('$').unwrap_or(&error.path);
-    let message = match &error.hint {
-        Some(hint) => format!("{} ({hint})", error.message),
-        None => error.message.clone(),
-    };
-    Problem::at(&format!("{path}{inner}"), message)
 }
 
 fn role_arn(path: &str, text: &str) -> Result<RoleArn, Problem> {

@@ -6,8 +6,7 @@ use std::sync::{Arc, OnceLock};
 use iam_verdict::{DocumentError, DocumentErrorKind, Policy};
 use serde_json::Value;
 
-use super::compile::document_problem;
-use super::{InventoryError, Problem};
+use super::problem::{InventoryError, Problem, document_problem};
 use crate::ecr::advice::CauseCode;
 use crate::ecr::config_map::{ConfigMapKey, ConfigMapName};
 use crate::policy::POLICY_DOCUMENT_LABEL;

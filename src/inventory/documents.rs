@@ -4,7 +4,7 @@ use std::fmt;
 
 use iam_verdict::PolicyType;
 
-use super::policy::{CompiledPuller, CompiledRole, CompiledSpec};
+use super::spec::{CompiledPuller, CompiledRole, CompiledSpec};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::context::TIME_KEYS;
 use crate::ecr::declared::{

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::policy::Problem;
+use super::problem::Problem;
 use crate::ecr::image_pattern::ImagePattern;
 use crate::policy::{self, date_time};
 

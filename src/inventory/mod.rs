@@ -14,15 +14,19 @@ mod documents;
 mod exemption;
 pub mod organization_policies;
 mod policy;
+mod problem;
 mod selector;
+mod spec;
 
 pub use crate::ecr::config_map::ConfigMapName;
 pub use crate::policy::PolicyKind;
 pub use config_map::{ConfigMapFacts, label_command};
 pub use documents::{DocumentSite, Holder};
 pub use exemption::Exemption;
-pub use policy::{CompiledPuller, CompiledRole, CompiledSpec, InventoryError, PolicyKey, PolicyObject, Problem, Scope};
+pub use policy::{PolicyKey, PolicyObject, Scope};
+pub use problem::{InventoryError, Problem};
 pub use selector::{Label, Selector};
+pub use spec::{CompiledPuller, CompiledRole, CompiledSpec};
 
 use config_map::ConfigMaps;
 

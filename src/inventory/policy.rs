@@ -10,14 +10,11 @@ use serde_json::Value;
 
 use super::compile::Compiler;
 use super::config_map::ConfigMaps;
-use super::exemption::Exemption;
+use super::problem::{InventoryError, Problem};
 use super::selector::Selector;
-use crate::ecr::arn::RoleArn;
+use super::spec::CompiledSpec;
 use crate::ecr::config_map::ConfigMapName;
-use crate::ecr::declared::{Declared, IdentityPolicies};
-use crate::policy::{
-    self, Action, ClusterEcrAccessPolicySpec, FieldError, LabelSelector, PolicyKind, ServiceAccountSelection,
-};
+use crate::policy::{self, Action, ClusterEcrAccessPolicySpec, LabelSelector, PolicyKind, ServiceAccountSelection};
 
 /// Names one policy object. Displayed as `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,67 +40,6 @@ impl fmt::Display for PolicyKey {
             None => write!(f, "{}/{}", self.kind, self.name),
         }
     }
-}
-
-/// A place in a policy object, or in a ConfigMap that it names, that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The object, such as `ConfigMap/payments/iam-policies`; none where it is the policy object itself.
-    pub object: Option<String>,
-    /// Where, as a JSON path from the object: `$.spec.puller.role.arn`.
-    pub path: String,
-    /// What is wrong, for a person.
-    pub message: String,
-    /// It says that a document is not in the ConfigMap that should have it.
-    pub is_missing_config_map: bool,
-}
-
-impl Problem {
-    /// A problem at a path relative to the object.
-    pub(super) fn at(path: &str, message: impl Into<String>) -> Self {
-        let path = if path.is_empty() { "$".to_owned() } else { format!("$.{path}") };
-        Self { object: None, path, message: message.into(), is_missing_config_map: false }
-    }
-
-    /// A document that is not in the ConfigMap which the reference at a path names.
-    pub(super) fn missing_config_map(path: &str, message: impl Into<String>) -> Self {
-        Self { is_missing_config_map: true, ..Self::at(path, message) }
-    }
-
-    /// The same of another object.
-    pub(super) fn of(self, object: String) -> Self {
-        Self { object: Some(object), ..self }
-    }
-}
-
-impl From<FieldError> for Problem {
-    fn from(error: FieldError) -> Self {
-        Self::at(&error.path, error.message)
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(object) = &self.object {
-            write!(f, "{object} ")?;
-        }
-        write!(f, "`{}`: {}", self.path, self.message)
-    }
-}
-
-/// Why a value is no policy object (or service account) at all. A bad *spec* is never an error, see
-/// [`PolicyObject::body`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InventoryError {
-    /// The value is not a JSON object.
-    #[error("not an object")]
-    NotAnObject,
-    /// `kind` is another one.
-    #[error("kind `{0}` is neither EcrAccessPolicy nor ClusterEcrAccessPolicy")]
-    OtherKind(String),
-    /// `metadata.name` is missing or empty.
-    #[error("`metadata.name` is missing")]
-    NoName,
 }
 
 /// Whom a policy selects.
@@ -159,48 +95,6 @@ pub struct PolicyObject {
     pub config_maps: BTreeSet<ConfigMapName>,
     /// What to compile again when one of them changes; none where none is named.
     source: Option<Arc<ClusterEcrAccessPolicySpec>>,
-}
-
-/// The part of a spec that verdicts are made of.
-#[derive(Clone, Debug)]
-pub struct CompiledSpec {
-    /// The puller.
-    pub puller: CompiledPuller,
-    /// What is declared of the AWS side.
-    pub declared: Arc<Declared>,
-    /// What is admitted for a while although it cannot be pulled; the one that ends last comes first.
-    pub exemptions: Vec<Exemption>,
-}
-
-/// `spec.puller`.
-#[derive(Clone, Debug)]
-pub enum CompiledPuller {
-    /// The kubelet exchanges the service account's token for a role.
-    ServiceAccount {
-        /// The annotation that names the role.
-        annotation: String,
-        /// The policies of the service account's role, whichever it is.
-        identity: Option<Arc<IdentityPolicies>>,
-        /// Policies of particular roles; they come before `identity`.
-        roles: Vec<CompiledRole>,
-        /// The role of service accounts without the annotation.
-        default_role: Option<RoleArn>,
-        /// The roles of the nodes that pull for service accounts without a role; empty where none are declared.
-        fallback_nodes: Vec<CompiledRole>,
-    },
-    /// One fixed role.
-    Role(CompiledRole),
-    /// The nodes: which of them a pod will run on is not known at admission.
-    Nodes(Vec<CompiledRole>),
-}
-
-/// A role and its policies.
-#[derive(Clone, Debug)]
-pub struct CompiledRole {
-    /// The role.
-    pub arn: RoleArn,
-    /// Its identity-based policies, where they are declared.
-    pub identity: Option<Arc<IdentityPolicies>>,
 }
 
 impl PolicyObject {
@@ -337,6 +231,7 @@ impl Scope {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spec::CompiledPuller;
     use super::*;
     use serde_json::json;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::server::Limits;
+use super::limits::Limits;
 use crate::runtime::callers::{Caller, Standing};
 use crate::runtime::shares::{Permit, Pool, Shares};
 

@@ -11,7 +11,8 @@ use axum::body::Bytes;
 use serde::Serialize;
 
 use crate::runtime::watch::cut::{Cursor, CutError};
-use crate::runtime::watch::object::{DecodeError, Raw, decode};
+use crate::runtime::watch::decode_error::DecodeError;
+use crate::runtime::watch::object::{Raw, decode};
 
 use crate::text::{cut, escaped, escaped_lines};
 

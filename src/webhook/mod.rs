@@ -19,6 +19,7 @@ pub mod allotment;
 pub mod api_servers;
 pub mod certificates;
 pub mod cluster;
+pub mod limits;
 pub mod message;
 pub mod policies;
 pub mod question;

@@ -23,7 +23,8 @@ use crate::ecr::managed;
 use crate::inventory::organization_policies;
 use crate::policy;
 use crate::runtime::watch::cut::member;
-use crate::runtime::watch::object::{DecodeError, Raw};
+use crate::runtime::watch::decode_error::DecodeError;
+use crate::runtime::watch::object::Raw;
 use crate::runtime::watch::place;
 use crate::runtime::watch::prune::pruned;
 

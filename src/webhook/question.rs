@@ -7,9 +7,8 @@ use serde_json::Value;
 
 use super::Webhook;
 use super::message::{Outcome, Request};
-use crate::forecast::{Subject, SubjectError, scope};
+use crate::forecast::{Subject, SubjectError, WorkloadKind, scope};
 use crate::index::subjects::controller;
-use crate::index::workloads::WorkloadKind;
 use crate::runtime::watch::place;
 
 /// What a request comes down to.

@@ -1,6 +1,6 @@
 //! Exemptions at the webhook: what lets a pod in, how it is counted and recorded, and that nothing else does.
 
-use ecr_access::webhook::server::Limits;
+use ecr_access::webhook::limits::Limits;
 use serde_json::{Value, json};
 
 use crate::webhook::{FakeCluster, allowed, annotation, app, payments, policy, send, warnings};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use ecr_access::webhook::server::Limits;
+use ecr_access::webhook::limits::Limits;
 use serde_json::{Value, json};
 
 use crate::webhook::{

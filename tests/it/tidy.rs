@@ -26,7 +26,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The outermost: they may use all of the above, and not each other.
     ("controller", &["text", "api", "policy", "ecr", "inventory", "puller", "forecast", "index", "runtime"]),
     ("webhook", &["text", "api", "policy", "ecr", "inventory", "puller", "forecast", "index", "runtime"]),
-    ("cli", &["text", "api", "policy", "ecr", "inventory", "puller", "forecast", "index", "runtime", "controller", "webhook"]),
+    (
+        "cli",
+        &[
+            "text",
+            "api",
+            "policy",
+            "ecr",
+            "inventory",
+            "puller",
+            "forecast",
+            "index",
+            "runtime",
+            "controller",
+            "webhook",
+        ],
+    ),
 ];
 
 /// The modules that make verdicts: the same input gives the same bytes, so they may not look around.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ecr_access::webhook::server::Limits;
+use ecr_access::webhook::limits::Limits;
 use golden::Goldens;
 use serde_json::{Value, json};
 

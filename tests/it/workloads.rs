@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::webhook::{FakeCluster, Mood, ROLE, account, allowed, annotation, app, payments, policy, send, warnings};
-use ecr_access::index::workloads::WorkloadKind;
-use ecr_access::webhook::server::Limits;
+use ecr_access::forecast::WorkloadKind;
+use ecr_access::webhook::limits::Limits;
 
 const PATH: &str = "/validate/workloads";
 const GOOD: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";

@@ -21,6 +21,7 @@ use crate::text::escaped;
 
 mod json;
 mod objects;
+mod origin;
 mod path;
 pub mod problems;
 mod read;

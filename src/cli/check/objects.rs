@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::api::{self, GROUP};
-use crate::forecast::{Subject, SubjectError};
+use crate::forecast::{Subject, SubjectError, WorkloadKind};
 use crate::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts, label_command};
 use crate::policy::{self, API_VERSION, POLICY_DOCUMENT_LABEL};
 use crate::webhook::policies;
 
+use super::origin::Origin;
 use super::problems::{ByObject, CheckProblem, Firsts, LONGEST, Problems};
-use super::read::{Loaded, Origin};
+use super::read::Loaded;
 use crate::text::cut;
 
 /// Everything that was understood of the input.
@@ -139,9 +140,7 @@ impl Kind {
             ("", "Namespace") => Some(Kind::Namespace),
             ("", "ConfigMap") => Some(Kind::ConfigMap),
             ("", "Pod") => Some(Kind::Pod),
-            ("", "ReplicationController") => Some(Kind::Workload),
-            ("apps" | "extensions", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => Some(Kind::Workload),
-            ("batch", "Job" | "CronJob") => Some(Kind::Workload),
+            _ if is_workload(group, kind) => Some(Kind::Workload),
             _ => policy::PolicyKind::from_name(kind).map(Kind::Policy),
         }
     }
@@ -149,6 +148,12 @@ impl Kind {
     fn is_namespaced(self) -> bool {
         !matches!(self, Kind::Namespace | Kind::Policy(policy::PolicyKind::ClusterEcrAccessPolicy))
     }
+}
+
+/// `extensions` is where `apps` was before it had a group of its own.
+fn is_workload(group: &str, kind: &str) -> bool {
+    let group = if group == "extensions" { "apps" } else { group };
+    WorkloadKind::from_name(kind).is_some_and(|known| known.group() == group)
 }
 
 /// An object of a kind that matters, with its name and place known.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::read::Origin;
+use super::origin::Origin;
 use crate::text::cut;
 
 /// So many are shown; the rest is counted.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::answer::{AnswerError, Status};
 use super::kind::Kind;
-use super::reader::{AnswerError, Status};
 
 /// Why a watch failed.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -267,9 +267,9 @@ fn name(raw: &super::object::Raw) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answer::AnswerError;
     use super::super::failure::Step;
     use super::super::kind::Kind;
-    use super::super::reader::AnswerError;
     use super::*;
 
     const THINGS: &str = "things";

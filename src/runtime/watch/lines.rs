@@ -5,7 +5,7 @@ use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use kube::client::Body;
 
-use super::reader::AnswerError;
+use super::answer::AnswerError;
 
 /// Lines that have not been read yet.
 pub struct Lines {

@@ -1,7 +1,9 @@
 //! Watches of the API server for any kind of object: lists and watches that never end and never stop at one object.
 
+pub mod answer;
 pub mod backoff;
 pub mod cut;
+pub mod decode_error;
 pub mod event;
 pub mod failure;
 #[cfg(test)]

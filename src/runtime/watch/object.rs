@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::cut::{Cursor, CutError};
+use super::decode_error::DecodeError;
 use super::prune::{Part, pruned};
 
 /// Annotation of `kubectl apply`: the whole object once more, of no use here.
@@ -199,27 +200,6 @@ fn each_member(bytes: &[u8], mut member: impl FnMut(&str, &[u8])) -> Result<(), 
         }
         Ok(())
     })
-}
-
-/// Why an object does not decode. It says where and not what: the object may hold what no log may.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum DecodeError {
-    /// Too deep, bytes that are no UTF-8, or no JSON.
-    #[error(
-        "it cannot be read from line {line}, column {column} on: it is nested too deeply there, or is no UTF-8 or no JSON"
-    )]
-    Json {
-        /// From 1 on.
-        line: usize,
-        /// From 1 on, in bytes.
-        column: usize,
-    },
-}
-
-impl DecodeError {
-    pub(super) fn of(error: &serde_json::Error) -> DecodeError {
-        DecodeError::Json { line: error.line(), column: error.column() }
-    }
 }
 
 /// What addresses an object and orders its versions, read from one that may not decode.

@@ -1,7 +1,7 @@
 //! Where in an object its JSON cannot be decoded: a path for whoever wrote it.
 
 use super::cut::{Cursor, CutError};
-use super::object::DecodeError;
+use super::decode_error::DecodeError;
 use crate::text::escaped;
 
 /// Steps that a path has at most. What cannot be decoded is often nested deeply.

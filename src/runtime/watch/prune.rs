@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::object::DecodeError;
+use super::decode_error::DecodeError;
 
 /// Lists and objects inside of each other that are kept. Less than serde_json goes, and more than anything has that is
 /// meant to be read.

@@ -7,13 +7,14 @@ use hyper::body::Bytes;
 use kube::Client;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::answer::AnswerError;
 use super::backoff::Backoff;
 use super::event::Event;
 use super::failure::{Failure, Step};
 use super::kind::Kind;
 use super::lines::Lines;
 use super::object::Item;
-use super::reader::{AnswerError, Line, Page, Reader, line};
+use super::reader::{Line, Page, Reader, line};
 
 /// What comes out of a watch.
 #[derive(Debug)]
