@@ -68,15 +68,16 @@ lint: $(CARGO_DENY) $(CARGO_SHEAR) wasm msrv ## Formatting, clippy, dependency r
 	bash -n hack/*.sh tests/cluster/*.sh .ci/run
 	python3 -B hack/circles_test.py --quiet
 	python3 -B hack/circles.py iam-verdict/src --allow 0 --allow-nested 4
-	python3 -B hack/circles.py src --allow 0 --allow-nested 16
+	python3 -B hack/circles.py ecr-forecast/src --allow 0 --allow-nested 8
+	python3 -B hack/circles.py src --allow 0 --allow-nested 8
 
-wasm: ## The engine builds without an operating system beneath it
+wasm: ## What makes verdicts builds without an operating system beneath it
 	rustup target add wasm32-unknown-unknown
-	cargo build -p iam-verdict --target wasm32-unknown-unknown
+	cargo build -p iam-verdict -p ecr-forecast --target wasm32-unknown-unknown
 
-msrv: ## The engine builds with the oldest compiler that it says it does
+msrv: ## What makes verdicts builds with the oldest compiler that it says it does
 	version=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' iam-verdict/Cargo.toml); \
-		rustup toolchain install "$$version" --profile minimal --no-self-update && cargo "+$$version" check -p iam-verdict --locked
+		rustup toolchain install "$$version" --profile minimal --no-self-update && cargo "+$$version" check -p iam-verdict -p ecr-forecast --locked
 
 bench: ## Benchmarks of one review and of one decision
 	cargo bench --workspace

@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ecr_access::forecast::{Options, Subject, Verdict, forecast};
-use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::forecast::{Options, Subject, Verdict, forecast};
+use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 use serde_json::{Value, json};
 
 const ROLE: &str = "arn:aws:iam::111122223333:role/app";

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use ecr_access::controller::judged::Memory;
 use ecr_access::controller::survey::{survey, survey_again};
-use ecr_access::forecast::{Options, Subject, Verdict, diagnose, judge, render};
 use ecr_access::index::subjects::{Held, HeldMap, Owner, Population};
-use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::forecast::{Options, Subject, Verdict, diagnose, judge, render};
+use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

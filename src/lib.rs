@@ -3,18 +3,13 @@
 //! A controller watches `EcrAccessPolicy` objects, the engine of the crate `iam-verdict` evaluates the IAM policies of
 //! whoever pulls, and a validating admission webhook refuses pods that would end in `ImagePullBackOff`.
 //!
-//! Dependencies point inward: `iam-verdict` ← [`ecr`] ← [`inventory`], [`puller`] ← [`forecast`] ← [`index`] ←
-//! [`controller`], [`webhook`], [`cli`]. `tests/it/tidy.rs` enforces it; `ARCHITECTURE.md` explains it.
+//! Verdicts are made by the crate `ecr-forecast`; this one is what surrounds them: dependencies point inward, `iam-verdict` ←
+//! `ecr-forecast` ← [`index`] ← [`controller`], [`webhook`], [`cli`]. `tests/it/tidy.rs` holds the arrows inside of this crate;
+//! `ARCHITECTURE.md` explains it.
 
 pub mod api;
 pub mod cli;
 pub mod controller;
-pub mod ecr;
-pub mod forecast;
 pub mod index;
-pub mod inventory;
-pub mod policy;
-pub mod puller;
 pub mod runtime;
-pub mod text;
 pub mod webhook;

@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSche
 
 use super::policies::ClusterEcrAccessPolicy;
 use super::schema;
-use crate::policy::PolicyKind;
+use ecr_forecast::policy::PolicyKind;
 
 /// A kind of the group [`super::GROUP`], as its CustomResourceDefinition has it.
 #[derive(Debug)]

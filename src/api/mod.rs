@@ -1,5 +1,5 @@
 //! The Kubernetes API of this program: the kinds `EcrAccessPolicy` and `ClusterEcrAccessPolicy` of
-//! `ecraccess.dev/v1alpha1`, their CustomResourceDefinitions, status and conditions. What `spec` says is [`crate::policy`].
+//! `ecraccess.dev/v1alpha1`, their CustomResourceDefinitions, status and conditions. What `spec` says is [`ecr_forecast::policy`].
 //!
 //! - [`crds`] is what the API server enforces and what `kubectl explain` prints.
 //! - [`status`] are the Rust types of `status`, [`conditions`] the names that `status.conditions` uses.

@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema};
 use serde_json::json;
 
 use super::policies::EcrAccessPolicy;
-use crate::policy::parts::{LABEL_LENGTH, NAME_LENGTH, merge};
-use crate::policy::schema::{structural, within_one_namespace};
+use ecr_forecast::policy::parts::{LABEL_LENGTH, NAME_LENGTH, merge};
+use ecr_forecast::policy::schema::{structural, within_one_namespace};
 
 /// The schema of the objects of a kind, by their type.
 pub(super) fn of<K: JsonSchema + Resource<DynamicType = ()>>() -> JSONSchemaProps {

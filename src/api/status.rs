@@ -8,9 +8,9 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::policy::parts::{LABEL_LENGTH, Moment, NAME_LENGTH, merge};
-use crate::policy::spec::MAX_EXEMPTIONS;
-use crate::text::escaped;
+use ecr_forecast::policy::parts::{LABEL_LENGTH, Moment, NAME_LENGTH, merge};
+use ecr_forecast::policy::spec::MAX_EXEMPTIONS;
+use ecr_forecast::text::escaped;
 
 /// At most so many [`PolicyStatus::denials`] are listed, the rest is counted: a status stays small with any number of pods.
 pub const MAX_DENIALS: usize = 20;
@@ -300,7 +300,7 @@ fn nothing_required(schema: &mut Schema) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::{HARMFUL, is_harmless};
+    use ecr_forecast::text::{HARMFUL, is_harmless};
 
     #[test]
     fn the_texts_of_a_denial_are_cut_to_whole_characters() {

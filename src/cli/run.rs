@@ -11,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use crate::controller::{self, ControllerOptions};
-use crate::forecast;
 use crate::index::{self, Index, IndexOptions};
-use crate::policy::Action;
 use crate::runtime::callers::{ApiServers, Cidr};
 use crate::runtime::guarded::files::{self, Connections};
 use crate::runtime::heartbeat::Heartbeat;
@@ -31,6 +29,8 @@ use crate::webhook::review::Reviewer;
 use crate::webhook::selftest;
 use crate::webhook::server;
 use crate::webhook::tls::{self, Serving};
+use ecr_forecast::forecast;
+use ecr_forecast::policy::Action;
 
 /// How long work that nobody waits for any more may hold up the exit.
 const LAST_WORDS: Duration = Duration::from_secs(2);

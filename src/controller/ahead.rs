@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::judged::Judged;
 use super::outlook::Outlook;
-use crate::forecast::{self, NextChange, Verdict, judge_under};
 use crate::index::subjects::{Held, Owner, Population};
-use crate::inventory::{Inventory, PolicyObject};
+use ecr_forecast::forecast::{self, NextChange, Verdict, judge_under};
+use ecr_forecast::inventory::{Inventory, PolicyObject};
 
 /// So long ahead it is told what will change. An instant that is found later than that is told when it is found.
 pub const AHEAD: SignedDuration = SignedDuration::from_hours(24);

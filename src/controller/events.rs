@@ -11,10 +11,10 @@ use super::denials::First;
 use super::status::find;
 use crate::api::PolicyStatus;
 use crate::api::conditions::{CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_PULL_WOULD_FAIL};
-use crate::forecast::{ImageReport, Report, Verdict};
-use crate::inventory::PolicyObject;
-use crate::policy;
-use crate::text::{cut, escaped};
+use ecr_forecast::forecast::{ImageReport, Report, Verdict};
+use ecr_forecast::inventory::PolicyObject;
+use ecr_forecast::policy;
+use ecr_forecast::text::{cut, escaped};
 
 /// Bytes of a note at most ("Event", events.k8s.io/v1).
 pub const MAX_NOTE: usize = 1024;
@@ -129,7 +129,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::text::{HARMFUL, is_harmless};
+    use ecr_forecast::text::{HARMFUL, is_harmless};
 
     /// A status with these conditions: type, status, reason and message.
     fn status(conditions: &[(&str, &str, &str, &str)]) -> PolicyStatus {

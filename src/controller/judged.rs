@@ -14,10 +14,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::outlook::Outlook;
-use crate::ecr::advice::CauseCode;
-use crate::forecast::{self, ImageJudgement, Judgement, NextChange, Subject, Verdict, causes, judge_under};
 use crate::index::subjects::Held;
-use crate::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::ecr::advice::CauseCode;
+use ecr_forecast::forecast::{self, ImageJudgement, Judgement, NextChange, Subject, Verdict, causes, judge_under};
+use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 
 /// What is kept of a judgement.
 #[derive(Debug)]

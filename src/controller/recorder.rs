@@ -17,10 +17,10 @@ use super::denials::{First, told_by};
 use super::events::News;
 use super::metrics::{EventLabels, EventResult, Metrics};
 use crate::api::PolicyStatus;
-use crate::inventory::{PolicyKey, PolicyObject};
 use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::{Kind, segment};
 use crate::runtime::watch::reader::Reader;
+use ecr_forecast::inventory::{PolicyKey, PolicyObject};
 
 /// `reportingController` of every Event.
 pub const REPORTING_CONTROLLER: &str = "ecraccess.dev/controller";
@@ -343,7 +343,7 @@ mod tests {
     use super::*;
     use crate::api::Denial;
     use crate::index::subjects::{Held, Owner};
-    use crate::policy::PolicyKind;
+    use ecr_forecast::policy::PolicyKind;
 
     fn key(name: &str) -> PolicyKey {
         PolicyKey { kind: PolicyKind::EcrAccessPolicy, namespace: Some("payments".to_owned()), name: name.to_owned() }

@@ -9,12 +9,12 @@ use super::denials::{Denials, First};
 use super::judged::{Judged, Memory, Question};
 use crate::api::status::MAX_ADVICE;
 use crate::api::{AdviceEntry, Denial, ExemptionStatus, VerdictCounts};
-use crate::forecast::{self, Advice, Subject, Uses, Verdict, scope};
 use crate::index::subjects::{Held, Population};
-use crate::inventory::{Exemption, Inventory, PolicyKey, PolicyObject};
-use crate::policy::Action;
-use crate::puller::{self, Selection};
-use crate::text::escaped;
+use ecr_forecast::forecast::{self, Advice, Subject, Uses, Verdict, scope};
+use ecr_forecast::inventory::{Exemption, Inventory, PolicyKey, PolicyObject};
+use ecr_forecast::policy::Action;
+use ecr_forecast::puller::{self, Selection};
+use ecr_forecast::text::escaped;
 
 /// What was found, by policy.
 #[derive(Clone, Debug, Default)]

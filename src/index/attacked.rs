@@ -12,10 +12,10 @@ use super::fake::{FakeApi, VERSION, policy};
 use super::pods::{Pods, watch_pods};
 use super::workloads::{Workloads, watch_workloads};
 use super::{Index, IndexOptions, Source};
-use crate::forecast::WorkloadKind;
-use crate::inventory::{ConfigMapName, Inventory, PolicyKey};
-use crate::policy::PolicyKind;
 use crate::runtime::watch::source::Signal;
+use ecr_forecast::forecast::WorkloadKind;
+use ecr_forecast::inventory::{ConfigMapName, Inventory, PolicyKey};
+use ecr_forecast::policy::PolicyKind;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -1,14 +1,14 @@
 //! The table of the kinds that are watched.
 
 use crate::api::{GROUP, VERSION};
-use crate::forecast::WorkloadKind;
-use crate::policy::PolicyKind;
 use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
+use ecr_forecast::forecast::WorkloadKind;
+use ecr_forecast::policy::PolicyKind;
 
 /// Terminated pods pull nothing any more: the API server leaves them out, and sends a delete when a pod terminates.
 const NOT_TERMINATED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
-/// [`crate::policy::POLICY_DOCUMENT_LABEL`] as a selector.
+/// [`ecr_forecast::policy::POLICY_DOCUMENT_LABEL`] as a selector.
 const WITH_DOCUMENTS: &str = "ecraccess.dev/policy-document=true";
 
 /// Objects per page of what has pod templates. They are big; this bounds the memory for them.
@@ -64,7 +64,7 @@ mod tests {
 
     use super::*;
     use crate::api::{ClusterEcrAccessPolicy, EcrAccessPolicy};
-    use crate::policy::POLICY_DOCUMENT_LABEL;
+    use ecr_forecast::policy::POLICY_DOCUMENT_LABEL;
 
     #[test]
     fn rows_say_what_the_types_say() {

@@ -17,12 +17,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::inventory::{Inventory, PolicyKey};
 use crate::runtime::watch::backoff::Backoff;
 use crate::runtime::watch::guard;
 use crate::runtime::watch::health::{Health, Note, Progress};
 use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
 use crate::runtime::watch::source::{self, MARGIN, Signal};
+use ecr_forecast::inventory::{Inventory, PolicyKey};
 use state::State;
 
 pub mod kinds;
@@ -256,10 +256,10 @@ mod tests {
 
     use super::fake::{FakeApi, policy};
     use super::*;
-    use crate::inventory::ConfigMapName;
-    use crate::policy::PolicyKind;
     use crate::runtime::watch::event::Event;
     use crate::runtime::watch::object::Raw;
+    use ecr_forecast::inventory::ConfigMapName;
+    use ecr_forecast::policy::PolicyKind;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -9,10 +9,10 @@ use kube::Client;
 use super::IndexOptions;
 use super::kinds::PODS;
 use super::subjects::{Held, HeldMap, Owner, Subjects};
-use crate::forecast::Subject;
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::source::{Signal, watch};
+use ecr_forecast::forecast::Subject;
 
 /// Watches all pods that are not terminated.
 pub fn watch_pods(client: Client, options: &IndexOptions) -> impl Stream<Item = Signal> + Send + use<> {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::kinds;
 use crate::api::PolicyStatus;
-use crate::inventory::{
-    ConfigMapFacts, ConfigMapName, Inventory, InventoryError, PolicyKey, PolicyObject, ServiceAccountFacts,
-};
-use crate::policy::{self, PolicyKind};
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::kind::Kind;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::relist::{Change, Relist};
+use ecr_forecast::inventory::{
+    ConfigMapFacts, ConfigMapName, Inventory, InventoryError, PolicyKey, PolicyObject, ServiceAccountFacts,
+};
+use ecr_forecast::policy::{self, PolicyKind};
 
 /// Which watch an event came from.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

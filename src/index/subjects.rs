@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::forecast::Subject;
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::relist::Relist;
+use ecr_forecast::forecast::Subject;
 
 /// A pod or workload of the cluster, stripped.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

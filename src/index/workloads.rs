@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use super::subjects::{Held, HeldMap, Owner, Subjects};
 use super::{IndexOptions, kinds};
-use crate::forecast::{Subject, WorkloadKind};
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::source::{Signal, watch};
+use ecr_forecast::forecast::{Subject, WorkloadKind};
 
 /// Watches all workloads, each signal with its kind.
 pub fn watch_workloads(

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::text::{cut, escaped};
+use ecr_forecast::text::{cut, escaped};
 
 /// For so long after the last call of an API server, strangers are kept out of what is reserved.
 pub const LATELY: Duration = Duration::from_secs(600);

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::text::{cut, escaped};
+use ecr_forecast::text::{cut, escaped};
 
 /// So many lines of a kind at once.
 const BURST: u32 = 5;

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
-use crate::text::cut;
+use ecr_forecast::text::cut;
 
 /// What is not logged, whatever the level and the filter say, and everything below it.
 ///

@@ -14,7 +14,7 @@ use crate::runtime::watch::cut::{Cursor, CutError};
 use crate::runtime::watch::decode_error::DecodeError;
 use crate::runtime::watch::object::{Raw, decode};
 
-use crate::text::{cut, escaped, escaped_lines};
+use ecr_forecast::text::{cut, escaped, escaped_lines};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -451,7 +451,7 @@ mod tests {
 
     #[test]
     fn nothing_that_a_stranger_wrote_leaves_with_a_character_that_is_not_harmless() {
-        use crate::text::{HARMFUL, is_harmless};
+        use ecr_forecast::text::{HARMFUL, is_harmless};
         let text = format!("a{HARMFUL}b");
         let mut answer = Answer::unknown("u-1", "Deadline", text.clone());
         let told = |answer: &Answer| -> Value { serde_json::from_slice(&answer.to_bytes()).unwrap() };

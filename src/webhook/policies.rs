@@ -17,16 +17,16 @@ use serde_json::Value;
 
 use super::message::{Answer, FieldCause, Outcome, Refusal, Request};
 use crate::api;
-use crate::ecr::declared::ArnPattern;
-use crate::ecr::image_pattern::ImagePattern;
-use crate::ecr::managed;
-use crate::inventory::organization_policies;
-use crate::policy;
 use crate::runtime::watch::cut::member;
 use crate::runtime::watch::decode_error::DecodeError;
 use crate::runtime::watch::object::Raw;
 use crate::runtime::watch::place;
 use crate::runtime::watch::prune::pruned;
+use ecr_forecast::ecr::declared::ArnPattern;
+use ecr_forecast::ecr::image_pattern::ImagePattern;
+use ecr_forecast::ecr::managed;
+use ecr_forecast::inventory::organization_policies;
+use ecr_forecast::policy;
 
 /// At most so many fields are named in one refusal, and so many warnings are given.
 const MOST: usize = 8;

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::Webhook;
 use super::message::{Outcome, Request};
-use crate::forecast::{Subject, SubjectError, WorkloadKind, scope};
 use crate::index::subjects::controller;
 use crate::runtime::watch::place;
+use ecr_forecast::forecast::{Subject, SubjectError, WorkloadKind, scope};
 
 /// What a request comes down to.
 #[derive(Debug)]

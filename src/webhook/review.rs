@@ -19,15 +19,17 @@ use super::allotment::{Allotment, Turn};
 use super::cluster::{Cluster, MAX_CONFIG_MAPS, READ_TIMEOUT, ReadError};
 use super::message::{Answer, FieldCause, MAX_CAUSES, Outcome, Refusal, Request};
 use super::question::{Question, describe};
-use crate::forecast::{self, Admission, Judgement, Report, Subject, Verdict, config_maps, diagnose, judge, render};
 use crate::index::policy_object;
-use crate::inventory::{
-    ConfigMapFacts, ConfigMapName, Inventory, PolicyKey, PolicyKind, PolicyObject, ServiceAccountFacts,
-};
 use crate::runtime::metrics::{Metrics, OutcomeLabels};
 use crate::runtime::seldom::{Seldom, beginning};
 use crate::runtime::shares::Permit;
 use crate::runtime::watch::object::Item;
+use ecr_forecast::forecast::{
+    self, Admission, Judgement, Report, Subject, Verdict, config_maps, diagnose, judge, render,
+};
+use ecr_forecast::inventory::{
+    ConfigMapFacts, ConfigMapName, Inventory, PolicyKey, PolicyKind, PolicyObject, ServiceAccountFacts,
+};
 
 /// Judges pods and workloads against what a [`Cluster`] knows.
 pub struct Reviewer<C> {

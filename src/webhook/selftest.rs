@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::forecast::{Options, Subject, Verdict, judge};
-use crate::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::forecast::{Options, Subject, Verdict, judge};
+use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 
 /// One image that is allowed, one that is denied, and one account without any role, which is Unknown.
 const CASES: [(&str, &str, Verdict); 3] = [

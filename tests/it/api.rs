@@ -7,7 +7,7 @@ use std::process::Command;
 
 use ecr_access::api::{self, PolicyStatus};
 use ecr_access::cli::crd;
-use ecr_access::policy::{self, PolicyKind};
+use ecr_forecast::policy::{self, PolicyKind};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::Deserialize;
 use serde_json::{Value, json};

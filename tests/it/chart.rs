@@ -840,7 +840,7 @@ fn notes_teach_the_next_step() {
     let (policy, _) = rest.split_once("\nEOF\n").unwrap();
     let policy: EcrAccessPolicy = serde_saphyr::from_str(policy).unwrap();
     assert!(policy.spec.0.puller.role.is_some());
-    assert_eq!(policy.spec.0.on_deny(), ecr_access::policy::Action::Warn);
+    assert_eq!(policy.spec.0.on_deny(), ecr_forecast::policy::Action::Warn);
 
     assert!(
         notes(&["--set", "maxAction=Audit"])

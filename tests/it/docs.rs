@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ecr_access::policy::{self, PolicyKind};
+use ecr_forecast::policy::{self, PolicyKind};
 use serde_json::Value;
 
 use crate::check::program;

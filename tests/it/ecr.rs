@@ -1,7 +1,7 @@
 //! Who can pull what, through the public interface alone: policies and pods as manifests have them, verdicts out.
 
-use ecr_access::forecast::{Admission, Options, Report, Subject, Verdict, forecast};
-use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::forecast::{Admission, Options, Report, Subject, Verdict, forecast};
+use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 use serde_json::{Value, json};
 
 /// The example "Accessing One Amazon ECR Repository" of the AWS page "Amazon Elastic Container Registry Identity-Based

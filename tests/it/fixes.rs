@@ -4,10 +4,10 @@
 // Helpers of tests may panic as tests may.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use ecr_access::ecr::managed;
-use ecr_access::ecr::missing::MissingFact;
-use ecr_access::forecast::{Options, Report, Subject, Verdict, forecast};
-use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::ecr::managed;
+use ecr_forecast::ecr::missing::MissingFact;
+use ecr_forecast::forecast::{Options, Report, Subject, Verdict, forecast};
+use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 use serde_json::{Value, json};
 
 const ARN: &str = "arn:aws:ecr:us-east-1:111122223333:repository/team/app";

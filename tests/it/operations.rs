@@ -9,7 +9,7 @@ use std::process::Command;
 use ecr_access::api::PolicyStatus;
 use ecr_access::controller::status::desired_status;
 use ecr_access::controller::survey::{Tally, Tie};
-use ecr_access::inventory::{PolicyKey, PolicyKind, PolicyObject};
+use ecr_forecast::inventory::{PolicyKey, PolicyKind, PolicyObject};
 use serde_json::{Value, json};
 
 use crate::chart::{FULL_NAME, NAMESPACE, all, chart, helm, named, objects, read, root, template, template_in};

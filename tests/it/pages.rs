@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ecr_access::ecr::managed;
+use ecr_forecast::ecr::managed;
 use serde_json::{Value, json};
 
 use crate::check::{Run, program};

@@ -18,12 +18,12 @@ use ecr_access::controller::metrics::{
 };
 use ecr_access::controller::status::desired_status;
 use ecr_access::controller::survey::survey;
-use ecr_access::forecast::{Options, Subject, forecast_under};
 use ecr_access::index::subjects::{Held, HeldMap, Owner, Population};
-use ecr_access::inventory::{Inventory, PolicyKey, PolicyObject, ServiceAccountFacts};
-use ecr_access::policy::{Action, PolicyKind};
 use ecr_access::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
 use ecr_access::runtime::watch::health::Health;
+use ecr_forecast::forecast::{Options, Subject, forecast_under};
+use ecr_forecast::inventory::{Inventory, PolicyKey, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::policy::{Action, PolicyKind};
 use golden::Goldens;
 use serde_json::{Value, json};
 

@@ -10,8 +10,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use ecr_access::forecast::{Options, Report, Subject, Verdict, forecast};
-use ecr_access::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::forecast::{Options, Report, Subject, Verdict, forecast};
+use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use serde_json::{Value, json};

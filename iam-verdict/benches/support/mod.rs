@@ -61,7 +61,7 @@ pub const FIVE: &str = r#"{"Version": "2012-10-17", "Statement": [
 
 /// The AWS managed policy, about 95,000 characters.
 pub fn read_only_access() -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/ecr/managed-policies/ReadOnlyAccess.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../ecr-forecast/src/ecr/managed-policies/ReadOnlyAccess.json");
     let text = std::fs::read_to_string(path).expect("the managed policies are part of the workspace");
     let value: serde_json::Value = serde_json::from_str(&text).expect("the file is JSON");
     value.get("document").expect("the file holds a document").to_string()

@@ -6,15 +6,17 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::api::{self, GROUP};
-use crate::forecast::{Subject, SubjectError, WorkloadKind};
-use crate::inventory::{ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts, label_command};
-use crate::policy::{self, API_VERSION, POLICY_DOCUMENT_LABEL};
 use crate::webhook::policies;
+use ecr_forecast::forecast::{Subject, SubjectError, WorkloadKind};
+use ecr_forecast::inventory::{
+    ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts, label_command,
+};
+use ecr_forecast::policy::{self, API_VERSION, POLICY_DOCUMENT_LABEL};
 
 use super::origin::Origin;
 use super::problems::{ByObject, CheckProblem, Firsts, LONGEST, Problems};
 use super::read::Loaded;
-use crate::text::cut;
+use ecr_forecast::text::cut;
 
 /// Everything that was understood of the input.
 #[derive(Debug, Default)]

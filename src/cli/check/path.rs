@@ -1,7 +1,7 @@
 //! The place of a value in a manifest, as text: `spec.items[0]["x.y"]`.
 
 use super::problems::LONGEST;
-use crate::text::cut;
+use ecr_forecast::text::cut;
 
 /// One step into a value.
 pub enum Segment {

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::origin::Origin;
-use crate::text::cut;
+use ecr_forecast::text::cut;
 
 /// So many are shown; the rest is counted.
 pub const MOST: usize = 100;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::{CheckReport, Summary};
-use crate::ecr::judge::note;
-use crate::ecr::missing::MissingFact;
-use crate::forecast::{Admission, Advice, ImageReport, Report, Verdict};
-use crate::text::escaped;
+use ecr_forecast::ecr::judge::note;
+use ecr_forecast::ecr::missing::MissingFact;
+use ecr_forecast::forecast::{Admission, Advice, ImageReport, Report, Verdict};
+use ecr_forecast::text::escaped;
 
 /// The report as text. `objects` is how many objects of known kinds the input had.
 ///

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::status::MAX_DENIALS;
-use crate::forecast::{NextChange, Subject};
 use crate::index::subjects::{HeldMap, Owner};
-use crate::inventory::ServiceAccountFacts;
+use ecr_forecast::forecast::{NextChange, Subject};
+use ecr_forecast::inventory::ServiceAccountFacts;
 
 mod again;
 

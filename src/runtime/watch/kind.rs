@@ -1,6 +1,6 @@
 //! Rows of a table of kinds: how the objects of one kind are addressed, and which of them are wanted.
 
-use crate::text::{cut, escaped};
+use ecr_forecast::text::{cut, escaped};
 
 /// A kind of objects, as the API server is asked for them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

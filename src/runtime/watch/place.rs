@@ -2,7 +2,7 @@
 
 use super::cut::{Cursor, CutError};
 use super::decode_error::DecodeError;
-use crate::text::escaped;
+use ecr_forecast::text::escaped;
 
 /// Steps that a path has at most. What cannot be decoded is often nested deeply.
 const MAX_STEPS: usize = 12;

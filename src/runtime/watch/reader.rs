@@ -19,7 +19,7 @@ use super::cut::{Cursor, CutError};
 use super::kind::{Kind, segment};
 use super::lines::Lines;
 use super::object::{self, Item};
-use crate::text::{cut, escaped};
+use ecr_forecast::text::{cut, escaped};
 
 /// Bytes of an answer, and of a line of a watch, at most. An object has 1.5 MiB in an API server as it comes, and 8 MiB
 /// where its etcd takes that.

@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::text::{cut, escaped};
+use ecr_forecast::text::{cut, escaped};
 
 /// The type of the condition in `status.conditions` of the Service.
 pub const CONDITION: &str = "ecraccess.dev/CertificateUsable";
@@ -153,7 +153,7 @@ mod tests {
     fn a_note_is_one_harmless_line_as_long_as_the_api_server_takes() {
         assert_eq!(line("short"), "short");
         assert_eq!(line("a\nb\u{202e}"), r"a\nb\u{202e}");
-        assert!(line(crate::text::HARMFUL).chars().all(crate::text::is_harmless));
+        assert!(line(ecr_forecast::text::HARMFUL).chars().all(ecr_forecast::text::is_harmless));
         let long = line(&"é".repeat(900));
         assert!(long.ends_with("é…") && long.len() <= 1024, "{}", long.len());
     }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ecr_access::controller::{status::desired_status, survey::survey};
-use ecr_access::forecast::{Options, forecast};
 use ecr_access::index::pods::{Pods, watch_pods};
 use ecr_access::index::subjects::Population;
 use ecr_access::index::{self, Index, IndexOptions, WatchSignal};
-use ecr_access::inventory::ConfigMapName;
+use ecr_forecast::forecast::{Options, forecast};
+use ecr_forecast::inventory::ConfigMapName;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;

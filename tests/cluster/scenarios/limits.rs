@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ecr_access::ecr::image::ImageKind;
+use ecr_forecast::ecr::image::ImageKind;
 use serde_json::{Value, json};
 
 use super::release;

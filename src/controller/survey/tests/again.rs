@@ -1,7 +1,7 @@
 //! A second look finds what a first one would, and judges nothing again that rests on the same.
 
 use super::*;
-use crate::inventory::{ConfigMapFacts, PolicyKind};
+use ecr_forecast::inventory::{ConfigMapFacts, PolicyKind};
 
 fn at(text: &str) -> jiff::Timestamp {
     text.parse().unwrap()

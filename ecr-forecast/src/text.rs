@@ -81,8 +81,7 @@ pub fn cut(text: &str, longest: usize) -> Cow<'_, str> {
 }
 
 /// One or more of each kind that is not harmless, for the tests of whatever shows a text.
-#[cfg(test)]
-pub(crate) const HARMFUL: &str = "\t\r\u{1b}\u{7f}\u{85}\u{9b}\u{ad}\u{34f}\u{61c}\u{115f}\u{17b4}\u{180e}\u{200b}\u{200c}\
+pub const HARMFUL: &str = "\t\r\u{1b}\u{7f}\u{85}\u{9b}\u{ad}\u{34f}\u{61c}\u{115f}\u{17b4}\u{180e}\u{200b}\u{200c}\
     \u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2060}\u{2064}\u{2066}\u{2067}\u{2068}\
     \u{2069}\u{206f}\u{3164}\u{fe0f}\u{feff}\u{fffb}\u{1d173}\u{e0001}\u{e0041}\u{e007f}\u{e0100}";
 
