@@ -48,7 +48,7 @@ availability: ## 2,000 admissions through each of restarts, rotations and losses
 	ADMISSIONS=$${ADMISSIONS:-2000} PAUSE=$${PAUSE:-60} cargo test --test cluster -- availability:: certificates::
 
 load: ## One replica: 200,000 reviews, three times what it holds, 1,000 slow clients (REVIEWS)
-	cargo test --profile measure --test cluster -- --long load::
+	cargo test --profile measure --test cluster -- --long load::big
 
 attacks: ## Strangers flood both ports, honest load beside them; a right is taken away (minutes)
 	cargo test --profile measure --test cluster -- --long attacks

@@ -1,9 +1,11 @@
 //! What scenarios work with: a cluster with the operator on it, and short ways to ask it things.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use ecr_forecast::text::cut;
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -20,13 +22,15 @@ pub const IN_FORCE: Duration = Duration::from_secs(1);
 /// For things that are nobody's promise, such as a Deployment's rollout.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Bytes of an answer that a failure shows.
+const SHOWN: usize = 1024;
+
 /// A cluster with the operator on it.
 pub struct World {
     pub cluster: Cluster,
 }
 
 /// What the API server answered.
-#[derive(Debug)]
 pub struct Answer {
     pub code: u16,
     pub body: Value,
@@ -47,6 +51,14 @@ impl RawAnswer {
         let text = || json!({"message": String::from_utf8_lossy(&self.bytes).into_owned()});
         let body = serde_json::from_slice(&self.bytes).unwrap_or_else(|_| text());
         Answer { code: self.code, body, warnings: self.warnings }
+    }
+}
+
+/// A stored object may have megabytes: a failure shows how it begins.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = self.body.to_string();
+        write!(f, "{} {} {:?}", self.code, cut(&body, SHOWN), self.warnings)
     }
 }
 

@@ -886,7 +886,7 @@ fn dockerfile_agrees_with_the_rest() {
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
     // What the build context keeps: every path that Cargo.toml needs.
     let kept = read(root().join(".dockerignore"));
-    for path in ["Cargo.toml", "Cargo.lock", "src", "iam-oracle", "iam-verdict", "benches", "tests"] {
+    for path in ["Cargo.toml", "Cargo.lock", "ecr-forecast", "src", "iam-oracle", "iam-verdict", "benches", "tests"] {
         assert!(kept.lines().any(|line| line == format!("!{path}")), "{path}");
     }
 }

@@ -111,7 +111,7 @@ fn targets_that_pages_name_are_there() {
 #[test]
 fn tests_that_the_threat_model_names_are_there() {
     let sources: Vec<(PathBuf, String)> =
-        ["src", "tests"].iter().flat_map(|folder| sources(&root().join(folder))).collect();
+        ["ecr-forecast/src", "src", "tests"].iter().flat_map(|folder| sources(&root().join(folder))).collect();
     let mut seen = 0;
     for line in read("docs/threat-model.md").lines() {
         for name in line.split('`').skip(1).step_by(2).filter(|code| code.contains("::")) {

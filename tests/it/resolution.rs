@@ -10,7 +10,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Rules by number, with how often code, tests and scenarios cite them.
 fn citations(rules: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, String> {
     let mut counts: BTreeMap<String, usize> = rules.iter().map(|rule| (rule.clone(), 0)).collect();
-    let folders = ["src", "tests", "benches"].map(|folder| Path::new(ROOT).join(folder));
+    let folders = ["ecr-forecast/src", "src", "tests", "benches"].map(|folder| Path::new(ROOT).join(folder));
     let files = folders.iter().flat_map(|folder| tree::files(folder, &["rs", "yaml", "md"]));
     for path in files.filter(|path| !path.ends_with("it/resolution.rs")) {
         for rule in rules_in(&std::fs::read_to_string(&path).unwrap()) {

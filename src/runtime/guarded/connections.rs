@@ -12,13 +12,20 @@ use crate::runtime::callers::{ApiServers, Standing};
 
 /// The connections that are open. When there are as many as may be, a new one takes the place of one that is idle:
 /// clients that connect and say nothing keep nobody out. Of the idle ones, those of strangers go first, then those of the
-/// address that has most of them, then the one that has been idle for the longest.
+/// address that has most of them, then the one that has been idle for the longest. One that was answered this very moment
+/// is not idle.
 pub struct Table {
     most: usize,
+    /// How long after an answer a connection is not idle yet.
+    rest: Duration,
     api_servers: Arc<ApiServers>,
     open: Mutex<BTreeMap<u64, Arc<Activity>>>,
     next: AtomicU64,
 }
+
+/// How long after an answer a connection is not idle yet: the answer may not be on its way before, and whoever asks one
+/// thing after the other is about to ask the next. Nobody holds many places by it: each takes a hundred requests a second.
+const REST: Duration = Duration::from_millis(10);
 
 /// What happens on a connection.
 pub struct Activity {
@@ -56,7 +63,11 @@ struct Candidate {
 impl Table {
     /// For so many connections at a time.
     pub fn new(most: usize, api_servers: Arc<ApiServers>) -> Arc<Table> {
-        Arc::new(Table { most, api_servers, open: Mutex::default(), next: AtomicU64::new(0) })
+        Table::with_rest(most, api_servers, REST)
+    }
+
+    fn with_rest(most: usize, api_servers: Arc<ApiServers>, rest: Duration) -> Arc<Table> {
+        Arc::new(Table { most, rest, api_servers, open: Mutex::default(), next: AtomicU64::new(0) })
     }
 
     /// A place for one more, or `None` where no connection can make room for it.
@@ -93,7 +104,7 @@ impl Table {
         if open.len() < self.most / 4 {
             return Some(None);
         }
-        let others = candidates(open, |activity| self.api_servers.standing(activity.address) != Standing::ApiServer);
+        let others = self.candidates(open, |activity| self.api_servers.standing(activity.address) != Standing::ApiServer);
         let own = others.iter().filter(|other| other.address == address).count();
         if own >= (self.most / 4).max(1) {
             return idlest(others.iter().filter(|other| other.address == address && !other.busy)).map(Some);
@@ -105,7 +116,7 @@ impl Table {
     }
 
     fn of_all(&self, open: &BTreeMap<u64, Arc<Activity>>, standing: Standing) -> Option<u64> {
-        let all = candidates(open, |_| true);
+        let all = self.candidates(open, |_| true);
         let is_server = |candidate: &&Candidate| self.api_servers.standing(candidate.address) == Standing::ApiServer;
         let (servers, others): (Vec<_>, Vec<_>) = all.iter().partition(is_server);
         let idle = |some: &[&Candidate]| idlest(some.iter().copied().filter(|candidate| !candidate.busy));
@@ -117,19 +128,20 @@ impl Table {
         }
     }
 
+    fn candidates(&self, open: &BTreeMap<u64, Arc<Activity>>, keep: impl Fn(&Activity) -> bool) -> Vec<Candidate> {
+        let kept = open.iter().filter(|(_, activity)| keep(activity));
+        kept.map(|(number, activity)| {
+            let ActivityState { requests, busy, idle_since } = *activity.lock();
+            let busy = busy > 0 || (requests > 0 && idle_since.elapsed() < self.rest);
+            Candidate { number: *number, address: activity.address, busy, idle_since }
+        })
+        .collect()
+    }
+
     #[cfg(test)]
     fn len(&self) -> usize {
         lock(&self.open).len()
     }
-}
-
-fn candidates(open: &BTreeMap<u64, Arc<Activity>>, keep: impl Fn(&Activity) -> bool) -> Vec<Candidate> {
-    let kept = open.iter().filter(|(_, activity)| keep(activity));
-    kept.map(|(number, activity)| {
-        let ActivityState { busy, idle_since, .. } = *activity.lock();
-        Candidate { number: *number, address: activity.address, busy: busy > 0, idle_since }
-    })
-    .collect()
 }
 
 /// Of the address that has most of them, the one that has been idle for the longest.
@@ -220,9 +232,9 @@ mod tests {
         [10, 0, 0, last].into()
     }
 
-    /// Nobody is known for an API server.
+    /// Nobody is known for an API server. What was answered is idle at once, unless a test is about that.
     fn table() -> Arc<Table> {
-        Table::new(MOST, ApiServers::nobody())
+        Table::with_rest(MOST, ApiServers::nobody(), Duration::ZERO)
     }
 
     /// 10.0.0.1 is an API server, and has called.
@@ -230,7 +242,7 @@ mod tests {
         let servers = ApiServers::nobody();
         servers.replace(BTreeSet::from([ip(1)]));
         servers.call(ip(1));
-        Table::new(MOST, servers)
+        Table::with_rest(MOST, servers, Duration::ZERO)
     }
 
     fn take(table: &Arc<Table>, address: u8, n: usize) -> Vec<Slot> {
@@ -267,6 +279,23 @@ mod tests {
         assert!(all.take(ip(3)).is_none());
         drop(answered);
         assert!(all.take(ip(3)).is_some());
+    }
+
+    /// Its answer may not have been written: whoever got it would find a connection that broke.
+    #[test]
+    fn one_that_was_answered_this_very_moment_makes_no_room() {
+        let all = Table::with_rest(MOST, ApiServers::nobody(), Duration::from_secs(3600));
+        let slots = take(&all, 2, MOST);
+        let answered = busy(&slots[1..]);
+        drop(Busy::new(&slots[0].activity));
+        assert!(all.take(ip(2)).is_none() && all.take(ip(3)).is_none());
+        assert!(closed(&slots).is_empty());
+        // Who never asked is idle from the beginning.
+        drop(slots);
+        drop(answered);
+        let silent = take(&all, 2, MOST);
+        assert!(all.take(ip(3)).is_some());
+        assert_eq!(closed(&silent), [0]);
     }
 
     #[test]
