@@ -237,8 +237,7 @@ fn replica(api: &FakeApi, name: &str, repository: &str) {
 /// A policy that lets pull `team/app` until `end`, and nothing else.
 fn until_then(end: jiff::Timestamp) -> Value {
     let mut policy = policy("payments", "pull");
-    let statement =
-        &mut policy["spec"]["puller"]["serviceAccount"]["identity"]["policies"][0]["document"]["Statement"][0];
+    let statement = &mut policy["spec"]["puller"]["nodes"][0]["identity"]["policies"][0]["document"]["Statement"][0];
     statement["Condition"] = json!({"DateLessThan": {"aws:CurrentTime": end.to_string()}});
     policy
 }
@@ -246,7 +245,7 @@ fn until_then(end: jiff::Timestamp) -> Value {
 /// Allows the token, and `team/app` alone.
 fn narrow() -> Value {
     let mut policy = policy("payments", "pull");
-    policy["spec"]["puller"]["serviceAccount"]["identity"]["policies"][0]["document"]["Statement"] = json!([
+    policy["spec"]["puller"]["nodes"][0]["identity"]["policies"][0]["document"]["Statement"] = json!([
         {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
         {"Effect": "Allow", "Action": "ecr:*", "Resource": "arn:aws:ecr:*:*:repository/team/app"}
     ]);

@@ -214,7 +214,7 @@ async fn a_document_that_nests_too_deeply_spoils_its_own_policy_alone() {
         let put = |name: &str| {
             let mut object = policy("payments", name);
             object["metadata"]["resourceVersion"] = VERSION.into();
-            let entry = "/spec/puller/serviceAccount/identity/policies/0/document";
+            let entry = "/spec/puller/nodes/0/identity/policies/0/document";
             *object.pointer_mut(entry).unwrap() = "@deep@".into();
             let text = object.to_string().replace("\"@deep@\"", &nested(levels));
             api.put_bytes("ecraccesspolicies", "payments", name, text.as_bytes());

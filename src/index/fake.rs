@@ -274,9 +274,9 @@ pub fn policy(namespace: &str, name: &str) -> Value {
             "name": name, "namespace": namespace, "uid": format!("uid-{name}"), "generation": 1,
             "creationTimestamp": "2026-11-23T00:00:00Z"
         },
-        "spec": {"puller": {"serviceAccount": {"identity": {"policies": [{"name": "pull", "document": {
+        "spec": {"puller": {"nodes": [{"arn": "arn:aws:iam::111122223333:role/node", "identity": {"policies": [{"name": "pull", "document": {
             "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}]
-        }}]}}}}
+        }}]}}]}}
     })
 }
 

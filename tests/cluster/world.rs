@@ -15,6 +15,8 @@ use crate::harness::{Cluster, http};
 
 /// The release, its namespace, and the name of every object of it.
 pub const RELEASE: &str = "ecr-access";
+/// The annotation that names the role which pulls for a service account.
+pub const ANNOTATION: &str = "eks.amazonaws.com/ecr-role-arn";
 /// The registry of the tests.
 pub const REGISTRY: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
 /// In force within this time, as promised; asked again and again until then.
@@ -140,12 +142,12 @@ impl World {
         Ok(answer.body)
     }
 
-    /// Makes an empty namespace with its service accounts.
+    /// Makes an empty namespace with its service accounts, for each of which a role of the registry's account pulls.
     pub async fn namespace(&self, name: &str, service_accounts: &[&str]) -> Result<()> {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         self.must("POST", "/api/v1/namespaces", Some(&namespace)).await?;
         for account in service_accounts {
-            self.service_account(name, account, json!({})).await?;
+            self.service_account(name, account, json!({ANNOTATION: role("pull")})).await?;
         }
         // The controller manager makes the account `default`, and no pod is taken before it is there.
         self.eventually(PATIENCE, "account `default`", async || {
@@ -397,9 +399,19 @@ pub fn pull_document(repositories: &[&str]) -> Value {
     ]})
 }
 
+/// A role of the registry's account.
+pub fn role(name: &str) -> String {
+    format!("arn:aws:iam::111122223333:role/{name}")
+}
+
 /// A policy for every service account of its namespace, with one declared document.
 pub fn spec(document: Value) -> Value {
-    json!({"puller": {"serviceAccount": {"identity": {"policies": [{"name": "app-pull", "document": document}]}}}})
+    spec_of(json!([{"name": "app-pull", "document": document}]))
+}
+
+/// A policy for every service account of its namespace: these IAM policies are those of whatever role its annotation names.
+pub fn spec_of(policies: Value) -> Value {
+    json!({"puller": {"serviceAccount": {"identity": {"policies": policies}}}})
 }
 
 pub fn data(path: &str) -> PathBuf {

@@ -26,6 +26,9 @@ const CONSOLE: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "All
     "ecr:GetRepositoryPolicy", "ecr:DescribeRepositories", "ecr:ListImages", "ecr:DescribeImages", "ecr:BatchGetImage"],
     "Resource": "*"}]}"#;
 
+/// What names the role that pulls, of the account that the repositories belong to.
+const ANNOTATED: &[(&str, &str)] = &[("eks.amazonaws.com/ecr-role-arn", "arn:aws:iam::123456789012:role/app")];
+
 /// A cluster with one namespace `shop`, one service account `web` and one policy for it.
 fn cluster(puller: Value, annotations: &[(&str, &str)]) -> Inventory {
     let mut inventory = Inventory::default();
@@ -69,7 +72,7 @@ fn the_example_for_one_repository() {
         json!({"serviceAccount": {"identity": identity(ONE_REPOSITORY)}}),
         json!({"role": {"arn": "arn:aws:iam::123456789012:role/node", "identity": identity(ONE_REPOSITORY)}}),
     ] {
-        let inventory = cluster(puller, &[]);
+        let inventory = cluster(puller, ANNOTATED);
         let report = pull(&inventory, &repository("my-repo"));
         assert_eq!((report.verdict, report.admission), (Verdict::Allow, Admission::Admitted));
         for other in ["my-other-repo", "my-repo2", "my-rep", "my-repo/app"] {
@@ -91,7 +94,7 @@ fn login_on_a_repository_grants_nothing() {
     let statements = document["Statement"].as_array_mut().expect("a list");
     statements.retain(|statement| statement["Sid"] != "GetAuthorizationToken");
     let puller = json!({"serviceAccount": {"identity": identity(&document.to_string())}});
-    let report = pull(&cluster(puller, &[]), &repository("my-repo"));
+    let report = pull(&cluster(puller, ANNOTATED), &repository("my-repo"));
     assert_eq!(report.verdict, Verdict::Deny);
     assert_eq!(cause(&report), "TokenOnRepository");
     assert!(
@@ -102,14 +105,14 @@ fn login_on_a_repository_grants_nothing() {
 #[test]
 fn the_example_for_the_console_can_pull() {
     let puller = json!({"serviceAccount": {"identity": identity(CONSOLE)}});
-    assert_eq!(pull(&cluster(puller, &[]), &repository("anything/at/all")).verdict, Verdict::Allow);
+    assert_eq!(pull(&cluster(puller, ANNOTATED), &repository("anything/at/all")).verdict, Verdict::Allow);
 }
 
 #[test]
 fn the_role_that_the_annotation_names_decides_the_account() {
     let key = "eks.amazonaws.com/ecr-role-arn";
     let puller = || json!({"serviceAccount": {"identity": identity(CONSOLE)}});
-    let own = pull(&cluster(puller(), &[(key, "arn:aws:iam::123456789012:role/app")]), &repository("my-repo"));
+    let own = pull(&cluster(puller(), ANNOTATED), &repository("my-repo"));
     assert_eq!(own.verdict, Verdict::Allow);
     assert_eq!(own.images[0].candidates[0].principal, "arn:aws:iam::123456789012:role/app");
     // The annotation for containers plays no part in pulls.
@@ -161,7 +164,7 @@ fn managed_policies_by_arn() {
 #[test]
 fn ecr_public_needs_no_permission() {
     let puller = json!({"serviceAccount": {"identity": identity(ONE_REPOSITORY)}});
-    let inventory = cluster(puller, &[]);
+    let inventory = cluster(puller, ANNOTATED);
     assert_eq!(pull(&inventory, "public.ecr.aws/docker/library/nginx:1").verdict, Verdict::Allow);
     // A path that looks public is private all the same.
     assert_eq!(pull(&inventory, &repository("public.ecr.aws/foo")).verdict, Verdict::Deny);

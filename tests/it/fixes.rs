@@ -142,6 +142,7 @@ fn judge(spec: &Value) -> Report {
     inventory.put_service_account(ServiceAccountFacts {
         namespace: "payments".into(),
         name: "api".into(),
+        annotations: [("eks.amazonaws.com/ecr-role-arn".to_owned(), OWN.to_owned())].into(),
         ..ServiceAccountFacts::default()
     });
     let object = json!({"kind": "EcrAccessPolicy", "metadata": {"name": "p", "namespace": "payments"}, "spec": spec});
@@ -324,7 +325,7 @@ fn identity<'a>(spec: &'a mut Value, target: &str) -> &'a mut Value {
         let nodes = puller["nodes"].as_array_mut().unwrap();
         return &mut nodes.iter_mut().find(|node| node["arn"] == target).unwrap()["identity"];
     }
-    assert_eq!(target, "service account payments/api");
+    assert_eq!(target, OWN);
     &mut puller["serviceAccount"]["identity"]
 }
 

@@ -36,4 +36,5 @@ mod tree;
 mod warnings;
 mod webhook;
 mod withholding;
+mod without_a_role;
 mod workloads;

@@ -200,10 +200,13 @@ fn case(code: CauseCode) -> Case {
                 {"Effect": "Allow", "Principal": "*", "Action": "ecr:*"},
                 {"Sid": "Others", "Effect": "Deny", "Principal": {"AWS": "111122223333"}, "Action": "ecr:BatchGetImage"}]))}]),
         ),
-        C::PrincipalNotKnown => by_account(json!({"identity": identity(everything())})).with(
-            "repositories",
-            json!([{"match": REPOSITORY, "policy": document(json!({"Effect": "Deny", "Principal": {"AWS": ROLE}, "Action": "ecr:*"}))}]),
-        ),
+        C::PrincipalNotKnown => {
+            let session = "arn:aws:sts::111122223333:assumed-role/app/i-0123456789abcdef0";
+            Case::new(json!({"puller": {"nodes": [{"arn": ROLE, "identity": identity(everything())}]}})).with(
+                "repositories",
+                json!([{"match": REPOSITORY, "policy": document(json!({"Effect": "Deny", "Principal": {"AWS": session}, "Action": "ecr:*"}))}]),
+            )
+        }
         C::ConditionNotKnown => Case::new(role(ROLE, when(json!({"StringEquals": {"aws:SourceVpc": "vpc-0abc"}})))),
     };
     match code {

@@ -270,7 +270,7 @@ fn with_status(effect: &str, entry: &Value, tally: &Tally, behind: i64) -> Value
     let mut object = json!({
         "apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy",
         "metadata": {"name": "pull", "namespace": "payments", "generation": 3},
-        "spec": {"puller": {"serviceAccount": {"identity": {"policies": policies}}}},
+        "spec": {"puller": {"nodes": [{"arn": "arn:aws:iam::111122223333:role/node", "identity": {"policies": policies}}]}},
     });
     let policy = PolicyObject::from_json(object.clone()).unwrap();
     let status: PolicyStatus = desired_status(&policy, tally, None, "2026-11-23T12:00:00Z".parse().unwrap());
@@ -301,7 +301,7 @@ fn argo_cd_is_told_the_health_that_the_page_promises() {
             "Progressing",
             "the operator has not looked at this generation yet",
         ),
-        (with_status("Permit", &Value::Null, &fine, 0), "Degraded", "InvalidDocument: spec.puller.serviceAccount"),
+        (with_status("Permit", &Value::Null, &fine, 0), "Degraded", "InvalidDocument: spec.puller.nodes[0]"),
         (with_status("Permit", &Value::Null, &fine, 1), "Progressing", "the operator has not"),
         (
             with_status("Allow", &unknown, &fine, 0),

@@ -173,7 +173,7 @@ async fn what_is_no_review_with_a_uid_is_a_bad_request() {
 
 // ---- policies ----
 
-const PLACE: &str = "spec.puller.serviceAccount.identity.policies[0].document";
+const PLACE: &str = "spec.puller.nodes[0].identity.policies[0].document";
 
 /// A review of a policy with `document` in it, and of one with `old` in its place before.
 fn policy_review(operation: &str, document: &[u8], old: Option<&[u8]>) -> Vec<u8> {
@@ -181,7 +181,7 @@ fn policy_review(operation: &str, document: &[u8], old: Option<&[u8]>) -> Vec<u8
     let request = &mut review["request"];
     request["operation"] = json!(operation);
     let mut object = |mark: &str| {
-        let place = "/object/spec/puller/serviceAccount/identity/policies/0/document";
+        let place = "/object/spec/puller/nodes/0/identity/policies/0/document";
         *request.pointer_mut(place).unwrap() = json!(mark);
         request["object"].clone()
     };

@@ -63,7 +63,8 @@ impl Cluster {
         let mut inventory = Inventory::default();
         inventory.put_namespace("payments".to_owned(), [].into());
         for name in &self.accounts {
-            let account = json!({"metadata": {"namespace": "payments", "name": name}});
+            let annotations = json!({"eks.amazonaws.com/ecr-role-arn": "arn:aws:iam::111122223333:role/app"});
+            let account = json!({"metadata": {"namespace": "payments", "name": name, "annotations": annotations}});
             inventory.put_service_account(ServiceAccountFacts::from_json(&account).unwrap());
         }
         for policy in &self.policies {

@@ -643,7 +643,7 @@ async fn a_malformed_document_is_refused_when_it_is_applied() {
     assert!(!allowed(&refused));
     assert_eq!((&refused["uid"], &refused["status"]["code"]), (&json!("policy-2"), &json!(422)));
     let message = refused["status"]["message"].as_str().unwrap();
-    let path = "spec.puller.serviceAccount.identity.policies[0].document: $.Statement[0].Effect: ";
+    let path = "spec.puller.nodes[0].identity.policies[0].document: $.Statement[0].Effect: ";
     assert!(message.starts_with(path), "{message}");
     assert!(allowed(&send("policy-malformed-labelled").await));
 }

@@ -42,10 +42,17 @@ fn inventory(policies: Vec<PolicyObject>, accounts: &[(&str, &str)]) -> Inventor
         inventory.put_service_account(ServiceAccountFacts {
             namespace: (*namespace).to_owned(),
             name: (*name).to_owned(),
+            annotations: role_of(name),
             ..ServiceAccountFacts::default()
         });
     }
     inventory
+}
+
+/// The annotation of a service account whose role has its name.
+fn role_of(account: &str) -> BTreeMap<String, String> {
+    let arn = format!("arn:aws:iam::111122223333:role/{account}");
+    BTreeMap::from([("eks.amazonaws.com/ecr-role-arn".to_owned(), arn)])
 }
 
 /// An object of this kind, with one image of this repository.
@@ -467,8 +474,8 @@ fn advice_is_about_what_each_policys_own_pods_pull_and_changes_no_verdict() {
     );
     let pods = pods(&[("a", "api", "team/app"), ("b", "api", "team/app"), ("c", "worker", "team/work")]);
     let survey = look(&inventory, &pods);
-    assert_eq!(codes(of(&survey, "in-force")), [("service account payments/api", "BroaderThanNeeded")]);
-    assert_eq!(codes(of(&survey, "audit")), [("service account payments/worker", "BroaderThanNeeded")]);
+    assert_eq!(codes(of(&survey, "in-force")), [("arn:aws:iam::111122223333:role/api", "BroaderThanNeeded")]);
+    assert_eq!(codes(of(&survey, "audit")), [("arn:aws:iam::111122223333:role/worker", "BroaderThanNeeded")]);
     assert!(codes(of(&survey, "unused")).is_empty() && codes(of(&survey, "everyone")).is_empty());
     let [advice] = of(&survey, "in-force").advice.as_slice() else { panic!("one") };
     assert!(advice.policy == "pull" && advice.message.contains("the one repository in use"), "{advice:?}");
@@ -503,7 +510,7 @@ fn the_first_advice_is_listed_lints_before_grants_and_the_rest_is_counted() {
     let tally = of(&survey, "broad");
     assert_eq!((tally.advice.len(), tally.advice_omitted, tally.pods.allowed), (MAX_ADVICE, 21, 30));
     assert_eq!(codes(tally)[0], ("service accounts", "needs-star-resource"));
-    assert_eq!(codes(tally)[9], ("service account payments/account-08", "BroaderThanNeeded"));
+    assert_eq!(codes(tally)[9], ("arn:aws:iam::111122223333:role/account-08", "BroaderThanNeeded"));
 }
 
 #[test]

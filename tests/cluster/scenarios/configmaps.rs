@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::races::{TIMES, apply};
 use crate::canary::canary;
-use crate::world::{Answer, IN_FORCE, World, image, pod, policies, pull_document};
+use crate::world::{Answer, IN_FORCE, World, image, pod, policies, pull_document, spec_of};
 
 const LABEL: &str = "ecraccess.dev/policy-document";
 
@@ -26,7 +26,7 @@ fn config_map(namespace: &str, name: &str, document: &str) -> Value {
 
 /// A policy whose one document is in ConfigMap `iam`.
 fn spec(reference: Value) -> Value {
-    json!({"puller": {"serviceAccount": {"identity": {"policies": [{"name": "shared", "configMapKeyRef": reference}]}}}})
+    spec_of(json!([{"name": "shared", "configMapKeyRef": reference}]))
 }
 
 fn own() -> Value {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::world::{World, data, golden, image, policies, pull_document, spec};
+use crate::world::{World, data, golden, image, policies, pull_document, role, spec, spec_of};
 
 /// Each object of `tests/data/refused`, with the API server's whole answer beside it.
 pub async fn refused_by_the_schema(world: &World) -> Result<()> {
@@ -39,7 +39,7 @@ pub async fn refused_by_the_schema(world: &World) -> Result<()> {
 }
 
 pub async fn malformed_documents_are_refused(world: &World) -> Result<()> {
-    world.namespace("malformed", &[]).await?;
+    world.namespace("malformed", &["api"]).await?;
     world.policy("malformed", "good", spec(pull_document(&["good"]))).await?;
     for (name, document, parts) in [
         (
@@ -67,7 +67,7 @@ pub async fn malformed_documents_are_refused(world: &World) -> Result<()> {
         // The same as an edit of a good one; that stays in force.
         ensure!(!world.try_policy("malformed", "good", spec(document)).await?.ok(), "{name}: the edit was taken");
     }
-    world.until_refused("malformed", "default", &image("bad")).await.map(drop)
+    world.until_refused("malformed", "api", &image("bad")).await.map(drop)
 }
 
 /// A broken document is found wherever a policy has one.
@@ -327,8 +327,7 @@ pub async fn status_and_columns(world: &World) -> Result<()> {
     ensure!(row.get(1) == Some(&"True") && row.get(3) == Some(&"1"), "{table}");
 
     // A managed policy that this binary does not have: known by its name, and said.
-    let foreign = json!({"puller": {"serviceAccount": {"identity": {"policies": [
-        {"name": "ours", "managedPolicyArn": "arn:aws:iam::111122223333:policy/ours"}]}}}});
+    let foreign = spec_of(json!([{"name": "ours", "managedPolicyArn": "arn:aws:iam::111122223333:policy/ours"}]));
     world.policy("status", "pull", foreign).await?;
     let status = world.settled_status("status", "pull").await?;
     ensure!(condition(&status, "PoliciesResolved").is_some_and(|found| found["status"] == "False"), "{status}");
@@ -360,7 +359,7 @@ pub async fn advice_is_in_the_status(world: &World) -> Result<()> {
         lint["code"] == "needs-star-resource" && lint["policy"] == "app-pull" && lint["document"].is_null(),
         "{status}"
     );
-    ensure!(grant["code"] == "BroaderThanNeeded" && grant["target"] == "service account advice/api", "{status}");
+    ensure!(grant["code"] == "BroaderThanNeeded" && grant["target"] == role("pull").as_str(), "{status}");
     ensure!(grant["message"] == "allows ecr:PutImage, which no pull needs", "{status}");
     ensure!(status["adviceOmitted"] == 0, "{status}");
     // What is advised does, and then there is nothing left to advise.

@@ -10,7 +10,7 @@ use super::release::upgrade;
 use super::workloads::{path, workload};
 use crate::canary::canary;
 use crate::harness::audit::Entry;
-use crate::world::{PATIENCE, RELEASE, World, image, pod, pods, policies, pull_document, spec};
+use crate::world::{PATIENCE, RELEASE, World, image, pod, pods, policies, pull_document, spec, spec_of};
 
 const NAMESPACE: &str = "secrecy";
 const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
@@ -57,7 +57,7 @@ pub async fn no_level_and_no_error_brings_what_users_wrote_into_a_log(world: &Wo
     world.must("POST", &config_maps, Some(&config_map)).await?;
     for key in ["a.json", "b.json"] {
         let reference = json!({"name": "shared", "configMapKeyRef": {"name": "iam", "key": key}});
-        let spec = json!({"puller": {"serviceAccount": {"identity": {"policies": [reference]}}}});
+        let spec = spec_of(json!([reference]));
         world.policy(NAMESPACE, &format!("by-{}", key.trim_end_matches(".json")), spec).await?;
     }
 

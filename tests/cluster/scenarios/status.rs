@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use serde_json::{Value, json};
 
 use super::policies::condition;
-use crate::world::{PATIENCE, RELEASE, World, golden, image, pods, policies, pull_document, spec};
+use crate::world::{PATIENCE, RELEASE, World, golden, image, pods, policies, pull_document, spec, spec_of};
 
 /// Conditions come within a second, counts alone at most every 10 s.
 const COUNTED: Duration = Duration::from_secs(15);
@@ -34,8 +34,7 @@ pub async fn a_denied_deployment_and_what_happens_to_a_policy(world: &World) -> 
     until_told(world, "told", 1).await?;
 
     // A policy that is not known, and one that is.
-    let foreign = json!({"puller": {"serviceAccount": {"identity": {"policies": [
-        {"name": "ours", "managedPolicyArn": "arn:aws:iam::111122223333:policy/ours"}]}}}});
+    let foreign = spec_of(json!([{"name": "ours", "managedPolicyArn": "arn:aws:iam::111122223333:policy/ours"}]));
     world.policy("told", "pull", foreign.clone()).await?;
     until_told(world, "told", 2).await?;
     world.policy("told", "pull", spec(pull_document(&["good"]))).await?;

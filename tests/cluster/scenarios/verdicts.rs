@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::world::{PATIENCE, RELEASE, World, image, pod, pods, pull_document, spec};
+use crate::world::{ANNOTATION, PATIENCE, RELEASE, World, image, pod, pods, pull_document, spec};
 
 /// "Amazon Elastic Container Registry Identity-Based Policy Examples", Accessing One Amazon ECR Repository.
 const ONE_REPOSITORY: &str = r#"{
@@ -22,13 +22,15 @@ const ONE_REPOSITORY: &str = r#"{
 }"#;
 
 pub async fn one_repository_of_the_aws_page(world: &World) -> Result<()> {
+    const ROLE: &str = "arn:aws:iam::123456789012:role/pull";
     let registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
     let (mine, other) = (format!("{registry}/my-repo:1"), format!("{registry}/my-other-repo:1"));
     // Once as text, byte for byte, and once as the mapping that people paste into YAML.
     for (namespace, document) in
         [("aws-text", json!(ONE_REPOSITORY)), ("aws-mapping", serde_json::from_str::<Value>(ONE_REPOSITORY)?)]
     {
-        world.namespace(namespace, &["api"]).await?;
+        world.namespace(namespace, &[]).await?;
+        world.service_account(namespace, "api", json!({ANNOTATION: ROLE})).await?;
         world.policy(namespace, "pull", spec(document)).await?;
         world.until_refused(namespace, "api", &other).await?;
         world.pod(namespace, "mine", "api", &mine).await?.admitted()?;
@@ -38,7 +40,7 @@ pub async fn one_repository_of_the_aws_page(world: &World) -> Result<()> {
             &other,
             "ecr:BatchGetImage",
             "arn:aws:ecr:us-east-1:123456789012:repository/my-other-repo",
-            &format!("service account {namespace}/api"),
+            ROLE,
         ])?;
         ensure!(refused.body["reason"] == "Forbidden", "{refused:?}");
         ensure!(refused.body["details"]["causes"][0]["field"] == "spec.containers[0].image", "{refused:?}");
@@ -203,11 +205,11 @@ pub async fn the_operators_own_namespaces_are_out_of_reach(world: &World) -> Res
     });
     let path = "/apis/ecraccess.dev/v1alpha1/clusterecraccesspolicies";
     world.must("POST", path, Some(&policy)).await?;
-    world.namespace("reached", &[]).await?;
-    world.until_refused("reached", "default", &image("bad")).await?;
+    world.namespace("reached", &["api"]).await?;
+    world.until_refused("reached", "api", &image("bad")).await?;
     for namespace in ["kube-system", RELEASE] {
         world.try_pod(namespace, "default", &image("bad")).await?.admitted()?;
     }
     world.must("DELETE", &format!("{path}/everything"), None).await?;
-    world.until_admitted("reached", "default", &image("bad")).await.map(drop)
+    world.until_admitted("reached", "api", &image("bad")).await.map(drop)
 }

@@ -62,6 +62,7 @@ fn what_changes_is_judged_again() {
     let with_secret = ServiceAccountFacts {
         namespace: "payments".to_owned(),
         name: "api".to_owned(),
+        annotations: role_of("api"),
         image_pull_secrets: vec!["registry".to_owned()],
         ..ServiceAccountFacts::default()
     };

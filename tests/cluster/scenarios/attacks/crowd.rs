@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::ledger::{Ledger, Moment};
 use super::objects::{
-    CANARY, Kind, cluster_policy, config_map, counted_object, declared, from_config_map, namespace, policy, role,
+    CANARY, Kind, cluster_policy, config_map, counted_object, declared, from_config_map, namespace, policy,
     service_account,
 };
-use crate::world::{PATIENCE, World, image, policies, pull_document};
+use crate::world::{ANNOTATION, PATIENCE, World, image, policies, pull_document, role};
 
 pub const HONEST: &str = "attacks-honest";
 /// The namespace that a cluster policy is for which is edited in the burst.
@@ -128,7 +128,7 @@ fn is_changed(index: usize) -> Option<Kind> {
 
 fn change(kind: Kind, member: &str) -> Value {
     match kind {
-        Kind::ServiceAccount => json!({"metadata": {"annotations": {"eks.amazonaws.com/ecr-role-arn": role("bad")}}}),
+        Kind::ServiceAccount => json!({"metadata": {"annotations": {ANNOTATION: role("bad")}}}),
         Kind::ConfigMap => json!({"data": {"app.json": pull_document(&["other"]).to_string()}}),
         _ => json!({"spec": policy(member, &[member], &declared("other"))["spec"]}),
     }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::scenarios::workloads::{self, workload};
-use crate::world::{RawAnswer, World, image, pod, pods, policies, pull_document};
+use crate::world::{ANNOTATION, RawAnswer, World, image, pod, pods, policies, pull_document, role};
 
 /// Written by users into what no log may hold.
 pub const CANARY: &str = "hunter2-s3cret";
@@ -100,13 +100,9 @@ impl Kind {
     }
 }
 
-pub fn role(name: &str) -> String {
-    format!("arn:aws:iam::111122223333:role/{name}")
-}
-
 /// With this role in the annotation.
 pub fn service_account(name: &str, role_name: &str) -> Value {
-    let annotations = json!({"eks.amazonaws.com/ecr-role-arn": role(role_name), "note": CANARY});
+    let annotations = json!({ANNOTATION: role(role_name), "note": CANARY});
     json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "annotations": annotations}})
 }
 
