@@ -293,13 +293,9 @@ async fn what_a_stranger_wrote_is_cut_where_it_is_repeated() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_alone_is_served_at_its_rate_and_not_turned_away() {
     let (app, metrics) = app(&FakeCluster::synced(payments()), Limits { turns: 4, processors: 2, ..Limits::default() });
-    let until = Instant::now() + Duration::from_millis(300);
-    let mut calls = 0;
-    while Instant::now() < until {
+    for _ in 0..20 {
         assert!(!allowed(&answer(&app, stranger(2), review("api")).await));
-        calls += 1;
     }
-    assert!(calls > 5, "{calls}");
     assert_eq!(refused(&metrics, "share"), 0);
 }
 
