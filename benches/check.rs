@@ -7,8 +7,11 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ecr_forecast::forecast::{Options, Subject, Verdict, forecast};
-use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::cluster::Subject;
+use ecr_forecast::forecast;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::judge::{Options, Verdict};
+use ecr_forecast::policy::compiled::PolicyObject;
 use serde_json::{Value, json};
 
 const ROLE: &str = "arn:aws:iam::111122223333:role/app";

@@ -12,8 +12,12 @@ use std::time::Duration;
 use ecr_access::controller::judged::Memory;
 use ecr_access::controller::survey::{survey, survey_again};
 use ecr_access::index::subjects::{Held, HeldMap, Owner, Population};
-use ecr_forecast::forecast::{Options, Subject, Verdict, diagnose, judge, render};
-use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::cluster::Subject;
+use ecr_forecast::diagnose::diagnose;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::judge::{Options, Verdict, judge};
+use ecr_forecast::policy::compiled::PolicyObject;
+use ecr_forecast::report::render;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

@@ -68,7 +68,8 @@ mod tests {
     use super::super::policies::ClusterEcrAccessPolicy;
     use super::super::schema::{object, object_of_one_namespace, of, typed};
     use super::*;
-    use ecr_forecast::policy::{Action, EcrAccessPolicySpec, parts, rules, schema::structural};
+    use ecr_forecast::policy::schema::structural;
+    use ecr_forecast::policy::{Action, EcrAccessPolicySpec, parts, rules};
 
     /// A keyword that the typed schema does not know, such as one with a spelling mistake, is lost without a word.
     #[test]

@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use ecr_forecast::policy::MAX_EXEMPTIONS;
 use ecr_forecast::policy::parts::{LABEL_LENGTH, Moment, NAME_LENGTH, merge};
-use ecr_forecast::policy::spec::MAX_EXEMPTIONS;
 use ecr_forecast::text::escaped;
 
 /// At most so many [`PolicyStatus::denials`] are listed, the rest is counted: a status stays small with any number of pods.

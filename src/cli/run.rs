@@ -21,15 +21,13 @@ use crate::runtime::readiness::Readiness;
 use crate::runtime::seldom::Seldom;
 use crate::runtime::telemetry::{self, LogFormat};
 use crate::runtime::{admin, shutdown};
-use crate::webhook::api_servers;
 use crate::webhook::certificates::{Keeper, Mode, Place};
 use crate::webhook::cluster::LiveCluster;
 use crate::webhook::limits::Limits;
 use crate::webhook::review::Reviewer;
-use crate::webhook::selftest;
-use crate::webhook::server;
 use crate::webhook::tls::{self, Serving};
-use ecr_forecast::forecast;
+use crate::webhook::{api_servers, selftest, server};
+use ecr_forecast::judge::Options;
 use ecr_forecast::policy::Action;
 
 /// How long work that nobody waits for any more may hold up the exit.
@@ -182,11 +180,8 @@ async fn operate(args: RunArgs, connections: Connections) -> anyhow::Result<()> 
         .context("cannot start the admin port")?;
     let admin = tokio::spawn(admin);
 
-    let judging = forecast::Options {
-        max_action: args.max_action,
-        operator_namespace: Some(args.namespace.clone()),
-        ..forecast::Options::default()
-    };
+    let judging =
+        Options { max_action: args.max_action, operator_namespace: Some(args.namespace.clone()), ..Options::default() };
     let reviewer = Reviewer::new(LiveCluster::new(index.clone(), client.clone()), judging.clone(), metrics.clone());
     let router = server::router(reviewer, Limits::default(), metrics.clone());
     let router = shutdown::closing_connections(router, readiness.clone());

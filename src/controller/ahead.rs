@@ -9,8 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::judged::Judged;
 use super::outlook::Outlook;
 use crate::index::subjects::{Held, Owner, Population};
-use ecr_forecast::forecast::{self, NextChange, Verdict, judge_under};
-use ecr_forecast::inventory::{Inventory, PolicyObject};
+use ecr_forecast::inventory::Inventory;
+use ecr_forecast::judge::{NextChange, Options, Verdict, judge_under};
+use ecr_forecast::policy::compiled::PolicyObject;
 
 /// So long ahead it is told what will change. An instant that is found later than that is told when it is found.
 pub const AHEAD: SignedDuration = SignedDuration::from_hours(24);
@@ -80,7 +81,7 @@ impl Turning {
         inventory: &Inventory,
         population: &Population,
         now: Timestamp,
-        options: &forecast::Options,
+        options: &Options,
     ) -> Option<Turn> {
         let at = self.at?;
         let mut groups: BTreeMap<(u8, u8), Group> = BTreeMap::new();

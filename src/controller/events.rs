@@ -11,9 +11,10 @@ use super::denials::First;
 use super::status::find;
 use crate::api::PolicyStatus;
 use crate::api::conditions::{CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_PULL_WOULD_FAIL};
-use ecr_forecast::forecast::{ImageReport, Report, Verdict};
-use ecr_forecast::inventory::PolicyObject;
+use ecr_forecast::judge::Verdict;
 use ecr_forecast::policy;
+use ecr_forecast::policy::compiled::PolicyObject;
+use ecr_forecast::report::{ImageReport, Report};
 use ecr_forecast::text::{cut, escaped};
 
 /// Bytes of a note at most ("Event", events.k8s.io/v1).

@@ -15,9 +15,12 @@ use jiff::Timestamp;
 
 use super::outlook::Outlook;
 use crate::index::subjects::Held;
-use ecr_forecast::ecr::advice::CauseCode;
-use ecr_forecast::forecast::{self, ImageJudgement, Judgement, NextChange, Subject, Verdict, causes, judge_under};
-use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::cluster::Subject;
+use ecr_forecast::diagnose::causes;
+use ecr_forecast::facts::CauseCode;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::judge::{ImageJudgement, Judgement, NextChange, Options, Verdict, judge_under};
+use ecr_forecast::policy::compiled::PolicyObject;
 
 /// What is kept of a judgement.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ impl Judged {
         inventory: &Inventory,
         subject: &Subject,
         at: Timestamp,
-        options: &forecast::Options,
+        options: &Options,
     ) -> Self {
         let judgement = judge_under(policy, inventory, subject, at, options);
         let mut exemptions: Vec<String> = Vec::new();
@@ -171,7 +174,7 @@ impl Memory {
         policy: &Arc<PolicyObject>,
         inventory: &Inventory,
         at: Timestamp,
-        options: &forecast::Options,
+        options: &Options,
     ) -> Arc<Judged> {
         let subject = &question.0.subject;
         let account = inventory.service_account(&subject.namespace, &subject.service_account);

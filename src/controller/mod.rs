@@ -25,9 +25,9 @@ use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::segment;
 use crate::runtime::watch::reader::Reader;
 use denials::First;
-use ecr_forecast::forecast;
-use ecr_forecast::forecast::WorkloadKind;
-use ecr_forecast::inventory::{PolicyKey, PolicyObject};
+use ecr_forecast::cluster::WorkloadKind;
+use ecr_forecast::judge::Options;
+use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 use ecr_forecast::policy::{self, Action};
 use events::News;
 use judged::Memory;
@@ -63,7 +63,7 @@ pub struct ControllerOptions {
     /// How the pods are watched.
     pub index: IndexOptions,
     /// How pods are judged: as the webhook judges them.
-    pub forecast: forecast::Options,
+    pub forecast: Options,
     /// Where to count.
     pub metrics: Metrics,
     /// The name of this replica, which its Events carry.
@@ -417,7 +417,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             let audits = policy.on_deny.min(judging.max_action) == Action::Audit;
             let mut firsts = firsts.iter();
             while let Some(first) = firsts.next() {
-                let report = forecast::forecast_under(&policy, &view.inventory, &first.held.subject, at, judging);
+                let report = ecr_forecast::forecast_under(&policy, &view.inventory, &first.held.subject, at, judging);
                 let Some(news) = events::denial(&policy, first, &report, audits) else { continue };
                 let told =
                     if failed { Told::Failed } else { self.recorder.tell(&policy.key, &news, self.leader).await };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ecr_forecast::forecast::{ImageJudgement, Judgement, Verdict};
+use ecr_forecast::judge::{ImageJudgement, Judgement, Verdict};
 
 /// A verdict, and whether exemptions let it pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -20,7 +20,7 @@ use crate::api::PolicyStatus;
 use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::{Kind, segment};
 use crate::runtime::watch::reader::Reader;
-use ecr_forecast::inventory::{PolicyKey, PolicyObject};
+use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 
 /// `reportingController` of every Event.
 pub const REPORTING_CONTROLLER: &str = "ecraccess.dev/controller";

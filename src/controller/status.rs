@@ -9,8 +9,8 @@ use crate::api::conditions::{
     REASON_NO_CONFLICT, REASON_POLICY_NOT_FOUND, REASON_READY, REASON_RESOLVED, REASON_SAME_RANK,
     REASON_UNSUPPORTED_SPEC, REASON_VERDICT_WILL_CHANGE, STALLED,
 };
-use ecr_forecast::inventory::{CompiledSpec, PolicyObject, Problem};
 use ecr_forecast::policy::Action;
+use ecr_forecast::policy::compiled::{CompiledSpec, PolicyObject, Problem};
 use ecr_forecast::text::{cut, escaped};
 
 /// Problems that a message spells out; more are counted. A message is read by people, and in a terminal.
@@ -243,9 +243,9 @@ mod tests {
     use crate::api::{AdviceEntry, Denial, VerdictCounts};
     use crate::controller::ahead::{Group, Turn};
     use crate::controller::outlook::Outlook;
-    use ecr_forecast::forecast::Verdict;
-    use ecr_forecast::inventory::PolicyKey;
+    use ecr_forecast::judge::Verdict;
     use ecr_forecast::policy::PolicyKind;
+    use ecr_forecast::policy::compiled::PolicyKey;
 
     fn policy(spec: Value) -> PolicyObject {
         PolicyObject::from_json(json!({
@@ -395,7 +395,8 @@ mod tests {
 
     #[test]
     fn a_config_map_that_is_not_there_or_malformed_is_told_with_the_way_out() {
-        use ecr_forecast::inventory::{ConfigMapFacts, Inventory};
+        use ecr_forecast::inventory::Inventory;
+        use ecr_forecast::policy::compiled::ConfigMapFacts;
         let reference = |key: &str| json!({"name": key, "configMapKeyRef": {"name": "iam", "key": key}});
         let subject = with(json!([{"name": "a", "managedPolicyArn": NO_SUCH}, reference("app.json"), reference("b")]));
         let key = subject.key.clone();

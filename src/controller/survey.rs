@@ -10,10 +10,14 @@ use super::judged::{Judged, Memory, Question};
 use crate::api::status::MAX_ADVICE;
 use crate::api::{AdviceEntry, Denial, ExemptionStatus, VerdictCounts};
 use crate::index::subjects::{Held, Population};
-use ecr_forecast::forecast::{self, Advice, Subject, Uses, Verdict, scope};
-use ecr_forecast::inventory::{Exemption, Inventory, PolicyKey, PolicyObject};
+use ecr_forecast::cluster::Subject;
+use ecr_forecast::diagnose::{self, Advice, Uses};
+use ecr_forecast::inventory::Inventory;
+use ecr_forecast::judge::{Options, Verdict};
 use ecr_forecast::policy::Action;
-use ecr_forecast::puller::{self, Selection};
+use ecr_forecast::policy::compiled::{Exemption, PolicyKey, PolicyObject};
+use ecr_forecast::scope;
+use ecr_forecast::select::{self, Selection};
 use ecr_forecast::text::escaped;
 
 /// What was found, by policy.
@@ -115,12 +119,7 @@ struct Gathered {
 }
 
 /// Looks at everything in `inventory` and at the pods and workloads that are known.
-pub fn survey(
-    inventory: &Inventory,
-    population: &Population,
-    at: jiff::Timestamp,
-    options: &forecast::Options,
-) -> Survey {
+pub fn survey(inventory: &Inventory, population: &Population, at: jiff::Timestamp, options: &Options) -> Survey {
     survey_again(&mut Memory::default(), inventory, population, at, options)
 }
 
@@ -130,7 +129,7 @@ pub fn survey_again(
     inventory: &Inventory,
     population: &Population,
     at: jiff::Timestamp,
-    options: &forecast::Options,
+    options: &Options,
 ) -> Survey {
     let mut survey = Survey::default();
     for policy in inventory.policies() {
@@ -196,7 +195,7 @@ pub fn survey_again(
         (tally.denials, tally.denials_omitted, tally.firsts) = gathered.denials.finish();
         tally.looked_until = gathered.turning.looked_until();
         tally.turn = gathered.turning.finish(policy, inventory, population, at, options);
-        let lints = forecast::lints_of(policy).into_iter();
+        let lints = diagnose::lints_of(policy).into_iter();
         lints.chain(gathered.uses.grants(&options.requires)).for_each(|advice| tally.advise(advice));
     }
     survey
@@ -228,7 +227,7 @@ impl Selected<'_> {
         let account = (namespace.to_owned(), name.to_owned());
         let inventory = self.inventory;
         let found = self.by_account.entry(account).or_insert_with(|| {
-            let in_force = match puller::select(inventory, namespace, name) {
+            let in_force = match select::select(inventory, namespace, name) {
                 Selection::Policy { policy, tied, .. } => Some((policy, tied)),
                 Selection::None | Selection::Unclear { .. } => None,
             };
@@ -264,10 +263,10 @@ fn audits<'a>(
     inventory
         .policies_for(namespace)
         .filter(|policy| policy.on_deny == Action::Audit)
-        .filter(move |policy| matches!(puller::covers(policy, inventory, namespace, name), Some((_, true))))
+        .filter(move |policy| matches!(select::covers(policy, inventory, namespace, name), Some((_, true))))
 }
 
-fn count_accounts(survey: &mut Survey, selected: &mut Selected<'_>, options: &forecast::Options) {
+fn count_accounts(survey: &mut Survey, selected: &mut Selected<'_>, options: &Options) {
     let inventory = selected.inventory;
     let own = options.operator_namespace.as_deref();
     for account in inventory.service_accounts().filter(|account| !scope::is_left_alone(&account.namespace, own)) {

@@ -13,9 +13,11 @@ use super::pods::{Pods, watch_pods};
 use super::workloads::{Workloads, watch_workloads};
 use super::{Index, IndexOptions, Source};
 use crate::runtime::watch::source::Signal;
-use ecr_forecast::forecast::WorkloadKind;
-use ecr_forecast::inventory::{ConfigMapName, Inventory, PolicyKey};
+use ecr_forecast::cluster::WorkloadKind;
+use ecr_forecast::cluster::config_map::ConfigMapName;
+use ecr_forecast::inventory::Inventory;
 use ecr_forecast::policy::PolicyKind;
+use ecr_forecast::policy::compiled::PolicyKey;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

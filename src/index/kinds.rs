@@ -2,7 +2,7 @@
 
 use crate::api::{GROUP, VERSION};
 use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
-use ecr_forecast::forecast::WorkloadKind;
+use ecr_forecast::cluster::WorkloadKind;
 use ecr_forecast::policy::PolicyKind;
 
 /// Terminated pods pull nothing any more: the API server leaves them out, and sends a delete when a pod terminates.

@@ -22,7 +22,8 @@ use crate::runtime::watch::guard;
 use crate::runtime::watch::health::{Health, Note, Progress};
 use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
 use crate::runtime::watch::source::{self, MARGIN, Signal};
-use ecr_forecast::inventory::{Inventory, PolicyKey};
+use ecr_forecast::inventory::Inventory;
+use ecr_forecast::policy::compiled::PolicyKey;
 use state::State;
 
 pub mod kinds;
@@ -258,7 +259,7 @@ mod tests {
     use super::*;
     use crate::runtime::watch::event::Event;
     use crate::runtime::watch::object::Raw;
-    use ecr_forecast::inventory::ConfigMapName;
+    use ecr_forecast::cluster::config_map::ConfigMapName;
     use ecr_forecast::policy::PolicyKind;
 
     const PATIENCE: Duration = Duration::from_secs(20);

@@ -12,7 +12,7 @@ use super::subjects::{Held, HeldMap, Owner, Subjects};
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::source::{Signal, watch};
-use ecr_forecast::forecast::Subject;
+use ecr_forecast::cluster::Subject;
 
 /// Watches all pods that are not terminated.
 pub fn watch_pods(client: Client, options: &IndexOptions) -> impl Stream<Item = Signal> + Send + use<> {

@@ -15,7 +15,7 @@ use super::{IndexOptions, kinds};
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::source::{Signal, watch};
-use ecr_forecast::forecast::{Subject, WorkloadKind};
+use ecr_forecast::cluster::{Subject, WorkloadKind};
 
 /// Watches all workloads, each signal with its kind.
 pub fn watch_workloads(

@@ -22,11 +22,10 @@ use crate::runtime::watch::decode_error::DecodeError;
 use crate::runtime::watch::object::Raw;
 use crate::runtime::watch::place;
 use crate::runtime::watch::prune::pruned;
-use ecr_forecast::ecr::declared::ArnPattern;
 use ecr_forecast::ecr::image_pattern::ImagePattern;
-use ecr_forecast::ecr::managed;
-use ecr_forecast::inventory::organization_policies;
+use ecr_forecast::ecr::{ArnPattern, managed};
 use ecr_forecast::policy;
+use ecr_forecast::policy::compiled::organization_policies;
 
 /// At most so many fields are named in one refusal, and so many warnings are given.
 const MOST: usize = 8;

@@ -9,7 +9,8 @@ use super::Webhook;
 use super::message::{Outcome, Request};
 use crate::index::subjects::controller;
 use crate::runtime::watch::place;
-use ecr_forecast::forecast::{Subject, SubjectError, WorkloadKind, scope};
+use ecr_forecast::cluster::{Subject, SubjectError, WorkloadKind};
+use ecr_forecast::scope;
 
 /// What a request comes down to.
 #[derive(Debug)]

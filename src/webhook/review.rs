@@ -24,17 +24,19 @@ use crate::runtime::metrics::{Metrics, OutcomeLabels};
 use crate::runtime::seldom::{Seldom, beginning};
 use crate::runtime::shares::Permit;
 use crate::runtime::watch::object::Item;
-use ecr_forecast::forecast::{
-    self, Admission, Judgement, Report, Subject, Verdict, config_maps, diagnose, judge, render,
-};
-use ecr_forecast::inventory::{
-    ConfigMapFacts, ConfigMapName, Inventory, PolicyKey, PolicyKind, PolicyObject, ServiceAccountFacts,
-};
+use ecr_forecast::cluster::Subject;
+use ecr_forecast::cluster::config_map::ConfigMapName;
+use ecr_forecast::diagnose::diagnose;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::judge::{Admission, Judgement, Options, Verdict, config_maps, judge};
+use ecr_forecast::policy::PolicyKind;
+use ecr_forecast::policy::compiled::{ConfigMapFacts, PolicyKey, PolicyObject};
+use ecr_forecast::report::{Report, render};
 
 /// Judges pods and workloads against what a [`Cluster`] knows.
 pub struct Reviewer<C> {
     cluster: C,
-    options: forecast::Options,
+    options: Options,
     metrics: Metrics,
     /// Service accounts and namespaces that were not there a moment ago.
     absent: Absent,
@@ -134,7 +136,7 @@ const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl<C: Cluster> Reviewer<C> {
     /// Judges with `options`, whose `operator_namespace` is left alone.
-    pub fn new(cluster: C, options: forecast::Options, metrics: Metrics) -> Reviewer<C> {
+    pub fn new(cluster: C, options: Options, metrics: Metrics) -> Reviewer<C> {
         Reviewer { cluster, options, metrics, absent: Absent::default() }
     }
 

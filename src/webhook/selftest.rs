@@ -4,8 +4,10 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use ecr_forecast::forecast::{Options, Subject, Verdict, judge};
-use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::cluster::Subject;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::judge::{Options, Verdict, judge};
+use ecr_forecast::policy::compiled::PolicyObject;
 
 /// One image that is allowed, one that is denied, and one account without any role, which is Unknown.
 const CASES: [(&str, &str, Verdict); 3] = [

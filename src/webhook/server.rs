@@ -19,13 +19,12 @@ use jiff::Timestamp;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{Instant, timeout_at};
 
-use super::Webhook;
 use super::allotment::{Allotment, Allotments, UNIT};
 use super::cluster::Cluster;
 use super::limits::Limits;
 use super::message::{Answer, Request};
-use super::policies;
 use super::review::{Reviewer, Work};
+use super::{Webhook, policies};
 use crate::runtime::callers::{Caller, Standing};
 use crate::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
 use crate::runtime::seldom::{Seldom, beginning};

@@ -1,7 +1,11 @@
 //! Who can pull what, through the public interface alone: policies and pods as manifests have them, verdicts out.
 
-use ecr_forecast::forecast::{Admission, Options, Report, Subject, Verdict, forecast};
-use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::cluster::Subject;
+use ecr_forecast::forecast;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::judge::{Admission, Options, Verdict};
+use ecr_forecast::policy::compiled::PolicyObject;
+use ecr_forecast::report::Report;
 use serde_json::{Value, json};
 
 /// The example "Accessing One Amazon ECR Repository" of the AWS page "Amazon Elastic Container Registry Identity-Based

@@ -4,10 +4,14 @@
 // Helpers of tests may panic as tests may.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use ecr_forecast::cluster::Subject;
 use ecr_forecast::ecr::managed;
-use ecr_forecast::ecr::missing::MissingFact;
-use ecr_forecast::forecast::{Options, Report, Subject, Verdict, forecast};
-use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::facts::missing::MissingFact;
+use ecr_forecast::forecast;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::judge::{Options, Verdict};
+use ecr_forecast::policy::compiled::PolicyObject;
+use ecr_forecast::report::Report;
 use serde_json::{Value, json};
 
 const ARN: &str = "arn:aws:ecr:us-east-1:111122223333:repository/team/app";

@@ -9,9 +9,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ecr_forecast::ecr::advice::CauseCode;
-use ecr_forecast::forecast::{MAX_LINE, MAX_MESSAGE, Options, Report, Subject, Verdict, forecast};
-use ecr_forecast::inventory::{Inventory, PolicyObject, ServiceAccountFacts};
+use ecr_forecast::cluster::Subject;
+use ecr_forecast::facts::CauseCode;
+use ecr_forecast::forecast;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::judge::{Options, Verdict};
+use ecr_forecast::policy::compiled::PolicyObject;
+use ecr_forecast::report::{MAX_LINE, MAX_MESSAGE, Report};
 use golden::Goldens;
 use serde_json::{Value, json};
 
@@ -249,7 +253,7 @@ fn the_message_of_every_cause() {
         if image.verdict == Verdict::Deny {
             assert!(!image.fix.is_empty(), "{code}: every Deny has a fix");
         }
-        if report.admission == ecr_forecast::forecast::Admission::Warned {
+        if report.admission == ecr_forecast::judge::Admission::Warned {
             // A warning is a line, and of what is missing in the cluster itself the way out is another one.
             let way_out = message.lines().last().filter(|_| code == CauseCode::ConfigMapNotFound);
             assert_eq!(report.warnings(), [line].into_iter().chain(way_out).collect::<Vec<_>>(), "{code}");

@@ -9,7 +9,8 @@ use std::process::Command;
 use ecr_access::api::PolicyStatus;
 use ecr_access::controller::status::desired_status;
 use ecr_access::controller::survey::{Tally, Tie};
-use ecr_forecast::inventory::{PolicyKey, PolicyKind, PolicyObject};
+use ecr_forecast::policy::PolicyKind;
+use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 use serde_json::{Value, json};
 
 use crate::chart::{FULL_NAME, NAMESPACE, all, chart, helm, named, objects, read, root, template, template_in};

@@ -27,17 +27,25 @@ const PROGRAM: Arrows = &[
     ("cli", &["ecr_forecast", "api", "index", "runtime", "controller", "webhook"]),
 ];
 
-/// The pure part.
+/// The pure part, from the inside out.
 const FORECAST: Arrows = &[
     // How texts of strangers are shown: of use to all, and knows nothing.
     ("text", &[]),
-    // What the spec of a policy object says.
-    ("policy", &["text"]),
-    // What is true of ECR without Kubernetes.
+    // What is true of Kubernetes without ECR, and of ECR without Kubernetes.
+    ("cluster", &[]),
     ("ecr", &[]),
-    ("inventory", &["policy", "ecr"]),
-    ("puller", &["policy", "ecr", "inventory"]),
-    ("forecast", &["text", "policy", "ecr", "inventory", "puller"]),
+    ("facts", &["cluster", "ecr"]),
+    ("policy", &["text", "cluster", "ecr", "facts"]),
+    ("inventory", &["cluster", "policy"]),
+    // Steps on the way from a pod to the one who pulls.
+    ("scope", &[]),
+    ("select", &["facts", "policy", "inventory"]),
+    ("annotation", &["ecr", "facts", "policy", "inventory"]),
+    ("puller", &["ecr", "facts", "policy", "inventory", "annotation"]),
+    // The three stages.
+    ("judge", &["cluster", "ecr", "facts", "policy", "inventory", "scope", "select", "puller"]),
+    ("diagnose", &["cluster", "ecr", "facts", "policy", "inventory", "select", "annotation", "puller", "judge"]),
+    ("report", &["text", "cluster", "ecr", "facts", "policy", "puller", "judge", "diagnose"]),
 ];
 
 /// The crates that make verdicts: the same input gives the same bytes, so they may not look around.
@@ -391,16 +399,16 @@ mod the_checks_themselves {
     #[test]
     fn a_wrong_direction_is_found() {
         assert_eq!(
-            direction(FORECAST, "ecr", 2, "use crate::forecast::Report;"),
-            ["`ecr` may not use `crate::forecast::Report`"]
+            direction(FORECAST, "ecr", 2, "use crate::report::Report;"),
+            ["`ecr` may not use `crate::report::Report`"]
         );
         assert_eq!(
-            direction(FORECAST, "policy", 2, "fn f() { super::super::ecr::f() }"),
-            ["`policy` may not use `super::super::ecr::f`"]
+            direction(FORECAST, "policy", 2, "fn f() { super::super::judge::f() }"),
+            ["`policy` may not use `super::super::judge::f`"]
         );
         assert_eq!(
-            direction(FORECAST, "puller", 1, "use super::forecast::Report;"),
-            ["`puller` may not use `super::forecast::Report`"]
+            direction(FORECAST, "puller", 1, "use super::report::Report;"),
+            ["`puller` may not use `super::report::Report`"]
         );
         assert_eq!(
             direction(PROGRAM, "runtime", 2, "use crate::{runtime::a, webhook}; use ecr_forecast::{text, ecr};"),
@@ -413,8 +421,8 @@ mod the_checks_themselves {
     #[test]
     fn the_right_direction_and_tests_pass() {
         let nothing: [String; 0] = [];
-        let text = "use crate::ecr::judge; use super::puller::Puller;";
-        assert_eq!(direction(FORECAST, "forecast", 1, text), nothing);
+        let text = "use crate::ecr::needs; use super::puller::Puller;";
+        assert_eq!(direction(FORECAST, "judge", 1, text), nothing);
         assert_eq!(direction(FORECAST, "ecr", 2, "use super::image; use crate::ecr::arn;"), nothing);
         assert_eq!(direction(FORECAST, "ecr", 2, "#[cfg(test)]\nmod tests {\n use crate::cli; }"), nothing);
         assert_eq!(direction(PROGRAM, "index", 2, "use ecr_forecast::ecr; use crate::runtime::watch;"), nothing);

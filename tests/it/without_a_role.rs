@@ -12,7 +12,7 @@ const ABOUT_IT: &[(&str, &str)] = &[
     ("docs/check-report.schema.json", "lists the note of the assumption"),
     ("ecr-forecast/src/policy/decode.rs", "a spec that is not understood: nobody pulls"),
     ("src/controller/status.rs", "what conditions say of a spec: nobody pulls"),
-    ("ecr-forecast/src/ecr/judge/tests.rs", "the assumed account allows and never denies"),
+    ("ecr-forecast/src/judge/pull/tests.rs", "the assumed account allows and never denies"),
     ("ecr-forecast/src/puller.rs", "who pulls, for each kind of puller"),
     ("src/webhook/policies.rs", "what is wrong with documents when they are applied: nobody pulls"),
     ("tests/data/messages/AccountNotKnown.txt", "the account of every other puller is known"),

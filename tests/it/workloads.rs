@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::webhook::{FakeCluster, Mood, ROLE, account, allowed, annotation, app, payments, policy, send, warnings};
 use ecr_access::webhook::limits::Limits;
-use ecr_forecast::forecast::WorkloadKind;
+use ecr_forecast::cluster::WorkloadKind;
 
 const PATH: &str = "/validate/workloads";
 const GOOD: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
@@ -69,7 +69,7 @@ async fn every_kind_is_judged_and_none_is_refused() {
                        reason=\"ActionDenied\"} 1";
         assert!(metrics.text().unwrap().contains(counted), "{}", metrics.text().unwrap());
 
-        let subject = ecr_forecast::forecast::Subject::from_workload(&object).unwrap().unwrap();
+        let subject = ecr_forecast::cluster::Subject::from_workload(&object).unwrap().unwrap();
         assert_eq!(subject.images[1].field, format!("{field}.containers[1].image"));
     }
 }

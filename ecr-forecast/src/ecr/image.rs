@@ -12,7 +12,7 @@ const MAX_TAG: usize = 128;
 
 /// A parsed image reference, borrowed from its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageReference<'a> {
+pub(crate) struct ImageReference<'a> {
     /// Host and port as written; `docker.io` where the text names none.
     pub domain: &'a str,
     /// The path. The `library/` that Docker Hub implies is not added.
@@ -189,7 +189,7 @@ impl fmt::Display for RepositoryArn<'_> {
 
 /// The partition of a region. Hosts do not tell it: `us-gov-west-1` shares its suffix with `us-west-1`.
 #[must_use]
-pub fn partition_of(region: &str) -> &'static str {
+pub(crate) fn partition_of(region: &str) -> &'static str {
     const BY_PREFIX: [(&str, &str); 7] = [
         ("cn-", "aws-cn"),
         ("us-gov-", "aws-us-gov"),

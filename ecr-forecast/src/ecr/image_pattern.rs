@@ -1,7 +1,7 @@
 //! Patterns of image references, by which exemptions name images.
 
-use super::declared::ArnPattern;
-use super::image::ImageKind;
+use crate::ecr::arn_pattern::ArnPattern;
+use crate::ecr::image::ImageKind;
 
 /// A pattern of image references: `*` stands for any text, `/` and `:` included.
 ///

@@ -1,14 +1,13 @@
-//! Amazon ECR: image references, what a pull needs, who may do it. Pure: no I/O, no clock, no Kubernetes types.
+//! Amazon ECR: image references, what a pull needs, which condition keys its requests have, AWS managed policies.
 
-pub mod advice;
 pub mod arn;
-pub mod cause_code;
-pub mod config_map;
-pub mod context;
-pub mod declared;
+mod arn_pattern;
+pub mod condition_keys;
+mod context_values;
 pub mod image;
 pub mod image_pattern;
-pub mod judge;
 pub mod managed;
-pub mod missing;
 pub mod needs;
+
+pub use arn_pattern::ArnPattern;
+pub use context_values::ContextValues;

@@ -5,23 +5,23 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::image::EcrImage;
+use crate::ecr::image::EcrImage;
 
 /// Login (RES-7). It has no resource type, so only `Resource: "*"` grants it, and it is asked in the puller's own account.
-pub const LOGIN: &str = "ecr:GetAuthorizationToken";
+pub(crate) const LOGIN: &str = "ecr:GetAuthorizationToken";
 
 /// What a statement about the repository must allow (RES-7): the manifest, then the layers.
-pub const PULL: [&str; 2] = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"];
+pub(crate) const PULL: [&str; 2] = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"];
 
 /// Listed by many documents, used by pushes: a pull works without it, and AWS's own
 /// `AmazonEC2ContainerRegistryPullOnly` does not have it.
-pub const ADVISORY: &str = "ecr:BatchCheckLayerAvailability";
+pub(crate) const ADVISORY: &str = "ecr:BatchCheckLayerAvailability";
 
 /// Fills the cache of an upstream registry with an image that it does not have yet.
-pub const IMPORT: &str = "ecr:BatchImportUpstreamImage";
+pub(crate) const IMPORT: &str = "ecr:BatchImportUpstreamImage";
 
 /// Makes the repository that such an image goes to.
-pub const CREATE: &str = "ecr:CreateRepository";
+pub(crate) const CREATE: &str = "ecr:CreateRepository";
 
 /// The actions that a push asks for beside those of a pull.
 const PUSH: [&str; 5] =
@@ -111,7 +111,7 @@ impl Ask {
 /// The requests that these needs make of the repository of `image`, each once: login first, then in the order of the
 /// needs and of their actions.
 #[must_use]
-pub fn asks(image: &EcrImage, needs: &[Need]) -> Vec<Ask> {
+pub(crate) fn asks(image: &EcrImage, needs: &[Need]) -> Vec<Ask> {
     let arn = image.arn().to_string();
     let mut asks: Vec<Ask> = Vec::with_capacity(8);
     for &need in needs {
@@ -129,8 +129,8 @@ pub fn asks(image: &EcrImage, needs: &[Need]) -> Vec<Ask> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::image::ImageKind;
     use super::*;
+    use crate::ecr::image::ImageKind;
 
     fn image() -> EcrImage {
         match ImageKind::of("111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn/team/app") {

@@ -1,11 +1,14 @@
 //! What a policy object says: the Rust types of `spec`, their schema, the rules that types cannot express, and the strict way
 //! to read them.
 //!
-//! - [`spec`] are the types, with a [`LabelSelector`] among them; both kinds ([`PolicyKind`]) have the same.
+//! - [`EcrAccessPolicySpec`] and what it is made of are the types, with a [`LabelSelector`] among them; both kinds
+//!   ([`PolicyKind`]) have the same.
 //! - [`schema`] is their schema as a CustomResourceDefinition takes it.
 //! - [`rules`] are the rules in CEL; objects that never met an API server are held against the same in Rust.
 //! - [`decode()`] reads an object and refuses, with the path, what this binary does not understand.
+//! - [`compiled`] is what verdicts are made of.
 
+pub mod compiled;
 mod decode;
 mod error;
 mod grammar;
@@ -14,7 +17,7 @@ mod label_selector;
 pub mod parts;
 pub mod rules;
 pub mod schema;
-pub mod spec;
+mod spec;
 mod violations;
 
 pub use decode::{API_VERSION, SHAPE, decode, validate, validate_config_map_key_ref};
@@ -24,7 +27,8 @@ pub use kind::PolicyKind;
 pub use label_selector::{LabelSelector, LabelSelectorRequirement};
 pub use spec::{
     Action, ClusterEcrAccessPolicySpec, ConfigMapKeyRef, DEFAULT_ROLE_ANNOTATION, EVERY_REGION, EcrAccessPolicySpec,
-    Exemption, Identity, MappedRole, Organization, OrganizationLevel, POLICY_DOCUMENT_LABEL, PermissionsBoundary,
-    PolicyEntry, PolicyScope, Presence, PullThroughRule, Puller, RegistryDeclaration, RepositoryDeclaration,
-    ResourcePolicy, RolePuller, ServiceAccountPuller, ServiceAccountSelection, UnknownActionError, UnknownWord,
+    Exemption, Identity, MAX_EXEMPTIONS, MappedRole, Organization, OrganizationLevel, POLICY_DOCUMENT_LABEL,
+    PermissionsBoundary, PolicyEntry, PolicyScope, Presence, PullThroughRule, Puller, RegistryDeclaration,
+    RepositoryDeclaration, ResourcePolicy, RolePuller, ServiceAccountPuller, ServiceAccountSelection,
+    UnknownActionError, UnknownWord,
 };

@@ -12,19 +12,19 @@ use serde_json::{Map, Value, json};
 use super::rules;
 
 /// In place of a resource-based policy: nobody says what is in it.
-pub const UNKNOWN: &str = "Unknown";
+pub(crate) const UNKNOWN: &str = "Unknown";
 /// Longest ARN of a role or managed policy: 512 characters of path, 128 of name, and what stands before.
 const ARN_LENGTH: u64 = 700;
 /// Longest name that is a DNS subdomain.
 pub const NAME_LENGTH: u64 = 253;
 /// Longest label or annotation key: a DNS subdomain, a slash, 63 characters.
-pub const KEY_LENGTH: u64 = 317;
+pub(crate) const KEY_LENGTH: u64 = 317;
 /// Longest label value, and longest name that is a DNS label.
 pub const LABEL_LENGTH: u64 = 63;
 /// Most tags of a role or repository ("IAM and AWS STS quotas", "Amazon ECR service quotas").
 const MOST_TAGS: u64 = 50;
 /// Longest document as text, in characters. IAM takes 10,240 characters without white space, a repository policy may have 20,480.
-pub const DOCUMENT_LENGTH: i64 = 65_536;
+pub(crate) const DOCUMENT_LENGTH: i64 = 65_536;
 /// Most elements of a document. The grammar knows three.
 const DOCUMENT_ELEMENTS: u64 = 8;
 
@@ -37,7 +37,7 @@ pub enum RoleArn {}
 /// the verdict Unknown: give its `document`. Example: `arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly`.
 #[derive(JsonSchema)]
 #[schemars(with = "String", extend("maxLength" = ARN_LENGTH, "x-kubernetes-validations" = [rules::MANAGED_POLICY_ARN]))]
-pub enum ManagedPolicyArn {}
+pub(crate) enum ManagedPolicyArn {}
 
 /// ARN of a policy whose document is built in: FullAWSAccess or RCPFullAWSAccess of AWS Organizations, or an AWS managed
 /// policy of IAM. One that is not built in leaves the verdict Unknown: give its `document`. Example:
@@ -71,7 +71,7 @@ pub enum Document {}
     with = "BTreeMap<String, TagValue>",
     extend("maxProperties" = MOST_TAGS, "x-kubernetes-validations" = [rules::TAG_KEYS])
 )]
-pub enum Tags {}
+pub(crate) enum Tags {}
 
 /// The tag's value; may be empty.
 #[derive(JsonSchema)]
@@ -91,12 +91,12 @@ enum ContextValue {}
 /// Name of a service account, without its namespace.
 #[derive(JsonSchema)]
 #[schemars(with = "String", extend("maxLength" = NAME_LENGTH, "x-kubernetes-validations" = [rules::SERVICE_ACCOUNT_NAME]))]
-pub enum ServiceAccountName {}
+pub(crate) enum ServiceAccountName {}
 
 /// Name of a namespace.
 #[derive(JsonSchema)]
 #[schemars(with = "String", extend("maxLength" = LABEL_LENGTH, "x-kubernetes-validations" = [rules::NAMESPACE_NAME]))]
-pub enum NamespaceName {}
+pub(crate) enum NamespaceName {}
 
 /// A pattern of image references.
 #[derive(JsonSchema)]
@@ -109,13 +109,13 @@ pub enum ImagePattern {}
 pub enum Moment {}
 
 /// A policy has one source. CEL cannot see a property without a type, so this is said in the schema's own words.
-pub fn one_source(schema: &mut Schema) {
+pub(crate) fn one_source(schema: &mut Schema) {
     let each = ["document", "managedPolicyArn", "configMapKeyRef"].map(|source| json!({"required": [source]}));
     schema.insert("oneOf".to_owned(), json!(each));
 }
 
 /// A list of policies that are attached to a level of an organization, of which names and ARNs are others than IAM's.
-pub fn of_organization(policies: &mut Schema) {
+pub(crate) fn of_organization(policies: &mut Schema) {
     let arn = OrganizationPolicyArn::json_schema(&mut SchemaGenerator::default());
     let mut change = merge(json!({"items": {"properties": {
         "name": {"x-kubernetes-validations": [rules::PLAIN_NAME]},
@@ -125,7 +125,7 @@ pub fn of_organization(policies: &mut Schema) {
 }
 
 /// A role that pulls, and is none of nodes.
-pub fn fixed_role(role: &mut Schema) {
+pub(crate) fn fixed_role(role: &mut Schema) {
     let mut change = merge(json!({"properties": {
         "arn": {"description": "The role's ARN. Example: `arn:aws:iam::111122223333:role/fargate-pull`."},
         "identity": {

@@ -16,7 +16,7 @@ use super::rules;
 use super::spec::{ClusterEcrAccessPolicySpec, ConfigMapKeyRef, EcrAccessPolicySpec};
 
 /// The schema of `spec` of a kind.
-pub fn spec(kind: PolicyKind) -> Schema {
+pub(crate) fn spec(kind: PolicyKind) -> Schema {
     match kind {
         PolicyKind::EcrAccessPolicy => {
             let mut schema = structural::<EcrAccessPolicySpec>();

@@ -1,7 +1,7 @@
 //! `ecr-access check`: judges manifests offline, by the function that the webhook calls.
 //!
 //! [`read`](self) turns paths into JSON values ([`yaml`] as kubectl does), `objects` turns those into an inventory and
-//! pods, [`ecr_forecast::forecast::forecast`] judges, and this module or `text` prints. Bad input never hides the rest: it
+//! pods, [`ecr_forecast::forecast`] judges, and this module or `text` prints. Bad input never hides the rest: it
 //! is a problem of the report, and the exit code says so.
 
 use std::fmt;
@@ -14,9 +14,12 @@ use serde::Serialize;
 use problems::{CheckProblem, Problems};
 
 use super::Outcome;
+use ecr_forecast::diagnose::{Advice, advise};
 use ecr_forecast::ecr::needs::Need;
-use ecr_forecast::forecast::{Admission, Advice, Options, Report, Verdict, advise, forecast};
+use ecr_forecast::forecast;
+use ecr_forecast::judge::{Admission, Options, Verdict};
 use ecr_forecast::policy::{API_VERSION, Action};
+use ecr_forecast::report::Report;
 use ecr_forecast::text::escaped;
 
 mod json;

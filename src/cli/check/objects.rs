@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::api::{self, GROUP};
 use crate::webhook::policies;
-use ecr_forecast::forecast::{Subject, SubjectError, WorkloadKind};
-use ecr_forecast::inventory::{
-    ConfigMapFacts, ConfigMapName, Inventory, PolicyObject, ServiceAccountFacts, label_command,
-};
+use ecr_forecast::cluster::config_map::ConfigMapName;
+use ecr_forecast::cluster::{Subject, SubjectError, WorkloadKind};
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::policy::compiled::{ConfigMapFacts, PolicyObject, label_command};
 use ecr_forecast::policy::{self, API_VERSION, POLICY_DOCUMENT_LABEL};
 
 use super::origin::Origin;

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::status::MAX_DENIALS;
 use crate::index::subjects::{HeldMap, Owner};
-use ecr_forecast::forecast::{NextChange, Subject};
+use ecr_forecast::cluster::Subject;
 use ecr_forecast::inventory::ServiceAccountFacts;
+use ecr_forecast::judge::{NextChange, Options};
 
 mod again;
 
@@ -91,7 +92,7 @@ fn unknown() -> Population {
 }
 
 fn look(inventory: &Inventory, population: &Population) -> Survey {
-    survey(inventory, population, NOW.parse().unwrap(), &forecast::Options::default())
+    survey(inventory, population, NOW.parse().unwrap(), &Options::default())
 }
 
 fn of<'a>(survey: &'a Survey, name: &str) -> &'a Tally {
@@ -261,7 +262,7 @@ fn dated(entries: &[(&str, &str, &str)]) -> PolicyObject {
 fn an_instant_that_has_come_is_not_ahead() {
     let spec = dated(&[("DateLessThan", "2026-11-24T06:00:00Z", "team/app")]);
     let inventory = inventory(vec![spec], &[("payments", "api")]);
-    let (at, options): (jiff::Timestamp, _) = ("2026-11-24T06:00:00Z".parse().unwrap(), forecast::Options::default());
+    let (at, options): (jiff::Timestamp, _) = ("2026-11-24T06:00:00Z".parse().unwrap(), Options::default());
     let held = Arc::new(held("Pod", "a", "api", "team/app"));
     let policy = inventory.policies().next().unwrap();
     let question = Question::of(&held);
@@ -295,7 +296,7 @@ fn the_next_change_is_the_earliest_and_what_it_turns_is_told_a_day_ahead() {
             held("Pod", "from", "api", "team/from"),
         ],
     );
-    let look_at = |at: &str| survey(&inventory, &population, at.parse().unwrap(), &forecast::Options::default());
+    let look_at = |at: &str| survey(&inventory, &population, at.parse().unwrap(), &Options::default());
     let turn = |survey: &Survey| of(survey, "dated").turn.clone();
     let next = |survey: &Survey, at: &str| survey.look_again(at.parse().unwrap()).map(|at| at.to_string());
 
@@ -391,7 +392,7 @@ fn the_operators_namespace_is_left_alone_and_names_that_nobody_has_are_told() {
     let survey = look(&inventory, &pods);
     assert_eq!(of(&survey, "names").absent_names, ["wroker"]);
     assert_eq!((of(&survey, "names").service_accounts, of(&survey, "names").pods.allowed), (1, 1));
-    let options = forecast::Options { operator_namespace: Some("payments".to_owned()), ..forecast::Options::default() };
+    let options = Options { operator_namespace: Some("payments".to_owned()), ..Options::default() };
     let survey = super::survey(&inventory, &pods, NOW.parse().unwrap(), &options);
     assert_eq!((of(&survey, "names").service_accounts, of(&survey, "names").pods), (0, VerdictCounts::default()));
 }

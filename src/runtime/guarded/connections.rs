@@ -104,7 +104,8 @@ impl Table {
         if open.len() < self.most / 4 {
             return Some(None);
         }
-        let others = self.candidates(open, |activity| self.api_servers.standing(activity.address) != Standing::ApiServer);
+        let others =
+            self.candidates(open, |activity| self.api_servers.standing(activity.address) != Standing::ApiServer);
         let own = others.iter().filter(|other| other.address == address).count();
         if own >= (self.most / 4).max(1) {
             return idlest(others.iter().filter(|other| other.address == address && !other.busy)).map(Some);

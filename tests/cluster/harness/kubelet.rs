@@ -30,9 +30,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::control_plane::{API_SERVER_PORT, ControlPlane};
-use super::http;
-use super::logs;
 use super::namespace::{self, API_SERVER_ADDRESS};
+use super::{http, logs};
 
 /// The node's name.
 pub const NODE: &str = "node-1";

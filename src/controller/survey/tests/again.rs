@@ -1,7 +1,9 @@
 //! A second look finds what a first one would, and judges nothing again that rests on the same.
 
 use super::*;
-use ecr_forecast::inventory::{ConfigMapFacts, PolicyKind};
+use ecr_forecast::judge::Options;
+use ecr_forecast::policy::PolicyKind;
+use ecr_forecast::policy::compiled::ConfigMapFacts;
 
 fn at(text: &str) -> jiff::Timestamp {
     text.parse().unwrap()
@@ -9,7 +11,7 @@ fn at(text: &str) -> jiff::Timestamp {
 
 /// What both kinds of looks find, which is the same; how many of what `memory` holds was there before.
 fn looked(memory: &mut Memory, inventory: &Inventory, population: &Population, at: jiff::Timestamp) -> (Survey, usize) {
-    let options = forecast::Options::default();
+    let options = Options::default();
     let before = memory.clone();
     let again = survey_again(memory, inventory, population, at, &options);
     let fresh = survey(inventory, population, at, &options);

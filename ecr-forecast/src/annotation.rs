@@ -1,0 +1,157 @@
+//! An annotation of a service account that was perhaps meant to name the role that pulls.
+
+use crate::ecr::arn::RoleArn;
+use crate::facts::CauseCode;
+use crate::inventory::ServiceAccountFacts;
+
+/// An annotation of a service account that looks as if it should have named the role that pulls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Almost {
+    /// The annotation as it is.
+    pub key: String,
+    /// The role that it names, where it names one.
+    pub role: Option<RoleArn>,
+}
+
+/// What names the role of a pod's own calls ("IAM roles for service accounts"). The kubelet does not read it.
+pub(crate) const IRSA_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
+
+impl Almost {
+    /// The cause that it is.
+    #[must_use]
+    pub fn cause(&self) -> CauseCode {
+        if self.key == IRSA_ANNOTATION { CauseCode::IrsaRoleDoesNotPull } else { CauseCode::AnnotationAlmostRight }
+    }
+
+    /// The same for a person.
+    #[must_use]
+    pub fn why(&self, annotation: &str) -> String {
+        if self.key == IRSA_ANNOTATION {
+            format!("its annotation {IRSA_ANNOTATION} is for what its pods do themselves; images want {annotation}")
+        } else {
+            format!("its annotation {} is not read; {annotation} is", self.key)
+        }
+    }
+}
+
+/// The annotation that was perhaps meant to be `annotation`: the same but for case, white space, underscores or a few
+/// letters; else one that names a role and says that it is for ECR; else the one of IRSA.
+#[must_use]
+pub(crate) fn almost(annotation: &str, account: &ServiceAccountFacts) -> Option<Almost> {
+    if account.annotations.contains_key(annotation) {
+        return None;
+    }
+    let plain = |key: &str| key.trim().to_ascii_lowercase().replace('_', "-");
+    let name = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
+    let wanted = plain(annotation);
+    let is_default = annotation == crate::policy::DEFAULT_ROLE_ANNOTATION;
+    let closeness = |key: &str, value: &str| {
+        let given = plain(key);
+        let role = RoleArn::parse(value.trim()).is_some();
+        let for_ecr = is_default && role && given.contains("ecr") && given.contains("role");
+        match () {
+            // It is another annotation of Amazon EKS, however close.
+            () if key == IRSA_ANNOTATION => (is_default && role).then_some(3),
+            () if given == wanted => Some(0),
+            () if is_within(&given, &wanted, 2) || (role && name(&given) == name(&wanted)) => Some(1),
+            () if for_ecr => Some(2),
+            () => None,
+        }
+    };
+    let found = account.annotations.iter().filter_map(|(key, value)| Some((closeness(key, value)?, key, value)));
+    let (_, key, value) = found.min()?;
+    Some(Almost { key: key.clone(), role: RoleArn::parse(value.trim()) })
+}
+
+/// Whether two texts are at most `most` insertions, deletions and replacements apart (Levenshtein).
+fn is_within(one: &str, other: &str, most: usize) -> bool {
+    if one.len().abs_diff(other.len()) > most || one.len() > 253 + 64 {
+        return false;
+    }
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, a) in one.bytes().enumerate() {
+        let mut diagonal = at;
+        let mut left = at + 1;
+        for (b, cell) in other.bytes().zip(row.iter_mut().skip(1)) {
+            let above = *cell;
+            left = (diagonal + usize::from(a != b)).min(above + 1).min(left + 1);
+            diagonal = above;
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = at + 1;
+        }
+    }
+    row.last().is_some_and(|distance| *distance <= most)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ROLE: &str = "arn:aws:iam::111122223333:role/app";
+
+    fn account(annotations: Value) -> ServiceAccountFacts {
+        let metadata = json!({"name": "api", "namespace": "payments", "annotations": annotations});
+        ServiceAccountFacts::from_json(&json!({"metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn an_annotation_that_is_almost_right() {
+        let default = crate::policy::DEFAULT_ROLE_ANNOTATION;
+        let of = |annotation: &str, annotations: Value| {
+            almost(annotation, &account(annotations)).map(|almost| (almost.key.clone(), almost.cause()))
+        };
+        for key in [
+            "eks.amazonaws.com/ecr-role",
+            "eks.amazonaws.com/ECR-role-arn",
+            "eks.amazonaws.com/ecr_role_arn",
+            "eks.amazonaws.com/ecr-role-arn ",
+            "eks.amazonaws.com/ecr-rolearn",
+            "eks.amazon.com/ecr-role-arn",
+            "ecr-role-arn",
+            "ecr.amazonaws.com/role-arn",
+        ] {
+            let found = of(default, json!({key: ROLE, "other": "x"}));
+            assert_eq!(found, Some((key.to_owned(), CauseCode::AnnotationAlmostRight)), "{key}");
+        }
+        let irsa = json!({"eks.amazonaws.com/role-arn": ROLE});
+        assert_eq!(of(default, irsa.clone()), Some((IRSA_ANNOTATION.to_owned(), CauseCode::IrsaRoleDoesNotPull)));
+        // The one that says more comes before the one of IRSA.
+        let both = json!({"eks.amazonaws.com/role-arn": ROLE, "eks.amazonaws.com/ecr-role": ROLE});
+        assert_eq!(of(default, both).map(|found| found.1), Some(CauseCode::AnnotationAlmostRight));
+        for annotations in [
+            json!({}),
+            json!({default: ROLE, "eks.amazonaws.com/ecr-role": ROLE}),
+            json!({default: ""}),
+            json!({"eks.amazonaws.com/sts-regional-endpoints": "true"}),
+            json!({"ecr.example.com/role-of-team": "owner"}),
+            json!({"eks.amazonaws.com/role-arn": "app"}),
+        ] {
+            assert_eq!(of(default, annotations.clone()), None, "{annotations}");
+        }
+        // An annotation of the cluster's own is not mistaken for the default one.
+        assert_eq!(of("example.com/puller", json!({default: ROLE})), None);
+        assert_eq!(of("example.com/puller", irsa), None);
+        assert!(of("example.com/puller", json!({"example.com/pullers": "x"})).is_some());
+    }
+
+    #[test]
+    fn a_distance_of_letters() {
+        for (one, other, most, within) in [
+            ("abc", "abc", 0, true),
+            ("abc", "abd", 1, true),
+            ("abc", "ac", 1, true),
+            ("abc", "xabc", 1, true),
+            ("abc", "xbd", 1, false),
+            ("abc", "xbd", 2, true),
+            ("", "ab", 2, true),
+            ("", "abc", 2, false),
+        ] {
+            assert_eq!(is_within(one, other, most), within, "{one} {other}");
+            assert_eq!(is_within(other, one, most), within, "{other} {one}");
+        }
+    }
+}

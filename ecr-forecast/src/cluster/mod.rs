@@ -1,0 +1,8 @@
+//! What a pull depends on of Kubernetes, as plain values.
+
+pub mod config_map;
+mod subject;
+mod workload_kind;
+
+pub use subject::{ContainerKind, ImageUse, Subject, SubjectError};
+pub use workload_kind::WorkloadKind;

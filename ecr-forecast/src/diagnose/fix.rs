@@ -1,0 +1,868 @@
+//! The smallest changes that turn a Deny into an Allow.
+//!
+//! They are found by trying: the layer that refuses is changed, and the pull is judged again by the function that
+//! judges everything else, until nothing refuses any more. So a step is never proposed that does not help, and every
+//! layer that would refuse next has its step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use iam_verdict::{Decision, Layer, NamedPolicy, NearMiss, Outcome, Policy};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::diagnose::edit::{self, Exemption, Statement};
+use crate::diagnose::near_miss::{close, hint};
+use crate::ecr::ArnPattern;
+use crate::ecr::image::EcrImage;
+use crate::ecr::needs::{Ask, Need};
+use crate::facts::declared::{
+    Declared, IdentityPolicies, PolicyLevel, PolicySource, Presence, RegistryEntry, RegistryPolicyScope,
+    RepositoryEntry, ResourcePolicy, SourcedPolicy,
+};
+use crate::facts::missing::MissingFact;
+use crate::judge::{Answer, Court, Existence, Misses, PullJudgement, Verdict};
+use crate::puller::{Puller, Who};
+
+/// One change that helps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fix {
+    /// What kind of change.
+    pub kind: FixKind,
+    /// The layer whose policy changes.
+    pub attach_to: Option<&'static str>,
+    /// What the policy is attached to: the role, the repository's ARN, `registry ACCOUNT/REGION`, or the level of the
+    /// organization; of an annotation the service account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The policy to change; none where it is a new one.
+    pub policy: Option<String>,
+    /// The key of a ConfigMap, as `namespace/name/key`, where that policy's document stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<String>,
+    /// The statement that `document` takes the place of; without a document it is to be removed, and without a
+    /// statement the policy is to be detached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
+    /// The statement to add, or to put in the place of another one; of `SetAnnotation` the annotation.
+    pub document: Option<Statement>,
+    /// Why this helps, for a person.
+    pub why: String,
+}
+
+/// The kinds of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum FixKind {
+    /// Add the statement.
+    AddStatement,
+    /// Let a Deny leave out the puller, the repository or the actions.
+    NarrowDeny,
+    /// AWS's own policy is the permissions boundary, which cannot be edited: set one that is like it, with the
+    /// statement added.
+    ReplaceBoundary,
+    /// Make the repository.
+    CreateRepository,
+    /// Give the service account its role.
+    SetAnnotation,
+    /// No change of a policy helps.
+    None,
+}
+
+impl Fix {
+    /// A change that is no policy's.
+    #[must_use]
+    pub const fn other(kind: FixKind, why: String) -> Self {
+        Self {
+            kind,
+            attach_to: None,
+            target: None,
+            policy: None,
+            config_map: None,
+            statement: None,
+            document: None,
+            why,
+        }
+    }
+
+    /// Sets an annotation of a service account.
+    #[must_use]
+    pub fn set_annotation(service_account: String, annotation: Option<Statement>, why: String) -> Self {
+        Self { target: Some(service_account), document: annotation, ..Self::other(FixKind::SetAnnotation, why) }
+    }
+}
+
+impl Fix {
+    /// What to do, up to the document that is to be pasted. `object` is the policy object that declares the puller's
+    /// policies; with `whose` the principal is named, which a reader wants to know where there are several.
+    #[must_use]
+    pub fn instruction(&self, object: Option<&str>, whose: bool) -> String {
+        let target = self.target.as_deref().unwrap_or_default();
+        let of = if whose { format!(" of {target}") } else { String::new() };
+        let stands = self.config_map.as_ref().map(|at| format!(" in ConfigMap {at}")).unwrap_or_default();
+        let declared = match object {
+            Some(object) if stands.is_empty() => format!(" in {object}"),
+            _ => stands.clone(),
+        };
+        let layer = |layer: Layer| self.attach_to == Some(layer.as_str());
+        let policy = match &self.policy {
+            Some(policy) if layer(Layer::Identity) => format!("policy {policy}{of}{declared}"),
+            Some(policy) if layer(Layer::Boundary) => format!("{}{of}{declared}", boundary_name(policy)),
+            _ if layer(Layer::Resource) => format!("the repository policy of {target}{stands}"),
+            _ if layer(Layer::Registry) => format!("the policy of {target}{stands}"),
+            Some(policy) if layer(Layer::Scp) => format!("service control policy {policy} at level {target}{stands}"),
+            Some(policy) if layer(Layer::Rcp) => format!("resource control policy {policy} at level {target}{stands}"),
+            None if layer(Layer::Scp) => format!("a new service control policy at level {target}"),
+            None if layer(Layer::Identity) => format!("a new policy of {target}{declared}"),
+            Some(policy) => format!("policy {policy}"),
+            None => "a new policy".to_owned(),
+        };
+        match (self.kind, &self.statement, &self.document) {
+            (FixKind::AddStatement, _, Some(_)) => format!("add to {policy}"),
+            (FixKind::NarrowDeny, Some(statement), Some(_)) => {
+                format!("replace statement {statement} of {policy} with")
+            }
+            (FixKind::NarrowDeny, Some(statement), None) => format!("remove statement {statement} of {policy}"),
+            (FixKind::NarrowDeny, None, _) => format!("detach {policy}"),
+            (FixKind::ReplaceBoundary, None, Some(_)) => format!("replace {policy} by one with the added statement"),
+            (FixKind::ReplaceBoundary, Some(statement), Some(_)) => {
+                format!("replace {policy} by one whose statement {statement} is")
+            }
+            (FixKind::ReplaceBoundary, Some(statement), None) => {
+                format!("replace {policy} by one without its statement {statement}")
+            }
+            (FixKind::SetAnnotation, _, Some(Statement { .. })) => format!("annotate {target} with"),
+            _ => self.why.clone(),
+        }
+    }
+
+    /// The same with the document.
+    #[must_use]
+    pub fn text(&self, object: Option<&str>, whose: bool) -> String {
+        let instruction = self.instruction(object, whose);
+        match self.document.as_ref().and_then(|document| serde_json::to_string(document).ok()) {
+            Some(document) => format!("{instruction}: {document}"),
+            None => instruction,
+        }
+    }
+}
+
+/// The fix for a repository that is not there.
+#[must_use]
+pub(crate) fn create_repository(image: &EcrImage) -> Fix {
+    let EcrImage { account, region, repository, .. } = image;
+    let why = format!(
+        "create repository {repository} in the registry of account {account} in {region}, or correct the image"
+    );
+    Fix { target: Some(image.arn().to_string()), ..Fix::other(FixKind::CreateRepository, why) }
+}
+
+/// Whatever may have been asked for.
+const EVERY_NEED: [Need; 5] = [Need::Pull, Need::Import, Need::Push, Need::List, Need::Console];
+
+/// A pull is tried again at most so often; each time one more layer or statement is changed.
+const MAX_ROUNDS: usize = 24;
+
+/// The smallest changes after which every request that is denied to any of the candidates is allowed to it, as far as
+/// the rest is known. Empty where nothing is denied.
+#[must_use]
+pub(crate) fn fixes(
+    image: &EcrImage,
+    candidates: &[(&Puller, &PullJudgement)],
+    declared: &Declared,
+    needs: &[Need],
+    at: Timestamp,
+) -> Vec<Fix> {
+    let mut fixes: Vec<Fix> = Vec::new();
+    let mut declared = declared.clone();
+    for (puller, judgement) in candidates {
+        let missing = judgement.existence == Existence::NotFound;
+        if !missing && !judgement.answers.iter().any(Answer::is_denied) {
+            continue;
+        }
+        if let Who::Role { arn, .. } = &puller.who
+            && arn.partition() != image.partition
+        {
+            let why = format!(
+                "no policy helps: a role of partition {} cannot pull from one of {}; copy the image to a registry of {0}",
+                arn.partition(),
+                image.partition
+            );
+            push(&mut fixes, Fix::other(FixKind::None, why));
+            continue;
+        }
+        let mut bench = Workbench::new(image, puller, &declared, at);
+        let mut judgement = (*judgement).clone();
+        bench.present = missing;
+        // What was changed for another candidate may serve this one too.
+        let again = missing || !fixes.is_empty();
+        for round in 0..MAX_ROUNDS {
+            let (puller, declared) = (bench.puller(), bench.declared());
+            let court = Court::new(&puller, &declared, at);
+            if round > 0 || again {
+                judgement = court.judge(image, needs);
+            }
+            if !bench.improve(&judgement, &mut court.misses(image)) {
+                break;
+            }
+        }
+        if missing {
+            push(&mut fixes, create_repository(image));
+        }
+        bench.fixes().into_iter().for_each(|fix| push(&mut fixes, fix));
+        declared = bench.declared();
+    }
+    fixes
+}
+
+/// Adds a step; one that is about the same statement as an earlier one goes further than that.
+fn push(fixes: &mut Vec<Fix>, fix: Fix) {
+    let narrows = fix.kind == FixKind::NarrowDeny;
+    let same = |known: &Fix| {
+        *known == fix
+            || (narrows
+                && known.kind == fix.kind
+                && (known.attach_to, &known.target, &known.policy, &known.statement)
+                    == (fix.attach_to, &fix.target, &fix.policy, &fix.statement))
+    };
+    match fixes.iter_mut().find(|known| same(known)) {
+        Some(known) => *known = fix,
+        None => fixes.push(fix),
+    }
+}
+
+/// A policy that may have to change.
+#[derive(Clone)]
+struct Held {
+    sourced: SourcedPolicy,
+    /// Its document, once it has changed.
+    changed: Option<Value>,
+    /// It is attached no more.
+    detached: bool,
+    /// Statements to add, by their requests.
+    added: Vec<Ask>,
+    /// Why the first of them is needed.
+    why: Option<String>,
+    /// Statements that deny, by label: the requests they must not deny, and what stands in their place.
+    narrowed: Vec<(String, Vec<Ask>, Option<Value>)>,
+}
+
+impl Held {
+    fn new(sourced: SourcedPolicy) -> Self {
+        Self { sourced, changed: None, detached: false, added: Vec::new(), why: None, narrowed: Vec::new() }
+    }
+
+    /// A policy that is not there yet.
+    fn fresh() -> Self {
+        let policy = NamedPolicy::unreadable(String::new(), String::new());
+        let mut held = Self::new(SourcedPolicy::new(policy, PolicySource::Document { problem: None }));
+        held.changed = Some(json!({"Version": "2012-10-17", "Statement": []}));
+        held
+    }
+
+    /// Whether it is yet to be made; every other policy has a name.
+    fn is_new(&self) -> bool {
+        self.name().is_empty()
+    }
+
+    fn name(&self) -> &str {
+        &self.sourced.policy.name
+    }
+
+    fn is_managed(&self) -> bool {
+        matches!(self.sourced.source, PolicySource::Managed { .. })
+    }
+
+    /// Whether its owner can add a statement.
+    fn is_editable(&self) -> bool {
+        let own = match &self.sourced.source {
+            PolicySource::Document { problem } => problem.is_none(),
+            PolicySource::ConfigMap(_) => true,
+            PolicySource::Managed { .. } => false,
+        };
+        own && self.sourced.text.is_some()
+    }
+
+    fn document(&self) -> Option<Value> {
+        self.changed.clone().or_else(|| self.sourced.document())
+    }
+
+    fn add(&mut self, statement: &Statement, asks: &[&Ask], why: impl FnOnce() -> String) -> bool {
+        let Some(mut document) = self.document() else { return false };
+        let Some(statements) = edit::statements_mut(&mut document) else { return false };
+        statements.push(statement.to_value());
+        self.changed = Some(document);
+        self.added.extend(asks.iter().map(|ask| (*ask).clone()));
+        self.why.get_or_insert_with(why);
+        true
+    }
+
+    /// Lets the statement that denies pass the requests.
+    fn narrow(&mut self, label: &str, asks: &[&Ask], role: Option<&str>, own: bool) -> bool {
+        let Some(mut document) = self.document() else { return false };
+        let Some((index, statement)) = edit::find(&document, label) else { return false };
+        if statement.get("Effect").and_then(Value::as_str) != Some("Deny") {
+            return false;
+        }
+        let Some(statements) = edit::statements_mut(&mut document) else { return false };
+        let Some(place) = statements.get_mut(index) else { return false };
+        // What has been narrowed already is narrowed again from where it began: for all requests at once.
+        let known = self.narrowed.iter().position(|(known, ..)| known == label);
+        let mut all: Vec<Ask> = known.and_then(|at| self.narrowed.get(at)).map(|n| n.1.clone()).unwrap_or_default();
+        let before = all.len();
+        all.extend(asks.iter().filter(|ask| !all.contains(ask)).map(|ask| (*ask).clone()).collect::<Vec<_>>());
+        if all.len() == before {
+            return false;
+        }
+        let original = self.sourced.document().and_then(|document| edit::find(&document, label));
+        let original = original.map_or(statement, |(_, statement)| statement);
+        let replacement = edit::narrow(&original, &Exemption { asks: all.iter().collect(), role, own });
+        // One that is removed stays in its place and denies nothing, so that labels like `#1` keep their meaning.
+        *place = replacement.clone().unwrap_or_else(|| {
+            let mut dead = original.clone();
+            if let Some(members) = dead.as_object_mut() {
+                members.remove("NotAction");
+                members.insert("Action".to_owned(), Value::from("none:None"));
+            }
+            dead
+        });
+        self.changed = Some(document);
+        match known.and_then(|at| self.narrowed.get_mut(at)) {
+            Some(entry) => *entry = (label.to_owned(), all, replacement),
+            None => self.narrowed.push((label.to_owned(), all, replacement)),
+        }
+        true
+    }
+
+    /// The policy as it is after all changes; none where it is detached.
+    fn compiled(&self) -> Option<SourcedPolicy> {
+        if self.detached {
+            return None;
+        }
+        let Some(document) = &self.changed else { return Some(self.sourced.clone()) };
+        let policy = match Policy::from_value(document) {
+            Ok(policy) => NamedPolicy::known(self.name(), policy),
+            Err(_) => NamedPolicy::unreadable(self.name(), "fix"),
+        };
+        let source = PolicySource::Document { problem: None };
+        Some(SourcedPolicy::new(policy, source).with_text(document.to_string()))
+    }
+
+    fn is_touched(&self) -> bool {
+        self.detached || self.is_new() || !self.added.is_empty() || !self.narrowed.is_empty()
+    }
+}
+
+/// A request that no statement denies and that is denied all the same.
+struct Refused {
+    ask: Ask,
+    outcome: Outcome,
+    /// The statement that came closest to allowing it.
+    miss: Option<NearMiss>,
+}
+
+impl Refused {
+    fn new(answer: &Answer, misses: &mut Misses<'_>) -> Self {
+        Self { ask: answer.ask.clone(), outcome: answer.outcome.clone(), miss: misses.nearest(answer) }
+    }
+
+    fn close(&self) -> Option<&NearMiss> {
+        close(self.miss.as_ref())
+    }
+}
+
+/// One level of an organization.
+struct Level {
+    name: String,
+    policies: Vec<Held>,
+}
+
+/// Everything that a change can be made to, for one puller and one repository.
+struct Workbench<'a> {
+    image: &'a EcrImage,
+    arn: String,
+    at: Timestamp,
+    before: &'a Puller,
+    declared_before: &'a Declared,
+    identity: Vec<Held>,
+    boundary: Option<Held>,
+    repository: Option<Held>,
+    registry: Option<Held>,
+    scps: Vec<Level>,
+    rcps: Vec<Level>,
+    /// The repository was made.
+    present: bool,
+}
+
+impl<'a> Workbench<'a> {
+    fn new(image: &'a EcrImage, before: &'a Puller, declared: &'a Declared, at: Timestamp) -> Self {
+        let resource = |policy: Option<&ResourcePolicy>| match policy {
+            Some(ResourcePolicy::Policy(sourced)) => Some(Held::new((**sourced).clone())),
+            _ => None,
+        };
+        let levels = |levels: &[PolicyLevel]| {
+            let level = |level: &PolicyLevel| Level {
+                name: level.level.clone(),
+                policies: level.policies.iter().cloned().map(Held::new).collect(),
+            };
+            levels.iter().map(level).collect()
+        };
+        let identity = before.identity.as_deref();
+        Self {
+            image,
+            arn: image.arn().to_string(),
+            at,
+            before,
+            declared_before: declared,
+            identity: identity.into_iter().flat_map(IdentityPolicies::policies).cloned().map(Held::new).collect(),
+            boundary: identity.and_then(IdentityPolicies::boundary).cloned().map(Held::new),
+            repository: resource(declared.repository(image).and_then(|entry| entry.policy.as_ref())),
+            registry: resource(
+                declared.registry(&image.account, &image.region).and_then(|entry| entry.policy.as_ref()),
+            ),
+            scps: levels(&declared.organization.scps),
+            rcps: levels(&declared.organization.rcps),
+            present: false,
+        }
+    }
+
+    fn role(&self) -> Option<&'a str> {
+        match &self.before.who {
+            Who::Role { arn, .. } => Some(arn.as_str()),
+            Who::ServiceAccount { .. } => None,
+        }
+    }
+
+    /// The puller with all changes.
+    fn puller(&self) -> Puller {
+        let mut puller = self.before.clone();
+        if let Some(known) = &self.before.identity {
+            let mut identity = IdentityPolicies::default();
+            self.identity.iter().filter_map(Held::compiled).for_each(|policy| identity.push(policy));
+            if let Some(boundary) = self.boundary.as_ref().and_then(Held::compiled) {
+                identity.set_boundary(boundary);
+            }
+            if let Some(tags) = known.tags() {
+                identity.set_tags(tags.clone());
+            }
+            puller.identity = Some(Arc::new(identity));
+        }
+        puller
+    }
+
+    /// What is declared, with all changes.
+    fn declared(&self) -> Declared {
+        let mut declared = self.declared_before.clone();
+        let touched = |held: &&Held| held.is_touched();
+        let policy = |held: &Held| held.compiled().map(|policy| ResourcePolicy::Policy(Box::new(policy)));
+        if self.present || self.repository.iter().any(|held| held.is_touched()) {
+            let entry = self.declared_before.repository(self.image);
+            let changed = self.repository.as_ref().filter(touched).and_then(policy);
+            declared.repositories.insert(
+                0,
+                RepositoryEntry {
+                    pattern: ArnPattern::new(self.arn.as_str()),
+                    policy: changed.or_else(|| entry.and_then(|entry| entry.policy.clone())),
+                    // A repository that was just made has no tags.
+                    tags: match entry.and_then(|entry| entry.tags.clone()) {
+                        None if self.present => Some(BTreeMap::new()),
+                        tags => tags,
+                    },
+                    presence: if self.present {
+                        Some(Presence::Present)
+                    } else {
+                        entry.and_then(|entry| entry.presence)
+                    },
+                },
+            );
+        }
+        if let Some(changed) = self.registry.as_ref().filter(touched).and_then(policy) {
+            let EcrImage { account, region, .. } = self.image;
+            let entry = self.declared_before.registry(account, region);
+            declared.registries.insert(
+                0,
+                RegistryEntry {
+                    account: account.clone(),
+                    region: region.clone(),
+                    policy: Some(changed),
+                    scope: entry.map_or(RegistryPolicyScope::V2, |entry| entry.scope),
+                    pull_through_prefixes: entry.map(|entry| entry.pull_through_prefixes.clone()).unwrap_or_default(),
+                },
+            );
+        }
+        declared.organization.scps = compiled(&self.scps);
+        declared.organization.rcps = compiled(&self.rcps);
+        declared
+    }
+
+    /// Makes the change that the judgement calls for next. False: there is none, or none is needed.
+    fn improve(&mut self, judgement: &PullJudgement, misses: &mut Misses<'_>) -> bool {
+        let denied: Vec<&Answer> = judgement.answers.iter().filter(|answer| answer.is_denied()).collect();
+        let explicit = denied.iter().find(|answer| answer.outcome.decision == Decision::ExplicitlyDenied);
+        if let Some(first) = explicit {
+            let same = |answer: &&&Answer| answer.outcome == first.outcome;
+            let asks: Vec<&Ask> = denied.iter().filter(same).map(|answer| &answer.ask).collect();
+            return self.narrow(first, &asks);
+        }
+        if let Some(first) = denied.first() {
+            let layer = first.outcome.layer;
+            let same = denied.iter().filter(|answer| answer.outcome.layer == layer);
+            let refused: Vec<Refused> = same.map(|answer| Refused::new(answer, misses)).collect();
+            return self.add(layer.unwrap_or(Layer::Identity), &refused.iter().collect::<Vec<_>>());
+        }
+        self.open_resource_side(judgement)
+    }
+
+    /// Across accounts both sides must allow. What the other one says is not known; the puller's is in order now.
+    fn open_resource_side(&mut self, judgement: &PullJudgement) -> bool {
+        let known = |policy: Option<&ResourcePolicy>| matches!(policy, Some(ResourcePolicy::Policy(_)));
+        let entry = self.declared_before.repository(self.image);
+        let of_this = |fact: &MissingFact| match fact {
+            MissingFact::RepositoryPolicy(arn) => *arn == self.arn,
+            MissingFact::RegistryPolicy { .. } | MissingFact::RegistryDocument(_) => true,
+            _ => false,
+        };
+        let other_account = matches!(&self.before.who, Who::Role { arn, .. } if arn.account() != self.image.account);
+        if judgement.verdict != Verdict::Unknown
+            || !other_account
+            || known(entry.and_then(|entry| entry.policy.as_ref()))
+            || self.repository.is_some()
+            || !judgement.missing.iter().all(of_this)
+        {
+            return false;
+        }
+        // With a policy that says nothing, what it has to say shows as denied.
+        self.repository = Some(Held::fresh());
+        true
+    }
+
+    fn add(&mut self, layer: Layer, answers: &[&Refused]) -> bool {
+        match layer {
+            Layer::Identity => self.add_to_identity(answers),
+            Layer::Boundary => self.add_to_boundary(answers),
+            Layer::Resource | Layer::Registry => self.add_to_resource(answers),
+            Layer::Scp => self.add_to_scps(answers),
+            // RCPs allow by themselves, and no session or endpoint policy takes part.
+            _ => false,
+        }
+    }
+
+    fn add_to_identity(&mut self, answers: &[&Refused]) -> bool {
+        if self.before.identity.is_none() {
+            return false;
+        }
+        let closest = answers.iter().filter_map(|answer| answer.close()).map(|miss| miss.policy.as_str());
+        let editable = |held: &Held| held.is_editable() && !held.detached;
+        let named = |name: &str| self.identity.iter().position(|held| editable(held) && held.name() == name);
+        // One that was extended before, else the closest, else the first that is the user's own, else a new one.
+        let index = self.identity.iter().position(|held| !held.added.is_empty());
+        let index =
+            index.or_else(|| closest.clone().find_map(named)).or_else(|| self.identity.iter().position(editable));
+        let index = index.unwrap_or_else(|| {
+            self.identity.push(Held::fresh());
+            self.identity.len() - 1
+        });
+        let why = why_identity(answers, self.before);
+        let Some(held) = self.identity.get_mut(index) else { return false };
+        add_allows(held, answers, why)
+    }
+
+    fn add_to_boundary(&mut self, answers: &[&Refused]) -> bool {
+        let Some(held) = &mut self.boundary else { return false };
+        let why = format!(
+            "{} does not allow {}, and a principal may do no more than its boundary allows",
+            boundary_name(held.name()),
+            listed(&actions_of(answers))
+        );
+        add_allows(held, answers, why)
+    }
+
+    fn add_to_resource(&mut self, answers: &[&Refused]) -> bool {
+        let Some(role) = self.role() else { return false };
+        let for_registry =
+            |answer: &&&Refused| edit::is_creation(&answer.ask) || answer.outcome.layer == Some(Layer::Registry);
+        let (registry, repository): (Vec<&Refused>, Vec<&Refused>) =
+            answers.iter().partition(|answer| for_registry(answer));
+        let mut changed = false;
+        if !repository.is_empty() {
+            let why =
+                why_resource(&repository, self.before, self.repository.as_ref(), &self.image.account, "repository");
+            let held = self.repository.get_or_insert_with(Held::fresh);
+            let statement = Statement::grant(&actions_of(&repository), role, None);
+            let asks: Vec<&Ask> = repository.iter().map(|answer| &answer.ask).collect();
+            changed |= held.add(&statement, &asks, || why);
+        }
+        if !registry.is_empty() {
+            let why = why_resource(&registry, self.before, self.registry.as_ref(), &self.image.account, "registry");
+            let held = self.registry.get_or_insert_with(Held::fresh);
+            let statement = Statement::grant(&actions_of(&registry), role, Some(&self.arn));
+            let asks: Vec<&Ask> = registry.iter().map(|answer| &answer.ask).collect();
+            changed |= held.add(&statement, &asks, || why);
+        }
+        changed
+    }
+
+    /// Every level must allow. Which of them do not is seen with each alone in force.
+    fn add_to_scps(&mut self, answers: &[&Refused]) -> bool {
+        let puller = self.puller();
+        let mut declared = self.declared();
+        let levels = std::mem::take(&mut declared.organization.scps);
+        let mut changed = false;
+        for (index, level) in levels.into_iter().enumerate() {
+            declared.organization.scps = vec![level];
+            let judgement = Court::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
+            let refused = |answer: &&&Refused| {
+                let here = judgement.answers.iter().find(|here| here.ask.action == answer.ask.action);
+                here.is_some_and(|here| here.outcome.layer == Some(Layer::Scp) && here.is_denied())
+            };
+            let refused: Vec<&Refused> = answers.iter().filter(refused).copied().collect();
+            let Some(level) = self.scps.get_mut(index).filter(|_| !refused.is_empty()) else { continue };
+            let why = format!(
+                "no service control policy at level {} allows {}, and every level must",
+                level.name,
+                listed(&actions_of(&refused))
+            );
+            let at = level.policies.iter().position(|held| held.is_editable() && !held.detached);
+            let at = at.unwrap_or_else(|| {
+                level.policies.push(Held::fresh());
+                level.policies.len() - 1
+            });
+            let Some(held) = level.policies.get_mut(at) else { continue };
+            changed |= add_allows(held, &refused, why);
+        }
+        changed
+    }
+
+    /// The level of the organization whose statement denies, seen with each level alone in force: policies of several
+    /// levels may have one name.
+    fn denying_level(&self, layer: Layer, answer: &Answer) -> Option<usize> {
+        if !matches!(layer, Layer::Scp | Layer::Rcp) {
+            return None;
+        }
+        let puller = self.puller();
+        let mut declared = self.declared();
+        let organization = std::mem::take(&mut declared.organization);
+        let levels = if layer == Layer::Scp { organization.scps } else { organization.rcps };
+        levels.into_iter().position(|level| {
+            let alone = vec![level];
+            if layer == Layer::Scp {
+                declared.organization.scps = alone;
+            } else {
+                declared.organization.rcps = alone;
+            }
+            let judgement = Court::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
+            judgement.answers.iter().any(|here| here.ask.action == answer.ask.action && here.outcome == answer.outcome)
+        })
+    }
+
+    fn narrow(&mut self, answer: &Answer, asks: &[&Ask]) -> bool {
+        let (Some(policy), Some(label)) = (&answer.outcome.policy, &answer.outcome.statement) else { return false };
+        let role = self.role();
+        let level = answer.outcome.layer.and_then(|layer| self.denying_level(layer, answer));
+        let mut changed = false;
+        let mut change = |held: &mut Held, own: bool, detachable: bool| {
+            if *held.name() != **policy || held.detached {
+                return;
+            }
+            if held.is_managed() && detachable {
+                let known = held.document().and_then(|document| edit::find(&document, label));
+                if known.is_some() {
+                    held.detached = true;
+                    held.narrowed.push((label.to_string(), asks.iter().map(|ask| (*ask).clone()).collect(), None));
+                    changed = true;
+                }
+                return;
+            }
+            changed |= held.narrow(label, asks, role, own);
+        };
+        match answer.outcome.layer {
+            Some(Layer::Identity) => self.identity.iter_mut().for_each(|held| change(held, true, true)),
+            Some(Layer::Boundary) => self.boundary.iter_mut().for_each(|held| change(held, true, false)),
+            Some(Layer::Resource) => self.repository.iter_mut().for_each(|held| change(held, false, false)),
+            Some(Layer::Registry) => self.registry.iter_mut().for_each(|held| change(held, false, false)),
+            Some(Layer::Scp) => {
+                let level = level.and_then(|level| self.scps.get_mut(level));
+                level.into_iter().flat_map(|level| &mut level.policies).for_each(|held| change(held, false, true));
+            }
+            Some(Layer::Rcp) => {
+                let level = level.and_then(|level| self.rcps.get_mut(level));
+                level.into_iter().flat_map(|level| &mut level.policies).for_each(|held| change(held, false, true));
+            }
+            _ => {}
+        }
+        changed
+    }
+
+    /// The changes as steps, in the order of the layers: the puller's own side first.
+    fn fixes(&self) -> Vec<Fix> {
+        let mut fixes = Vec::new();
+        let puller = self.before.who.to_string();
+        let EcrImage { account, region, .. } = self.image;
+        for held in &self.identity {
+            fixes.extend(steps(held, Layer::Identity, &puller, None, &self.arn));
+        }
+        if let Some(held) = &self.repository {
+            fixes.extend(steps(held, Layer::Resource, &self.arn, self.role(), &self.arn));
+        }
+        if let Some(held) = &self.registry {
+            fixes.extend(steps(held, Layer::Registry, &format!("registry {account}/{region}"), self.role(), &self.arn));
+        }
+        if let Some(held) = &self.boundary {
+            fixes.extend(steps(held, Layer::Boundary, &puller, None, &self.arn));
+        }
+        for (levels, layer) in [(&self.scps, Layer::Scp), (&self.rcps, Layer::Rcp)] {
+            for level in levels {
+                for held in &level.policies {
+                    fixes.extend(steps(held, layer, &level.name, None, &self.arn));
+                }
+            }
+        }
+        fixes
+    }
+}
+
+fn compiled(levels: &[Level]) -> Vec<PolicyLevel> {
+    let level = |level: &Level| PolicyLevel {
+        level: level.name.clone(),
+        policies: level.policies.iter().filter_map(Held::compiled).collect(),
+    };
+    levels.iter().map(level).collect()
+}
+
+/// A boundary that is a document has no name but its field's.
+fn boundary_name(name: &str) -> String {
+    if name == "permissionsBoundary" {
+        "the permissions boundary".to_owned()
+    } else {
+        format!("permissions boundary {name}")
+    }
+}
+
+/// `a, b and c`
+fn listed(texts: &[&str]) -> String {
+    match texts {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+fn actions_of(answers: &[&Refused]) -> Vec<&'static str> {
+    answers.iter().map(|answer| answer.ask.action).collect()
+}
+
+/// Adds what identity-based policies, boundaries and service control policies say: login on `*`, the rest on the
+/// repository.
+fn add_allows(held: &mut Held, answers: &[&Refused], why: String) -> bool {
+    let (login, repository): (Vec<&Refused>, Vec<&Refused>) = answers.iter().partition(|answer| answer.ask.is_login());
+    let mut changed = false;
+    for answers in [login, repository] {
+        let Some(first) = answers.first() else { continue };
+        let statement = Statement::allow(&actions_of(&answers), &first.ask.resource);
+        let asks: Vec<&Ask> = answers.iter().map(|answer| &answer.ask).collect();
+        changed |= held.add(&statement, &asks, || why.clone());
+    }
+    changed
+}
+
+/// The steps that one policy takes. `role` is whom the statements of a resource-based policy are for.
+fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str) -> Vec<Fix> {
+    let policy = (!held.is_new()).then(|| held.name().to_owned());
+    let config_map = match &held.sourced.source {
+        PolicySource::ConfigMap(at) => Some(at.to_string()),
+        PolicySource::Document { .. } | PolicySource::Managed { .. } => None,
+    };
+    let name = held.name();
+    let kind = match layer {
+        Layer::Resource => "repository policy",
+        Layer::Registry => "registry policy",
+        Layer::Boundary => "permissions boundary",
+        Layer::Scp => "service control policy",
+        Layer::Rcp => "resource control policy",
+        _ => "policy",
+    };
+    let replace = layer == Layer::Boundary && held.is_managed();
+    let step = |kind, document, statement, why| Fix {
+        kind,
+        attach_to: Some(layer.as_str()),
+        target: Some(target.to_owned()),
+        policy: policy.clone(),
+        config_map: config_map.clone(),
+        statement,
+        document,
+        why,
+    };
+    let mut fixes = Vec::new();
+    for (label, asks, replacement) in &held.narrowed {
+        let actions = listed(&asks.iter().map(|ask| ask.action).collect::<Vec<_>>());
+        let document = replacement.clone().map(Statement::of);
+        if replace {
+            let why = format!(
+                "AWS's policy {name} cannot be edited: set a permissions boundary that has no statement {label}, which \
+                 denies {actions}"
+            );
+            fixes.push(step(FixKind::ReplaceBoundary, document, Some(label.clone()), why));
+        } else if held.detached {
+            let why = format!("detach policy {name}, whose statement {label} denies {actions}");
+            fixes.push(step(FixKind::NarrowDeny, None, None, why));
+        } else if document.is_some() {
+            let why = format!("statement {label} of {kind} {name} denies {actions}: write it so that it does not");
+            fixes.push(step(FixKind::NarrowDeny, document, Some(label.clone()), why));
+        } else {
+            let why = format!("remove statement {label} of {kind} {name}, which denies {actions}");
+            fixes.push(step(FixKind::NarrowDeny, None, Some(label.clone()), why));
+        }
+    }
+    let (login, repository): (Vec<&Ask>, Vec<&Ask>) = held.added.iter().partition(|ask| ask.is_login());
+    for asks in [login, repository] {
+        let Some(first) = asks.first() else { continue };
+        let actions: Vec<&str> = asks.iter().map(|ask| ask.action).collect();
+        let document = match (layer, role) {
+            (Layer::Resource, Some(role)) => Statement::grant(&actions, role, None),
+            (Layer::Registry, Some(role)) => Statement::grant(&actions, role, Some(arn)),
+            _ => Statement::allow(&actions, &first.resource),
+        };
+        let why = held.why.clone().unwrap_or_default();
+        let (kind, why) = if replace {
+            let why =
+                format!("{why}; AWS's policy cannot be edited, so set one of your own: the same with this statement");
+            (FixKind::ReplaceBoundary, why)
+        } else {
+            (FixKind::AddStatement, why)
+        };
+        fixes.push(step(kind, Some(document), None, why));
+    }
+    fixes
+}
+
+fn why_identity<'a>(answers: &[&'a Refused], puller: &Puller) -> String {
+    let own = |answer: &'a Refused| answer.close().filter(|miss| miss.layer == Layer::Identity);
+    match answers.iter().find_map(|answer| Some((*answer, own(answer)?))) {
+        Some((answer, miss)) => {
+            let hint = hint(&answer.ask, answer.miss.as_ref(), puller, None)
+                .map(|hint| format!("; {hint}"))
+                .unwrap_or_default();
+            format!("statement {} of policy {} does not: {}{hint}", miss.statement, miss.policy, miss.what)
+        }
+        None => format!("no statement allows {}", listed(&actions_of(answers))),
+    }
+}
+
+fn why_resource(answers: &[&Refused], puller: &Puller, held: Option<&Held>, account: &str, of: &str) -> String {
+    let puller_account = match &puller.who {
+        Who::Role { arn, .. } => arn.account(),
+        Who::ServiceAccount { .. } => account,
+    };
+    let both =
+        format!("the registry is of account {account} and the puller of {puller_account}, so both must allow it");
+    match (held, answers.iter().find_map(|answer| answer.close())) {
+        (None, _) => format!("{both}, and what the policy of the {of} says is not known"),
+        (Some(_), Some(miss)) if miss.layer != Layer::Identity => {
+            format!("{both}, and statement {} of policy {} does not: {}", miss.statement, miss.policy, miss.what)
+        }
+        (Some(_), _) => {
+            format!("{both}, and no statement of the {of}'s policy allows {}", listed(&actions_of(answers)))
+        }
+    }
+}

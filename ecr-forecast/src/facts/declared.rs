@@ -1,0 +1,415 @@
+//! What a policy object declares of the AWS side: the policies of a principal, repositories, registries, the organization
+//! and condition keys. Compiled once, shared by every verdict under that object.
+//!
+//! Each field that may be left out is an `Option`, and none never means "nothing": it means that nobody said, which
+//! [`judge`](crate::judge::pull_judgement) resolves by the rules of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use iam_verdict::{NamedPolicy, PolicyState};
+use serde_json::Value;
+
+use crate::cluster::config_map::{ConfigMapKey, ConfigMapName};
+use crate::ecr::image::EcrImage;
+use crate::ecr::{ArnPattern, ContextValues};
+use crate::facts::cause_code::CauseCode;
+use crate::facts::missing::MissingFact;
+
+/// A document in a ConfigMap that could not be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unread {
+    /// What is wrong with it, where it is there.
+    pub cause: Option<CauseCode>,
+    /// Why, for a person.
+    pub why: String,
+    /// What can be done.
+    pub way_out: String,
+}
+
+/// Where a policy comes from, which decides how it can be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicySource {
+    /// A document of the user's own.
+    Document {
+        /// What is wrong with it, where it is malformed.
+        problem: Option<String>,
+    },
+    /// A document of the user's own that stands in a ConfigMap.
+    ConfigMap(ConfigMapKey),
+    /// A managed policy, named by ARN.
+    Managed {
+        /// The ARN as it was written.
+        arn: String,
+        /// It names another partition than the built-in text comes from.
+        other_partition: bool,
+    },
+}
+
+/// A policy and where it comes from.
+#[derive(Clone, Debug)]
+pub struct SourcedPolicy {
+    /// The policy, or that it could not be read.
+    pub policy: NamedPolicy,
+    /// Its source.
+    pub source: PolicySource,
+    /// Its document as compact JSON; none of a managed policy, whose text is built in, and of one that is malformed.
+    pub text: Option<Arc<str>>,
+    /// What is missing where it could not be read; the engine calls it by its text.
+    pub missing: Option<MissingFact>,
+}
+
+impl SourcedPolicy {
+    /// A policy with its source.
+    #[must_use]
+    pub const fn new(policy: NamedPolicy, source: PolicySource) -> Self {
+        Self { policy, source, text: None, missing: None }
+    }
+
+    /// A policy that could not be read, and what is missing of it.
+    #[must_use]
+    pub fn unread(name: &str, missing: MissingFact, source: PolicySource) -> Self {
+        let policy = NamedPolicy::unreadable(name, missing.to_string());
+        Self { policy, source, text: None, missing: Some(missing) }
+    }
+
+    /// Keeps the document, for whoever proposes a change of it.
+    #[must_use]
+    pub fn with_text(mut self, text: impl Into<Arc<str>>) -> Self {
+        self.text = Some(text.into());
+        self
+    }
+
+    /// The document; none where it could not be read, or was not kept.
+    #[must_use]
+    pub fn document(&self) -> Option<Value> {
+        match (&self.source, &self.text) {
+            (PolicySource::Managed { arn, .. }, _) => crate::ecr::managed::document(arn),
+            (PolicySource::Document { .. } | PolicySource::ConfigMap(_), text) => {
+                serde_json::from_str(text.as_deref()?).ok()
+            }
+        }
+    }
+}
+
+/// All that is declared of one principal: its identity-based policies, its permissions boundary and its tags.
+#[derive(Clone, Debug, Default)]
+pub struct IdentityPolicies {
+    policies: Vec<SourcedPolicy>,
+    boundary: Option<SourcedPolicy>,
+    tags: Option<BTreeMap<String, String>>,
+    condition_keys: BTreeSet<String>,
+}
+
+impl IdentityPolicies {
+    /// Adds an identity-based policy.
+    pub fn push(&mut self, sourced: SourcedPolicy) {
+        self.condition_keys.extend(condition_keys(&sourced.policy).map(str::to_owned));
+        self.policies.push(sourced);
+    }
+
+    /// Sets the permissions boundary; without one the principal has none.
+    pub fn set_boundary(&mut self, boundary: SourcedPolicy) {
+        self.condition_keys.extend(condition_keys(&boundary.policy).map(str::to_owned));
+        self.boundary = Some(boundary);
+    }
+
+    /// Declares the principal's tags: an empty map says that it has none.
+    pub fn set_tags(&mut self, tags: BTreeMap<String, String>) {
+        self.tags = Some(tags);
+    }
+
+    /// The identity-based policies, in the order they were added.
+    #[must_use]
+    pub fn policies(&self) -> &[SourcedPolicy] {
+        &self.policies
+    }
+
+    /// The permissions boundary.
+    #[must_use]
+    pub const fn boundary(&self) -> Option<&SourcedPolicy> {
+        self.boundary.as_ref()
+    }
+
+    /// The principal's tags; none where they are not known.
+    #[must_use]
+    pub const fn tags(&self) -> Option<&BTreeMap<String, String>> {
+        self.tags.as_ref()
+    }
+
+    /// The condition keys that these policies use, lower-cased and sorted.
+    pub fn condition_keys(&self) -> impl Iterator<Item = &str> {
+        self.condition_keys.iter().map(String::as_str)
+    }
+
+    /// What is wrong with the document of this name.
+    #[must_use]
+    pub fn problem(&self, name: &str) -> Option<&str> {
+        match &self.policies.iter().find(|sourced| *sourced.policy.name == *name)?.source {
+            PolicySource::Document { problem } => problem.as_deref(),
+            PolicySource::ConfigMap(_) | PolicySource::Managed { .. } => None,
+        }
+    }
+
+    /// What is missing of policies that could not be read.
+    pub fn missing(&self) -> impl Iterator<Item = &MissingFact> {
+        self.all().filter_map(|sourced| sourced.missing.as_ref())
+    }
+
+    /// The ConfigMaps that these policies are read from.
+    pub fn config_maps(&self) -> impl Iterator<Item = &ConfigMapName> {
+        self.all().filter_map(|sourced| config_map(&sourced.source))
+    }
+
+    /// A managed policy was named in another partition than the built-in text comes from.
+    #[must_use]
+    pub fn has_other_partition(&self) -> bool {
+        let other = |source: &PolicySource| matches!(source, PolicySource::Managed { other_partition: true, .. });
+        self.all().any(|sourced| other(&sourced.source))
+    }
+
+    /// The policies, the boundary last.
+    fn all(&self) -> impl Iterator<Item = &SourcedPolicy> {
+        self.policies.iter().chain(&self.boundary)
+    }
+}
+
+fn config_map(source: &PolicySource) -> Option<&ConfigMapName> {
+    match source {
+        PolicySource::ConfigMap(at) => Some(&at.config_map),
+        PolicySource::Document { .. } | PolicySource::Managed { .. } => None,
+    }
+}
+
+/// The condition keys that a policy uses, lower-cased; none where it could not be read.
+pub(crate) fn condition_keys(policy: &NamedPolicy) -> impl Iterator<Item = &str> {
+    let document = match &policy.policy {
+        PolicyState::Known(document) => Some(document),
+        PolicyState::Unreadable(_) => None,
+    };
+    document.into_iter().flat_map(|document| document.condition_keys())
+}
+
+/// What a policy object declares beside the puller.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    /// `spec.repositories`: the first entry that matches counts.
+    pub repositories: Vec<RepositoryEntry>,
+    /// `spec.registries`: the first entry of the account and region counts.
+    pub registries: Vec<RegistryEntry>,
+    /// `spec.organization`.
+    pub organization: Organization,
+    /// `spec.context`.
+    pub context: ContextValues,
+    /// The documents in ConfigMaps, of the puller too, that could not be read.
+    pub unread: BTreeMap<ConfigMapKey, Unread>,
+}
+
+impl Declared {
+    /// The ConfigMaps that policies of repositories, registries and the organization are read from.
+    pub fn config_maps(&self) -> impl Iterator<Item = &ConfigMapName> {
+        let repositories = self.repositories.iter().map(|entry| &entry.policy);
+        let registries = self.registries.iter().map(|entry| &entry.policy);
+        let resource = repositories.chain(registries).filter_map(|policy| match policy {
+            Some(ResourcePolicy::Policy(sourced)) => Some(&sourced.source),
+            Some(ResourcePolicy::Unknown) | None => None,
+        });
+        let levels = self.organization.scps.iter().chain(&self.organization.rcps);
+        resource.chain(levels.flat_map(|level| &level.policies).map(|sourced| &sourced.source)).filter_map(config_map)
+    }
+
+    /// Why a document in a ConfigMap is missing; none of any other fact.
+    #[must_use]
+    pub fn unread(&self, fact: &MissingFact) -> Option<&Unread> {
+        match fact {
+            MissingFact::ConfigMap(at) => self.unread.get(at),
+            _ => None,
+        }
+    }
+
+    /// The first entry whose pattern matches the repository's ARN.
+    #[must_use]
+    pub fn repository(&self, image: &EcrImage) -> Option<&RepositoryEntry> {
+        if self.repositories.is_empty() {
+            return None;
+        }
+        let arn = image.arn().to_string();
+        self.repositories.iter().find(|entry| entry.pattern.matches(&arn))
+    }
+
+    /// The first entry of an account and region.
+    #[must_use]
+    pub fn registry(&self, account: &str, region: &str) -> Option<&RegistryEntry> {
+        self.registries.iter().find(|entry| entry.is_of(account, region))
+    }
+}
+
+/// One entry of `spec.repositories`.
+#[derive(Clone, Debug)]
+pub struct RepositoryEntry {
+    /// Which repositories it is about.
+    pub pattern: ArnPattern,
+    /// The repository policy; none where the entry says nothing of it.
+    pub policy: Option<ResourcePolicy>,
+    /// The tags of the repository; none where they are not known, empty where it has none.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Whether the repository, with the tag that is pulled, is there; none where that is not known.
+    pub presence: Option<Presence>,
+}
+
+/// What is declared of a resource-based policy.
+#[derive(Clone, Debug)]
+pub enum ResourcePolicy {
+    /// This policy (which may be one that could not be read).
+    Policy(Box<SourcedPolicy>),
+    /// `policy: Unknown`: there may be one, and nobody knows what it says.
+    Unknown,
+}
+
+/// Whether a repository is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Presence {
+    /// It is there, and so is the tag or digest that is pulled.
+    Present,
+    /// It is not there.
+    Missing,
+}
+
+/// One entry of `spec.registries`.
+#[derive(Clone, Debug)]
+pub struct RegistryEntry {
+    /// The account of the registry: twelve digits.
+    pub account: String,
+    /// The region, or `*` for every region.
+    pub region: String,
+    /// The registry policy; none where the entry says nothing of it.
+    pub policy: Option<ResourcePolicy>,
+    /// Which actions the registry policy decides.
+    pub scope: RegistryPolicyScope,
+    /// The prefixes of the pull-through cache rules, [`ROOT_PREFIX`] among them.
+    pub pull_through_prefixes: Vec<String>,
+}
+
+/// The prefix of a pull-through cache rule that covers every repository which no other rule covers ("Creating a pull
+/// through cache rule in Amazon ECR").
+pub(crate) const ROOT_PREFIX: &str = "ROOT";
+
+impl RegistryEntry {
+    /// Whether the entry is about this account and region.
+    #[must_use]
+    pub fn is_of(&self, account: &str, region: &str) -> bool {
+        self.account == account && (self.region == "*" || self.region == region)
+    }
+
+    /// The prefix of the pull-through cache rule that covers a repository: the longest that matches, by whole path
+    /// segments and with at least one more below it, else [`ROOT_PREFIX`].
+    #[must_use]
+    pub fn pull_through(&self, repository: &str) -> Option<&str> {
+        let prefixes = || self.pull_through_prefixes.iter().map(String::as_str);
+        let below = |prefix: &str| {
+            let rest = repository.strip_prefix(prefix.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+            rest.is_some_and(|rest| !rest.is_empty())
+        };
+        prefixes()
+            .filter(|prefix| *prefix != ROOT_PREFIX && below(prefix))
+            .max_by_key(|prefix| prefix.len())
+            .or_else(|| prefixes().find(|prefix| *prefix == ROOT_PREFIX))
+    }
+}
+
+/// Which actions a registry policy decides ("Private registry permissions in Amazon ECR").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RegistryPolicyScope {
+    /// Only `ecr:ReplicateImage`, `ecr:BatchImportUpstreamImage` and `ecr:CreateRepository`.
+    V1,
+    /// Every action.
+    #[default]
+    V2,
+}
+
+/// The policies of the organization, root first. No level means that none apply.
+#[derive(Clone, Debug, Default)]
+pub struct Organization {
+    /// Service control policies of the puller's account.
+    pub scps: Vec<PolicyLevel>,
+    /// Resource control policies of the registry's account.
+    pub rcps: Vec<PolicyLevel>,
+}
+
+/// The policies attached at one level: the root, an organizational unit, or the account.
+#[derive(Clone, Debug)]
+pub struct PolicyLevel {
+    /// How the user calls the level.
+    pub level: String,
+    /// Its policies.
+    pub policies: Vec<SourcedPolicy>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ecr::image::ImageKind;
+
+    fn registry(account: &str, region: &str, prefixes: &[&str]) -> RegistryEntry {
+        RegistryEntry {
+            account: account.into(),
+            region: region.into(),
+            policy: None,
+            scope: RegistryPolicyScope::V2,
+            pull_through_prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_prefix_covers_whole_path_segments() {
+        let entry = registry("111122223333", "*", &["docker-hub", "team/hub", "docker-hub/library"]);
+        for (repository, prefix) in [
+            ("docker-hub/nginx", Some("docker-hub")),
+            ("docker-hub/library/nginx", Some("docker-hub/library")),
+            ("docker-hub/library", Some("docker-hub")),
+            ("team/hub/a/b", Some("team/hub")),
+            ("docker-hub", None),
+            ("docker-hub-2/nginx", None),
+            ("my/docker-hub/nginx", None),
+            ("team/app", None),
+        ] {
+            assert_eq!(entry.pull_through(repository), prefix, "{repository}");
+        }
+        let root = registry("111122223333", "*", &["ROOT", "docker-hub"]);
+        assert_eq!(root.pull_through("docker-hub/nginx"), Some("docker-hub"));
+        assert_eq!(root.pull_through("anything"), Some("ROOT"));
+    }
+
+    #[test]
+    fn the_first_entry_counts() {
+        let declared = Declared {
+            registries: vec![
+                registry("111122223333", "us-east-1", &["one"]),
+                registry("111122223333", "*", &["two"]),
+                registry("111122223333", "eu-west-1", &["three"]),
+            ],
+            repositories: ["*/shared/*", "*"]
+                .into_iter()
+                .map(|pattern| RepositoryEntry {
+                    pattern: ArnPattern::new(pattern),
+                    policy: None,
+                    tags: None,
+                    presence: None,
+                })
+                .collect(),
+            ..Declared::default()
+        };
+        let prefix =
+            |account, region| declared.registry(account, region).map(|entry| entry.pull_through_prefixes.clone());
+        assert_eq!(prefix("111122223333", "us-east-1"), Some(vec!["one".to_owned()]));
+        assert_eq!(prefix("111122223333", "eu-west-1"), Some(vec!["two".to_owned()]));
+        assert_eq!(prefix("444455556666", "us-east-1"), None);
+        let pattern = |repository: &str| {
+            let text = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}");
+            let ImageKind::Private(image) = ImageKind::of(&text) else { panic!("{text}") };
+            declared.repository(&image).map(|entry| entry.pattern.as_str().to_owned())
+        };
+        assert_eq!(pattern("shared/app").as_deref(), Some("*/shared/*"));
+        assert_eq!(pattern("team/app").as_deref(), Some("*"));
+    }
+}

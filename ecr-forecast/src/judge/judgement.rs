@@ -1,0 +1,391 @@
+//! The first stage: what is decided, as data. No words are made here, and nothing is looked for that would help.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::cluster::Subject;
+use crate::ecr::image::{EcrImage, ImageKind, ReferenceError};
+use crate::ecr::needs::Need;
+use crate::facts::declared::Declared;
+use crate::facts::missing::MissingFact;
+use crate::facts::{CauseCode, Reason};
+use crate::inventory::{Inventory, ServiceAccountFacts};
+use crate::judge::admission::{Actions, Admission, ExemptionUse, Ruling};
+use crate::judge::court::Court;
+use crate::judge::options::Options;
+use crate::judge::pull_judgement::{Answer, Existence, PullJudgement, Verdict, is_missing, note};
+use crate::policy::Action;
+use crate::policy::compiled::{CompiledSpec, PolicyObject};
+use crate::puller::{NotKnown, Puller, Pullers, pullers};
+use crate::scope;
+use crate::select::{Selection, select};
+
+/// A pod's service account was not seen; for this verdict that made no difference, but its image pull secrets might.
+pub(crate) const SERVICE_ACCOUNT_NOT_SEEN: &str = "ServiceAccountNotSeen";
+
+/// What was decided about a subject. It holds for every subject of the same namespace and service account with the same
+/// images and pull secrets, whatever its name is.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The policy in force.
+    pub policy: Option<Arc<PolicyObject>>,
+    /// The verdict over all images.
+    pub verdict: Verdict,
+    /// What admission does about it.
+    pub admission: Admission,
+    /// Assumptions and observations, see [`note`]; each once.
+    pub notes: Vec<&'static str>,
+    /// The images, in the order of the subject's.
+    pub images: Vec<ImageJudgement>,
+    /// As of when it was judged.
+    pub(crate) at: Timestamp,
+    /// The service account, where it was seen.
+    pub(crate) account: Option<Arc<ServiceAccountFacts>>,
+    /// Who pulls.
+    pub(crate) pullers: Result<Vec<Puller>, NotKnown>,
+    /// What is asked of each repository.
+    pub(crate) needs: Vec<Need>,
+    /// The repositories of the images, each once.
+    pub(crate) repositories: Vec<RepositoryJudgement>,
+    /// A secret of the pod, or one that its service account lends it, is tried before any credential provider.
+    pub(crate) has_secret: bool,
+    /// What a Deny and an Unknown do to a pod.
+    pub(crate) actions: Actions,
+    /// What all images come to.
+    pub(crate) ruling: Ruling,
+}
+
+/// What was decided about one image.
+#[derive(Clone, Debug)]
+pub struct ImageJudgement {
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Why, coarsely.
+    pub reason: Reason,
+    /// What the verdict goes back to.
+    pub(crate) found: Found,
+    /// The exemption that covers it, needed or not.
+    pub(crate) cover: Option<ExemptionUse>,
+}
+
+/// What the verdict on an image goes back to.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    /// The image alone: nothing is pulled from a private registry of ECR.
+    Image,
+    /// The image, which is none.
+    Invalid(ReferenceError),
+    /// That its repository is not there, whoever pulls.
+    NoRepository(Box<EcrImage>),
+    /// That the puller is not known.
+    NoPuller,
+    /// The repository with this index.
+    Repository(usize),
+}
+
+/// What was decided about one repository, for all images of it.
+#[derive(Clone, Debug)]
+pub(crate) struct RepositoryJudgement {
+    pub(crate) image: EcrImage,
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: Reason,
+    pub(crate) missing: Vec<MissingFact>,
+    /// What each puller can do, in the order of the pullers.
+    pub(crate) pulls: Vec<PullJudgement>,
+}
+
+/// Judges a subject at the time `at`.
+#[must_use]
+pub fn judge(inventory: &Inventory, subject: &Subject, at: Timestamp, options: &Options) -> Judgement {
+    if subject.mirror || scope::is_left_alone(&subject.namespace, options.operator_namespace.as_deref()) {
+        return Judgement::not_selected(at);
+    }
+    match select(inventory, &subject.namespace, &subject.service_account) {
+        Selection::None => Judgement::not_selected(at),
+        Selection::Policy { policy, .. } => judge_under(&policy, inventory, subject, at, options),
+        Selection::Unclear { possible, maybe_none, missing } => {
+            let case = Case::new(inventory, subject, at, options);
+            case.unclear(&possible, maybe_none, missing)
+        }
+    }
+}
+
+/// Judges a subject as if `policy` were in force for it: for policies that are tried out with `onDeny: Audit`, and
+/// take no part in selection.
+#[must_use]
+pub fn judge_under(
+    policy: &Arc<PolicyObject>,
+    inventory: &Inventory,
+    subject: &Subject,
+    at: Timestamp,
+    options: &Options,
+) -> Judgement {
+    Case::new(inventory, subject, at, options).under(policy)
+}
+
+impl Judgement {
+    /// What the policy in force declares of the AWS side, where it is known.
+    pub(crate) fn spec(&self) -> Option<&CompiledSpec> {
+        self.policy.as_ref()?.body.as_ref().ok()
+    }
+
+    /// The facts that would settle an Unknown.
+    #[must_use]
+    pub fn missing(&self, image: &ImageJudgement) -> &[MissingFact] {
+        match (&image.found, &self.pullers) {
+            (Found::NoPuller, Err(not_known)) => &not_known.missing,
+            (Found::Repository(index), _) => self.repositories.get(*index).map_or(&[], |found| &found.missing),
+            _ => &[],
+        }
+    }
+
+    /// The requests of an image and their decisions, puller by puller.
+    pub fn answers(&self, image: &ImageJudgement) -> impl Iterator<Item = &Answer> {
+        let found = match image.found {
+            Found::Repository(index) => self.repositories.get(index),
+            _ => None,
+        };
+        found.into_iter().flat_map(|found| &found.pulls).flat_map(|pull| &pull.answers)
+    }
+
+    fn not_selected(at: Timestamp) -> Self {
+        Self {
+            policy: None,
+            verdict: Verdict::NotSelected,
+            admission: Admission::Admitted,
+            notes: Vec::new(),
+            images: Vec::new(),
+            at,
+            account: None,
+            pullers: Ok(Vec::new()),
+            needs: Vec::new(),
+            repositories: Vec::new(),
+            has_secret: false,
+            actions: Actions::NONE,
+            ruling: Ruling { action: None, spared: false },
+        }
+    }
+}
+
+impl ImageJudgement {
+    /// The exemption that lets it in all the same, where it is not certain that it can be pulled.
+    #[must_use]
+    pub fn exemption(&self) -> Option<&ExemptionUse> {
+        self.cover.as_ref().filter(|_| matches!(self.verdict, Verdict::Deny | Verdict::Unknown))
+    }
+}
+
+impl RepositoryJudgement {
+    /// The candidate that messages speak of, by its index: whoever is worst off speaks for all.
+    pub(crate) fn spokesman(&self) -> Option<usize> {
+        [Verdict::Deny, Verdict::Unknown, Verdict::Allow]
+            .into_iter()
+            .find_map(|worst| self.pulls.iter().position(|pull| pull.verdict == worst))
+    }
+}
+
+/// One subject on its way to a judgement.
+struct Case<'a> {
+    subject: &'a Subject,
+    account: Option<&'a Arc<ServiceAccountFacts>>,
+    at: Timestamp,
+    options: &'a Options,
+}
+
+impl<'a> Case<'a> {
+    fn new(inventory: &'a Inventory, subject: &'a Subject, at: Timestamp, options: &'a Options) -> Self {
+        let account = inventory.service_account(&subject.namespace, &subject.service_account);
+        Self { subject, account, at, options }
+    }
+
+    fn unclear(self, possible: &[Arc<PolicyObject>], maybe_none: bool, missing: Vec<MissingFact>) -> Judgement {
+        let names: Vec<String> = possible.iter().map(|policy| policy.key.to_string()).collect();
+        let not_known = NotKnown {
+            reason: Reason::FactsMissing,
+            cause: CauseCode::SelectionNotKnown,
+            why: format!("whether {} applies depends on labels that were not found", names.join(" or ")),
+            missing,
+            annotation: None,
+        };
+        // The mildest policy that may be in force; with none of them, nothing would happen at all.
+        let mildest = |actions: &dyn Fn(&PolicyObject) -> Action| {
+            possible.iter().map(|policy| actions(policy)).min().unwrap_or(Action::Audit)
+        };
+        let on_deny = mildest(&|policy| policy.on_deny);
+        let on_unknown = mildest(&|policy| policy.on_unknown);
+        let cap = if maybe_none { Action::Warn } else { Action::Reject };
+        let actions = Actions::new(on_deny.min(cap), on_unknown, self.options);
+        self.judge(None, Err(not_known), actions)
+    }
+
+    fn under(self, policy: &Arc<PolicyObject>) -> Judgement {
+        let actions = Actions::new(policy.on_deny, policy.on_unknown, self.options);
+        let pullers = match &policy.body {
+            Ok(spec) => {
+                let Subject { namespace, service_account, .. } = self.subject;
+                match pullers(spec, namespace, service_account, self.account.map(Arc::as_ref)) {
+                    Pullers::Candidates(candidates) => Ok(candidates),
+                    Pullers::NotKnown(not_known) => Err(not_known),
+                }
+            }
+            Err(error) => Err(NotKnown {
+                reason: Reason::FactsMissing,
+                cause: CauseCode::UnsupportedSpec,
+                missing: vec![MissingFact::Spec(policy.key.to_string())],
+                why: format!("{} cannot be read: {error}", policy.key),
+                annotation: None,
+            }),
+        };
+        self.judge(Some(Arc::clone(policy)), pullers, actions)
+    }
+
+    fn judge(
+        self,
+        policy: Option<Arc<PolicyObject>>,
+        pullers: Result<Vec<Puller>, NotKnown>,
+        actions: Actions,
+    ) -> Judgement {
+        let mut needs = vec![Need::Pull];
+        needs.extend(&self.options.requires);
+        let has_secret = !self.subject.pull_secrets.is_empty()
+            || self.account.is_some_and(|account| !account.image_pull_secrets.is_empty());
+        let spec = policy.as_ref().and_then(|policy| policy.body.as_ref().ok());
+        let nothing = Declared::default();
+        let declared = spec.map_or(&nothing, |spec| &spec.declared);
+        let candidates = pullers.as_deref().unwrap_or_default();
+        let courts: Vec<Court<'_>> = candidates.iter().map(|puller| Court::new(puller, declared, self.at)).collect();
+        let mut notes: Vec<&'static str> = Vec::new();
+        let mut note = |note: &'static str| {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        };
+        let mut repositories: Vec<RepositoryJudgement> = Vec::new();
+        let mut known: BTreeMap<String, usize> = BTreeMap::new();
+        let mut images = Vec::with_capacity(self.subject.images.len());
+        for used in &self.subject.images {
+            let (verdict, reason, found) = match (ImageKind::of(&used.image), &pullers) {
+                _ if used.never => (Verdict::Allow, Reason::NoPull, Found::Image),
+                (ImageKind::Public, _) => (Verdict::Allow, Reason::PublicRegistry, Found::Image),
+                (ImageKind::Other, _) => (Verdict::OutOfScope, Reason::NotEcr, Found::Image),
+                (ImageKind::Invalid { ecr: false, .. }, _) => (Verdict::OutOfScope, Reason::InvalidImage, Found::Image),
+                (ImageKind::Private(image), Err(_)) if is_missing(&image, declared) => {
+                    (Verdict::Deny, Reason::RepositoryNotFound, Found::NoRepository(Box::new(image)))
+                }
+                (ImageKind::Invalid { ecr: true, .. } | ImageKind::Private(_), Err(not_known)) => {
+                    (Verdict::Unknown, not_known.reason, Found::NoPuller)
+                }
+                (ImageKind::Invalid { ecr: true, error }, Ok(_)) => {
+                    (Verdict::Deny, Reason::InvalidImage, Found::Invalid(error))
+                }
+                (ImageKind::Private(image), Ok(_)) => {
+                    if image.port {
+                        note(note::PORT_IN_HOST);
+                    }
+                    if image.upper_case_host {
+                        note(note::UPPER_CASE_HOST);
+                    }
+                    let index = *known.entry(image.arn().to_string()).or_insert_with(|| {
+                        repositories.push(RepositoryJudgement::new(image, &courts, &needs, has_secret));
+                        repositories.len() - 1
+                    });
+                    let Some(found) = repositories.get(index) else { continue };
+                    found.pulls.iter().flat_map(|pull| &pull.notes).for_each(|told| note(told));
+                    (found.verdict, found.reason, Found::Repository(index))
+                }
+            };
+            let cover = spec.and_then(|spec| self.cover(spec, &used.image));
+            images.push(ImageJudgement { verdict, reason, found, cover });
+        }
+        drop(courts);
+        let verdict = Verdict::all(images.iter().map(|image| image.verdict));
+        if verdict == Verdict::Deny && self.account.is_none() {
+            note(SERVICE_ACCOUNT_NOT_SEEN);
+        }
+        let ruling = Ruling::of(images.iter().map(|image| (image.verdict, image.cover.is_some())), actions);
+        let mut judgement = Judgement {
+            policy,
+            verdict,
+            admission: Admission::Admitted,
+            notes,
+            images,
+            at: self.at,
+            account: self.account.cloned(),
+            pullers,
+            needs,
+            repositories,
+            has_secret,
+            actions,
+            ruling,
+        };
+        judgement.admission = judgement.admits(self.subject.template);
+        judgement
+    }
+
+    /// The exemption of an image. It is for what the policy says, never for what the object carries.
+    fn cover(&self, spec: &CompiledSpec, image: &str) -> Option<ExemptionUse> {
+        let Subject { namespace, service_account, .. } = self.subject;
+        let mut active = spec.exemptions.iter().filter(|exemption| exemption.is_active(self.at));
+        active.find(|exemption| exemption.covers(namespace, service_account, image)).map(ExemptionUse::from)
+    }
+}
+
+impl Judgement {
+    /// What admission does. The pod template of a workload is never refused.
+    fn admits(&self, template: bool) -> Admission {
+        match self.ruling.action {
+            None | Some(Action::Audit) => Admission::Admitted,
+            Some(Action::Reject) if !template => Admission::Rejected,
+            // A service account often comes after the workload that names it.
+            Some(_) if template && !self.images.iter().any(|image| speaks_up(image.verdict, self.missing(image))) => {
+                Admission::Admitted
+            }
+            Some(_) => Admission::Warned,
+        }
+    }
+}
+
+/// Whether an image of a template is worth a warning: not when only its service account is still to come.
+pub(crate) fn speaks_up(verdict: Verdict, missing: &[MissingFact]) -> bool {
+    match verdict {
+        Verdict::Deny => true,
+        Verdict::Unknown => !missing.iter().any(|fact| matches!(fact, MissingFact::ServiceAccount { .. })),
+        _ => false,
+    }
+}
+
+impl RepositoryJudgement {
+    /// Asks every candidate and folds their verdicts: they must agree.
+    fn new(image: EcrImage, courts: &[Court<'_>], needs: &[Need], has_secret: bool) -> Self {
+        let pulls: Vec<PullJudgement> = courts.iter().map(|court| court.judge(&image, needs)).collect();
+        let agree = |verdict| pulls.iter().all(|pull| pull.verdict == verdict);
+        let differ = ![Verdict::Allow, Verdict::Deny, Verdict::Unknown].into_iter().any(agree);
+        let not_found = pulls.iter().any(|pull| pull.existence == Existence::NotFound);
+        let (mut verdict, mut reason) = match (agree(Verdict::Allow), agree(Verdict::Deny)) {
+            (true, _) => (Verdict::Allow, Reason::Allowed),
+            (_, true) if not_found => (Verdict::Deny, Reason::RepositoryNotFound),
+            (_, true) => (Verdict::Deny, Reason::ActionDenied),
+            _ if differ => (Verdict::Unknown, Reason::DependsOnNode),
+            _ => (Verdict::Unknown, Reason::FactsMissing),
+        };
+        let mut missing = Vec::new();
+        if differ {
+            missing.push(MissingFact::Node);
+        }
+        if verdict == Verdict::Unknown {
+            for fact in pulls.iter().flat_map(|pull| &pull.missing) {
+                if !missing.contains(fact) {
+                    missing.push(fact.clone());
+                }
+            }
+        }
+        // RES-12: a secret is tried before any credential of the puller; but it makes no repository, and it pushes nothing.
+        if verdict == Verdict::Deny && !not_found && has_secret && pulls.iter().any(PullJudgement::is_by_pull) {
+            (verdict, reason) = (Verdict::Unknown, Reason::PullSecret);
+            missing = vec![MissingFact::ImagePullSecret];
+        }
+        Self { image, verdict, reason, missing, pulls }
+    }
+}

@@ -1,0 +1,62 @@
+//! May this puller pull this image? The requests of a pull, decided one by one, and folded into a verdict.
+
+use iam_verdict::NearMiss;
+
+use crate::ecr::image::EcrImage;
+use crate::ecr::needs::Need;
+use crate::facts::missing::MissingFact;
+use crate::judge::court::Court;
+use crate::judge::hearing::Missing;
+use crate::judge::pull_judgement::{Answer, Existence, PullJudgement, Verdict};
+use crate::judge::trial::Trial;
+
+impl<'a> Court<'a> {
+    /// Judges what the puller can do with the repository of `image`.
+    #[must_use]
+    pub fn judge(&self, image: &EcrImage, needs: &[Need]) -> PullJudgement {
+        let mut notes = self.notes();
+        let mut trial = Trial::new(self, image, &mut notes);
+        let asks = trial.asks(needs);
+        let (mut missing, mut import_missing) = (Missing::wanted(), Missing::wanted());
+        let mut answers = Vec::with_capacity(asks.len());
+        for ask in asks {
+            let facts = if trial.is_conditional(&ask) { &mut import_missing } else { &mut missing };
+            let outcome = trial.outcome(&ask, facts);
+            answers.push(Answer { ask, outcome });
+        }
+        let (verdict, existence) = trial.fold(answers.iter().map(|answer| (&answer.ask, answer.outcome.decision)));
+        if existence == Existence::OnlyIfCached {
+            missing.add(MissingFact::Presence(image.arn().to_string()));
+            missing.extend(import_missing.facts);
+        }
+        let reads_clock = trial.reads_clock();
+        if verdict == Verdict::Allow {
+            notes.extend(trial.advice(&answers));
+        }
+        // A Deny does not depend on what is missing.
+        let missing = if verdict == Verdict::Unknown { missing.facts } else { Vec::new() };
+        PullJudgement { verdict, answers, missing, notes, existence, reads_clock }
+    }
+
+    /// Tells of what the repository of `image` is denied by, statement by statement.
+    #[must_use]
+    pub fn misses(&'a self, image: &'a EcrImage) -> Misses<'a> {
+        Misses(Trial::new(self, image, &mut Vec::new()))
+    }
+}
+
+/// The statements that came closest to allowing what one puller is denied of one repository.
+#[derive(Debug)]
+pub(crate) struct Misses<'a>(Trial<'a>);
+
+impl Misses<'_> {
+    /// The statement that came closest to allowing this; none where a statement denies it, and where none has anything
+    /// to do with it.
+    #[must_use]
+    pub fn nearest(&mut self, answer: &Answer) -> Option<NearMiss> {
+        self.0.nearest_miss(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests;

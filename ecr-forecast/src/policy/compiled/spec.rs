@@ -1,0 +1,49 @@
+//! The spec of a policy object, compiled: what verdicts are made of.
+
+use std::sync::Arc;
+
+use crate::ecr::arn::RoleArn;
+use crate::facts::declared::{Declared, IdentityPolicies};
+use crate::policy::compiled::exemption::Exemption;
+
+/// The part of a spec that verdicts are made of.
+#[derive(Clone, Debug)]
+pub struct CompiledSpec {
+    /// The puller.
+    pub puller: CompiledPuller,
+    /// What is declared of the AWS side.
+    pub declared: Arc<Declared>,
+    /// What is admitted for a while although it cannot be pulled; the one that ends last comes first.
+    pub exemptions: Vec<Exemption>,
+}
+
+/// `spec.puller`.
+#[derive(Clone, Debug)]
+pub enum CompiledPuller {
+    /// The kubelet exchanges the service account's token for a role.
+    ServiceAccount {
+        /// The annotation that names the role.
+        annotation: String,
+        /// The policies of the service account's role, whichever it is.
+        identity: Option<Arc<IdentityPolicies>>,
+        /// Policies of particular roles; they come before `identity`.
+        roles: Vec<CompiledRole>,
+        /// The role of service accounts without the annotation.
+        default_role: Option<RoleArn>,
+        /// The roles of the nodes that pull for service accounts without a role; empty where none are declared.
+        fallback_nodes: Vec<CompiledRole>,
+    },
+    /// One fixed role.
+    Role(CompiledRole),
+    /// The nodes: which of them a pod will run on is not known at admission.
+    Nodes(Vec<CompiledRole>),
+}
+
+/// A role and its policies.
+#[derive(Clone, Debug)]
+pub struct CompiledRole {
+    /// The role.
+    pub arn: RoleArn,
+    /// Its identity-based policies, where they are declared.
+    pub identity: Option<Arc<IdentityPolicies>>,
+}
