@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecr_access::controller::judged::Memory;
-use ecr_access::controller::survey::{survey, survey_again};
-use ecr_access::index::subjects::{Held, HeldMap, Owner, Population};
+use ecr_access::controller::scan::{survey, survey_again};
+use ecr_access::index::subjects::{ClusterWorkloads, ObjectMap, Owner, TrackedObject};
 use ecr_forecast::cluster::Subject;
 use ecr_forecast::diagnose::diagnose;
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
@@ -32,9 +32,9 @@ fn main() {
     }
     let inventory = inventory();
     let options = Options::default();
-    let look = |name: &str, population: &Population, denied: i64| {
+    let look = |name: &str, population: &ClusterWorkloads, denied: i64| {
         let found = survey(&inventory, population, now(), &options);
-        let sum = |of: fn(&ecr_access::controller::survey::Tally) -> i64| found.tallies().map(of).sum::<i64>();
+        let sum = |of: fn(&ecr_access::controller::scan::PolicyCounts) -> i64| found.tallies().map(of).sum::<i64>();
         assert_eq!((sum(|tally| tally.pods.denied), sum(|tally| tally.pods.unknown)), (denied, 0), "{name}");
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
         let first = millis(least(3, || black_box(survey(&inventory, population, now(), &options))));
@@ -203,7 +203,7 @@ fn object(namespace: &str, account: &str, name: &str, repositories: &[String]) -
         "spec": {"serviceAccountName": account, "containers": containers}})
 }
 
-fn held(subject: Subject, owner: Option<(&str, String)>) -> Held {
+fn held(subject: Subject, owner: Option<(&str, String)>) -> TrackedObject {
     let uid = format!("uid-{}-{}", subject.kind, subject.name);
     let owner = owner.map(|(kind, name)| Owner {
         kind: kind.to_owned(),
@@ -211,11 +211,11 @@ fn held(subject: Subject, owner: Option<(&str, String)>) -> Held {
         name,
         api_version: "apps/v1".to_owned(),
     });
-    Held { subject, api_version: "v1".to_owned(), uid, owner }
+    TrackedObject { subject, api_version: "v1".to_owned(), uid, owner }
 }
 
-fn map(objects: impl IntoIterator<Item = Held>) -> Arc<HeldMap> {
-    let named = |held: Held| ((held.subject.namespace.clone(), held.subject.name.clone()), Arc::new(held));
+fn map(objects: impl IntoIterator<Item = TrackedObject>) -> Arc<ObjectMap> {
+    let named = |held: TrackedObject| ((held.subject.namespace.clone(), held.subject.name.clone()), Arc::new(held));
     Arc::new(objects.into_iter().map(named).collect())
 }
 
@@ -230,7 +230,7 @@ fn images(n: usize) -> [String; 2] {
 }
 
 /// Deployments, each with a ReplicaSet and ten pods.
-fn replicas() -> Population {
+fn replicas() -> ClusterWorkloads {
     let of = |n: usize, kind: &str, name: &str| {
         let (namespace, account) = place(n);
         let pod = object(&namespace, &account, name, &images(n));
@@ -250,15 +250,15 @@ fn replicas() -> Population {
         held(of(n, "Pod", &format!("app-{n}-1-{pod}")), Some(("ReplicaSet", format!("app-{n}-1"))))
     });
     let workloads = vec![("Deployment", map(deployments)), ("ReplicaSet", map(sets))];
-    Population { pods: Some(map(pods)), workloads: Some(workloads) }
+    ClusterWorkloads { pods: Some(map(pods)), workloads: Some(workloads) }
 }
 
 /// Pods that belong to nothing.
-fn different() -> Population {
+fn different() -> ClusterWorkloads {
     let pods = (0..PODS).map(|n| {
         let (namespace, account) = place(n);
         let pod = object(&namespace, &account, &format!("app-{n}"), &images(n));
         held(Subject::from_pod(&pod).expect("a pod"), None)
     });
-    Population { pods: Some(map(pods)), workloads: Some(Vec::new()) }
+    ClusterWorkloads { pods: Some(map(pods)), workloads: Some(Vec::new()) }
 }

@@ -6,7 +6,7 @@ use crate::inventory::ServiceAccountFacts;
 
 /// An annotation of a service account that looks as if it should have named the role that pulls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Almost {
+pub(crate) struct MisspeltAnnotation {
     /// The annotation as it is.
     pub key: String,
     /// The role that it names, where it names one.
@@ -16,7 +16,7 @@ pub(crate) struct Almost {
 /// What names the role of a pod's own calls ("IAM roles for service accounts"). The kubelet does not read it.
 pub(crate) const IRSA_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
 
-impl Almost {
+impl MisspeltAnnotation {
     /// The cause that it is.
     #[must_use]
     pub fn cause(&self) -> CauseCode {
@@ -37,7 +37,7 @@ impl Almost {
 /// The annotation that was perhaps meant to be `annotation`: the same but for case, white space, underscores or a few
 /// letters; else one that names a role and says that it is for ECR; else the one of IRSA.
 #[must_use]
-pub(crate) fn almost(annotation: &str, account: &ServiceAccountFacts) -> Option<Almost> {
+pub(crate) fn misspelt_annotation(annotation: &str, account: &ServiceAccountFacts) -> Option<MisspeltAnnotation> {
     if account.annotations.contains_key(annotation) {
         return None;
     }
@@ -60,7 +60,7 @@ pub(crate) fn almost(annotation: &str, account: &ServiceAccountFacts) -> Option<
     };
     let found = account.annotations.iter().filter_map(|(key, value)| Some((closeness(key, value)?, key, value)));
     let (_, key, value) = found.min()?;
-    Some(Almost { key: key.clone(), role: RoleArn::parse(value.trim()) })
+    Some(MisspeltAnnotation { key: key.clone(), role: RoleArn::parse(value.trim()) })
 }
 
 /// Whether two texts are at most `most` insertions, deletions and replacements apart (Levenshtein).
@@ -102,7 +102,8 @@ mod tests {
     fn an_annotation_that_is_almost_right() {
         let default = crate::policy::DEFAULT_ROLE_ANNOTATION;
         let of = |annotation: &str, annotations: Value| {
-            almost(annotation, &account(annotations)).map(|almost| (almost.key.clone(), almost.cause()))
+            misspelt_annotation(annotation, &account(annotations))
+                .map(|misspelt_annotation| (misspelt_annotation.key.clone(), misspelt_annotation.cause()))
         };
         for key in [
             "eks.amazonaws.com/ecr-role",

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::annotation::{Almost, almost};
+use crate::annotation::{MisspeltAnnotation, misspelt_annotation};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::condition_keys::Session;
 use crate::facts::declared::IdentityPolicies;
@@ -16,7 +16,7 @@ use crate::policy::compiled::{CompiledPuller, CompiledRole, CompiledSpec};
 #[derive(Clone, Debug)]
 pub(crate) struct Puller {
     /// Who it is.
-    pub who: Who,
+    pub who: PullerIdentity,
     /// How it was found, for a person: `annotation eks.amazonaws.com/ecr-role-arn`.
     pub found_by: String,
     /// Its identity-based policies; none where they are declared nowhere.
@@ -25,7 +25,7 @@ pub(crate) struct Puller {
 
 /// The IAM principal of a puller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum PullerIdentity {
     /// A role.
     Role {
         /// Its ARN.
@@ -42,7 +42,7 @@ pub(crate) enum Who {
     },
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for PullerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Role { arn, .. } => f.write_str(arn.as_str()),
@@ -100,7 +100,7 @@ pub(crate) fn pullers(
 ) -> Pullers {
     match &spec.puller {
         CompiledPuller::Role(CompiledRole { arn, identity }) => Pullers::Candidates(vec![Puller {
-            who: Who::Role { arn: arn.clone(), session: Session::FixedRole },
+            who: PullerIdentity::Role { arn: arn.clone(), session: Session::FixedRole },
             found_by: "spec.puller.role".to_owned(),
             identity: identity.clone(),
         }]),
@@ -191,7 +191,7 @@ impl Mapping<'_> {
     /// A role that the token is exchanged for, with its own policies, else those of the service account.
     fn role(&self, arn: RoleArn, found_by: String) -> Pullers {
         let identity = identity_of(&arn, self.declared_roles()).or(self.identity).cloned();
-        let who = Who::Role { arn, session: Session::ServiceAccountToken };
+        let who = PullerIdentity::Role { arn, session: Session::ServiceAccountToken };
         Pullers::Candidates(vec![Puller { who, found_by, identity }])
     }
 
@@ -205,22 +205,25 @@ impl Mapping<'_> {
     fn service_account(&self, namespace: &str, name: &str, account: &ServiceAccountFacts) -> Pullers {
         match self.identity {
             Some(identity) => Pullers::Candidates(vec![Puller {
-                who: Who::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() },
+                who: PullerIdentity::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() },
                 found_by: "spec.puller.serviceAccount.identity".to_owned(),
                 identity: Some(Arc::clone(identity)),
             }]),
             None => {
                 let annotation = self.annotation;
-                let almost = almost(annotation, account);
-                let hint = almost.as_ref().map(|almost| format!(": {}", almost.why(annotation))).unwrap_or_default();
+                let misspelt_annotation = misspelt_annotation(annotation, account);
+                let hint = misspelt_annotation
+                    .as_ref()
+                    .map(|misspelt_annotation| format!(": {}", misspelt_annotation.why(annotation)))
+                    .unwrap_or_default();
                 Pullers::NotKnown(NotKnown {
                     reason: Reason::NoRole,
-                    cause: almost.as_ref().map_or(CauseCode::NoRoleMapped, Almost::cause),
+                    cause: misspelt_annotation.as_ref().map_or(CauseCode::NoRoleMapped, MisspeltAnnotation::cause),
                     missing: vec![MissingFact::PullerRole],
                     why: format!("no role is mapped to service account {namespace}/{name}{hint}"),
                     annotation: Some(self.annotate(
                         (namespace, name),
-                        almost.and_then(|almost| almost.role),
+                        misspelt_annotation.and_then(|misspelt_annotation| misspelt_annotation.role),
                         format!("name the role that pulls in annotation {annotation}"),
                     )),
                 })
@@ -253,7 +256,7 @@ fn candidates_of_nodes<'a>(
     found_by: &str,
 ) -> Option<Vec<Puller>> {
     let candidate = |node: &CompiledRole| Puller {
-        who: Who::Role { arn: node.arn.clone(), session: Session::Node },
+        who: PullerIdentity::Role { arn: node.arn.clone(), session: Session::Node },
         found_by: found_by.to_owned(),
         identity: node.identity.as_ref().or_else(|| identity_of(&node.arn, declared.clone())).cloned(),
     };
@@ -275,9 +278,9 @@ fn node_not_known(why: String) -> NotKnown {
 #[must_use]
 pub(crate) fn others(spec: &CompiledSpec, account: &ServiceAccountFacts) -> Vec<Puller> {
     let CompiledPuller::ServiceAccount { annotation, identity, roles, .. } = &spec.puller else { return Vec::new() };
-    let named = almost(annotation, account).and_then(|almost| almost.role);
+    let named = misspelt_annotation(annotation, account).and_then(|misspelt_annotation| misspelt_annotation.role);
     let by_token = |arn: &RoleArn, identity: Option<&Arc<IdentityPolicies>>| Puller {
-        who: Who::Role { arn: arn.clone(), session: Session::ServiceAccountToken },
+        who: PullerIdentity::Role { arn: arn.clone(), session: Session::ServiceAccountToken },
         found_by: format!("annotation {annotation}"),
         identity: identity.cloned(),
     };
@@ -376,8 +379,10 @@ mod tests {
         let spec = spec(puller);
         let Pullers::Candidates(candidates) = pullers(&spec, "payments", "api", account) else { panic!("not known") };
         let told = |puller: Puller| match puller.who {
-            Who::Role { arn, session } => (arn.name().to_owned(), session, puller.identity.is_some(), puller.found_by),
-            Who::ServiceAccount { .. } => panic!("no role"),
+            PullerIdentity::Role { arn, session } => {
+                (arn.name().to_owned(), session, puller.identity.is_some(), puller.found_by)
+            }
+            PullerIdentity::ServiceAccount { .. } => panic!("no role"),
         };
         candidates.into_iter().map(told).collect()
     }

@@ -21,11 +21,11 @@ use crate::runtime::readiness::Readiness;
 use crate::runtime::seldom::Seldom;
 use crate::runtime::telemetry::{self, LogFormat};
 use crate::runtime::{admin, shutdown};
-use crate::webhook::certificates::{Keeper, Mode, Place};
+use crate::webhook::certificates::{CertificateManager, Mode, Place};
 use crate::webhook::cluster::LiveCluster;
 use crate::webhook::limits::Limits;
 use crate::webhook::review::Reviewer;
-use crate::webhook::tls::{self, Serving};
+use crate::webhook::tls::{self, CertResolver};
 use crate::webhook::{api_servers, selftest, server};
 use ecr_forecast::judge::Options;
 use ecr_forecast::policy::Action;
@@ -143,7 +143,7 @@ async fn operate(args: RunArgs, connections: Connections) -> anyhow::Result<()> 
     let watching = index::client(config).context("cannot make a client of the API server")?;
     let index = Index::start(watching, IndexOptions::default(), stop.clone());
     metrics.register(|registry| index.health().register(registry));
-    let serving = Serving::new();
+    let serving = CertResolver::new();
     let (leader, election) =
         Leader::elect(client.clone(), &args.namespace, &args.lease, &args.pod_name, resign.clone());
     let place = Place {
@@ -158,7 +158,7 @@ async fn operate(args: RunArgs, connections: Connections) -> anyhow::Result<()> 
         let leader = leader.clone();
         Box::new(move || leader.is_leader_now())
     };
-    let keeper = Keeper::new(client.clone(), place, serving.clone(), metrics.clone(), is_leader);
+    let keeper = CertificateManager::new(client.clone(), place, serving.clone(), metrics.clone(), is_leader);
     let certificate = keeper.state();
     let engine = selftest::run();
     if let Err(problem) = &engine {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::expected_outcome::ExpectedOutcome;
 use super::judged::Judged;
-use super::outlook::Outlook;
-use crate::index::subjects::{Held, Owner, Population};
+use crate::index::subjects::{ClusterWorkloads, Owner, TrackedObject};
 use ecr_forecast::inventory::Inventory;
 use ecr_forecast::judge::{NextChange, Options, Verdict, judge_under};
 use ecr_forecast::policy::compiled::PolicyObject;
@@ -18,7 +18,7 @@ pub const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// The next change of a policy's verdicts.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Turn {
+pub struct UpcomingChange {
     /// When. Later than the time of the look.
     pub at: Timestamp,
     /// What turns into what, the worst first. Empty while it is more than [`AHEAD`] away.
@@ -29,9 +29,9 @@ pub struct Turn {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
     /// What holds until then.
-    pub from: Outlook,
+    pub from: ExpectedOutcome,
     /// What holds from then on.
-    pub to: Outlook,
+    pub to: ExpectedOutcome,
     /// How many workloads.
     pub workloads: u64,
     /// How many pods.
@@ -42,15 +42,15 @@ pub struct Group {
 
 /// The subjects of one policy whose verdicts change next, while they are gathered.
 #[derive(Debug, Default)]
-pub struct Turning {
+pub struct UpcomingChanges {
     at: Option<Timestamp>,
-    subjects: Vec<(Arc<Held>, Arc<Judged>)>,
+    subjects: Vec<(Arc<TrackedObject>, Arc<Judged>)>,
     looked_until: Option<Timestamp>,
 }
 
-impl Turning {
+impl UpcomingChanges {
     /// Adds what was found of `held` at `now`.
-    pub fn add(&mut self, held: &Arc<Held>, judged: &Arc<Judged>, now: Timestamp) {
+    pub fn add(&mut self, held: &Arc<TrackedObject>, judged: &Arc<Judged>, now: Timestamp) {
         let at = match judged.next {
             NextChange::At(at) if at > now => at,
             NextChange::NotBefore(at) if at > now => {
@@ -79,18 +79,18 @@ impl Turning {
         self,
         policy: &Arc<PolicyObject>,
         inventory: &Inventory,
-        population: &Population,
+        population: &ClusterWorkloads,
         now: Timestamp,
         options: &Options,
-    ) -> Option<Turn> {
+    ) -> Option<UpcomingChange> {
         let at = self.at?;
         let mut groups: BTreeMap<(u8, u8), Group> = BTreeMap::new();
         // What was judged together is judged together again.
-        let mut then: HashMap<*const Judged, Outlook> = HashMap::new();
+        let mut then: HashMap<*const Judged, ExpectedOutcome> = HashMap::new();
         if at.duration_since(now) <= AHEAD {
             for (held, judged) in &self.subjects {
                 let from = judged.outlook;
-                let judge = || Outlook::of(&judge_under(policy, inventory, &held.subject, at, options));
+                let judge = || ExpectedOutcome::of(&judge_under(policy, inventory, &held.subject, at, options));
                 let to = *then.entry(Arc::as_ptr(judged)).or_insert_with(judge);
                 if to == from {
                     continue;
@@ -104,11 +104,11 @@ impl Turning {
                 *count += 1;
             }
         }
-        Some(Turn { at, groups: groups.into_values().collect() })
+        Some(UpcomingChange { at, groups: groups.into_values().collect() })
     }
 }
 
-impl Turn {
+impl UpcomingChange {
     /// When a look finds something else than the look before: the instant itself, and the moment from which on it is
     /// told.
     pub fn look_again(&self, now: Timestamp) -> Timestamp {
@@ -133,7 +133,7 @@ impl Turn {
 
     /// Does something turn to Deny, with nothing that exempts it?
     pub fn is_bad(&self) -> bool {
-        self.groups.iter().any(|group| group.to == Outlook { verdict: Verdict::Deny, exempted: false })
+        self.groups.iter().any(|group| group.to == ExpectedOutcome { verdict: Verdict::Deny, exempted: false })
     }
 }
 

@@ -10,19 +10,19 @@ use std::sync::Arc;
 use super::judged::{DeniedImage, Judged};
 use crate::api::Denial;
 use crate::api::status::MAX_DENIALS;
-use crate::index::subjects::{Held, Owner};
+use crate::index::subjects::{Owner, TrackedObject};
 
 /// Denials while they are gathered.
 #[derive(Debug, Default)]
 pub struct Denials {
     /// Rows, each with `pods: 0`, and how many pods are behind it.
     rows: BTreeMap<Denial, i64>,
-    firsts: BTreeMap<u64, First>,
+    firsts: BTreeMap<u64, FirstDenial>,
 }
 
 /// The first that was found of a service account, repository and cause: who gets to hear of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct First {
+pub struct FirstDenial {
     /// Stands for service account, repository and cause: see [`told_by`].
     pub key: u64,
     /// The workload or pod, as an Event refers to it.
@@ -30,12 +30,12 @@ pub struct First {
     /// The image that cannot be pulled.
     pub image: String,
     /// What was judged: the workload, or a pod of it.
-    pub held: Arc<Held>,
+    pub held: Arc<TrackedObject>,
 }
 
 impl Denials {
     /// Adds what is denied of `held`, whose topmost owner is `root`.
-    pub fn add(&mut self, held: &Arc<Held>, root: Option<Owner>, judged: &Judged) {
+    pub fn add(&mut self, held: &Arc<TrackedObject>, root: Option<Owner>, judged: &Judged) {
         let about = root.unwrap_or_else(|| held.reference());
         let mut rows = BTreeSet::new();
         for denied in &judged.denied {
@@ -44,7 +44,7 @@ impl Denials {
             // What is exempted is meant to be so, and need not be told.
             if row.exemption.is_none() {
                 let key = told_by(&row);
-                self.firsts.entry(key).or_insert_with(|| First {
+                self.firsts.entry(key).or_insert_with(|| FirstDenial {
                     key,
                     about: about.clone(),
                     image: image.to_owned(),
@@ -59,7 +59,7 @@ impl Denials {
     }
 
     /// The first rows in their order, at most [`MAX_DENIALS`]; how many are behind them; and the first of each kind.
-    pub fn finish(self) -> (Vec<Denial>, i64, Vec<First>) {
+    pub fn finish(self) -> (Vec<Denial>, i64, Vec<FirstDenial>) {
         let omitted = i64::try_from(self.rows.len().saturating_sub(MAX_DENIALS)).unwrap_or(i64::MAX);
         let rows = self.rows.into_iter().take(MAX_DENIALS).map(|(row, pods)| Denial { pods, ..row }).collect();
         (rows, omitted, self.firsts.into_values().collect())
@@ -76,7 +76,7 @@ pub fn told_by(row: &Denial) -> u64 {
     hasher.finish()
 }
 
-fn row(held: &Held, about: &Owner, image: &str, denied: &DeniedImage) -> Denial {
+fn row(held: &TrackedObject, about: &Owner, image: &str, denied: &DeniedImage) -> Denial {
     let mut row = Denial {
         namespace: held.subject.namespace.clone(),
         service_account: held.subject.service_account.clone(),

@@ -6,8 +6,8 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 
-use super::ahead::Turn;
-use super::denials::First;
+use super::ahead::UpcomingChange;
+use super::denials::FirstDenial;
 use super::status::find;
 use crate::api::PolicyStatus;
 use crate::api::conditions::{CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_PULL_WOULD_FAIL};
@@ -22,7 +22,7 @@ pub const MAX_NOTE: usize = 1024;
 
 /// One thing to tell.
 #[derive(Clone, Debug, PartialEq)]
-pub struct News {
+pub struct EventDraft {
     /// Something is wrong, or will be.
     pub warning: bool,
     /// A stable word for what happened.
@@ -45,13 +45,13 @@ pub fn transitions(
     policy: &PolicyObject,
     before: Option<&PolicyStatus>,
     now: &PolicyStatus,
-    turn: Option<&Turn>,
-) -> Vec<News> {
+    turn: Option<&UpcomingChange>,
+) -> Vec<EventDraft> {
     let was = |kind: &str| before.and_then(|before| find(before, kind));
     let mut told = Vec::new();
     let mut tell = |warning, reason: &str, note: String| {
         let (reason, regarding) = (reason.to_owned(), reference(policy));
-        told.push(News { warning, reason, action: "Reconcile", note: line(&note), regarding, related: None });
+        told.push(EventDraft { warning, reason, action: "Reconcile", note: line(&note), regarding, related: None });
     };
     for is in &now.conditions {
         let was = was(&is.type_);
@@ -73,7 +73,7 @@ pub fn transitions(
             CONFLICTED if !good && turned_good => tell(false, &is.reason, is.message.clone()),
             // Once per instant.
             CHANGE_AHEAD if differs || before.is_none_or(|before| before.next_transition != now.next_transition) => {
-                tell(turn.is_some_and(Turn::is_bad), &is.reason, is.message.clone());
+                tell(turn.is_some_and(UpcomingChange::is_bad), &is.reason, is.message.clone());
             }
             _ => {}
         }
@@ -83,7 +83,7 @@ pub fn transitions(
 
 /// The first denial of a service account, repository and cause; `report` is what was found of `first.held`. `None` where
 /// it is denied no more. `audits`: the policy takes no action, whatever it finds.
-pub fn denial(policy: &PolicyObject, first: &First, report: &Report, audits: bool) -> Option<News> {
+pub fn denial(policy: &PolicyObject, first: &FirstDenial, report: &Report, audits: bool) -> Option<EventDraft> {
     let denied = |image: &&ImageReport| {
         image.verdict == Verdict::Deny && image.exemption.is_none() && image.image == first.image
     };
@@ -98,7 +98,7 @@ pub fn denial(policy: &PolicyObject, first: &First, report: &Report, audits: boo
     };
     let policy = reference(policy);
     let (regarding, related) = if audits { (policy, workload) } else { (workload, policy) };
-    Some(News {
+    Some(EventDraft {
         warning: true,
         reason: REASON_PULL_WOULD_FAIL.to_owned(),
         action: "Forecast",

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::outlook::Outlook;
-use crate::index::subjects::Held;
+use super::expected_outcome::ExpectedOutcome;
+use crate::index::subjects::TrackedObject;
 use ecr_forecast::cluster::Subject;
 use ecr_forecast::diagnose::causes;
 use ecr_forecast::facts::CauseCode;
@@ -26,7 +26,7 @@ use ecr_forecast::policy::compiled::PolicyObject;
 #[derive(Debug)]
 pub struct Judged {
     /// The verdict, and whether exemptions let it pass.
-    pub outlook: Outlook,
+    pub outlook: ExpectedOutcome,
     /// When it changes by itself.
     pub next: NextChange,
     /// The exemptions that are made use of, by name.
@@ -76,7 +76,7 @@ impl Judged {
         let spec = policy.body.as_ref().ok();
         let active = spec.into_iter().flat_map(|spec| &spec.exemptions).filter(|exemption| exemption.is_active(at));
         Self {
-            outlook: Outlook::of(&judgement),
+            outlook: ExpectedOutcome::of(&judgement),
             next: judgement.next_change(),
             exemptions,
             denied: denied(&judgement),
@@ -127,11 +127,11 @@ fn denied(judgement: &Judgement) -> Vec<DeniedImage> {
 
 /// Everything of an object that a judgement depends on.
 #[derive(Clone, Debug)]
-pub struct Question(Arc<Held>);
+pub struct ScanQuestion(Arc<TrackedObject>);
 
-impl Question {
+impl ScanQuestion {
     /// What is asked of this object.
-    pub fn of(held: &Arc<Held>) -> Self {
+    pub fn of(held: &Arc<TrackedObject>) -> Self {
         Self(Arc::clone(held))
     }
 
@@ -145,15 +145,15 @@ impl Question {
     }
 }
 
-impl PartialEq for Question {
+impl PartialEq for ScanQuestion {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || (self.parts() == other.parts() && self.images().eq(other.images()))
     }
 }
 
-impl Eq for Question {}
+impl Eq for ScanQuestion {}
 
-impl Hash for Question {
+impl Hash for ScanQuestion {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.parts().hash(state);
         self.images().for_each(|image| image.hash(state));
@@ -163,14 +163,14 @@ impl Hash for Question {
 /// What was judged at the look before.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    known: HashMap<Question, Vec<Arc<Judged>>>,
+    known: HashMap<ScanQuestion, Vec<Arc<Judged>>>,
 }
 
 impl Memory {
     /// What is known of a question under one policy; else it is judged.
     pub fn judged(
         &self,
-        question: &Question,
+        question: &ScanQuestion,
         policy: &Arc<PolicyObject>,
         inventory: &Inventory,
         at: Timestamp,
@@ -186,7 +186,7 @@ impl Memory {
     }
 
     /// Keeps what this look found, and nothing else: what nobody asked for any more is forgotten.
-    pub fn keep(&mut self, found: impl IntoIterator<Item = (Question, Vec<Arc<Judged>>)>) {
+    pub fn keep(&mut self, found: impl IntoIterator<Item = (ScanQuestion, Vec<Arc<Judged>>)>) {
         self.known = found.into_iter().collect();
     }
 }

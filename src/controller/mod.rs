@@ -18,18 +18,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, PolicyStatus};
 use crate::index::pods::{Pods, watch_pods};
-use crate::index::subjects::Population;
+use crate::index::subjects::ClusterWorkloads;
 use crate::index::workloads::{Workloads, watch_workloads};
 use crate::index::{Changes, Index, IndexOptions, Snapshot, WatchSignal, kinds};
 use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::segment;
 use crate::runtime::watch::reader::Reader;
-use denials::First;
+use denials::FirstDenial;
 use ecr_forecast::cluster::WorkloadKind;
 use ecr_forecast::judge::Options;
 use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 use ecr_forecast::policy::{self, Action};
-use events::News;
+use events::EventDraft;
 use judged::Memory;
 use judging::Failing;
 use metrics::{
@@ -37,20 +37,20 @@ use metrics::{
     WriteLabels, WriteResult,
 };
 use plan::Attempt;
-use recorder::{Recorder, Told};
-use survey::Survey;
+use recorder::{EventResult, Recorder};
+use scan::BackgroundScan;
 
 pub mod ahead;
 pub mod denials;
 pub mod events;
+pub mod expected_outcome;
 pub mod judged;
 pub mod judging;
 pub mod metrics;
-pub mod outlook;
 pub mod plan;
 pub mod recorder;
+pub mod scan;
 pub mod status;
-pub mod survey;
 
 pub use metrics::Metrics;
 
@@ -119,7 +119,7 @@ struct Term<'a, L> {
     options: &'a ControllerOptions,
     pods: Pods,
     workloads: Workloads,
-    survey: Survey,
+    survey: BackgroundScan,
     /// What was judged for it, for the next one.
     memory: Memory,
     /// `survey` has counted pods and workloads.
@@ -148,7 +148,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             options,
             pods: Pods::default(),
             workloads: Workloads::default(),
-            survey: Survey::default(),
+            survey: BackgroundScan::default(),
             memory: Memory::default(),
             counted: false,
             surveyed: Changes::default(),
@@ -272,13 +272,13 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
     async fn look(&mut self) {
         let changes = *self.index.changed().borrow();
         let inventory = self.index.snapshot();
-        let population = Population { pods: self.pods.held(), workloads: self.workloads.held() };
+        let population = ClusterWorkloads { pods: self.pods.held(), workloads: self.workloads.held() };
         self.counted = population.pods.is_some() && population.workloads.is_some();
         let options = self.options.forecast.clone();
         let at = jiff::Timestamp::now();
         let mut memory = std::mem::take(&mut self.memory);
         let work = tokio::task::spawn_blocking(move || {
-            (survey::survey_again(&mut memory, &inventory, &population, at, &options), memory)
+            (scan::survey_again(&mut memory, &inventory, &population, at, &options), memory)
         });
         match work.await {
             Ok((survey, memory)) => {
@@ -293,8 +293,8 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         self.surveyed = changes;
     }
 
-    fn count(&self, survey: &Survey) {
-        let sum = |of: fn(&survey::Tally) -> api::VerdictCounts| {
+    fn count(&self, survey: &BackgroundScan) {
+        let sum = |of: fn(&scan::PolicyCounts) -> api::VerdictCounts| {
             survey.tallies().map(of).fold(api::VerdictCounts::default(), |sum, one| api::VerdictCounts {
                 allowed: sum.allowed + one.allowed,
                 denied: sum.denied + one.denied,
@@ -332,7 +332,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         let mut ready = [(Truth::True, 0), (Truth::False, 0)];
         self.attempts.retain(|key, _| view.observed.contains_key(key));
         self.recorder.retain(|key| view.observed.contains_key(key));
-        let mut tidings = Tidings::default();
+        let mut tidings = PendingEvents::default();
         for policy in view.inventory.policies() {
             let stored = view.observed.get(&policy.key).and_then(|observed| observed.status.as_ref());
             let last = self.attempts.get(&policy.key);
@@ -392,22 +392,22 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
     }
 
     /// Tells what is new; returns when to go on with what the rate limit or a failure held back.
-    async fn tell(&mut self, view: &Snapshot, tidings: Tidings) -> Option<Instant> {
+    async fn tell(&mut self, view: &Snapshot, tidings: PendingEvents) -> Option<Instant> {
         let metrics = &self.options.metrics;
         let mut news = tidings.news.into_iter();
         while let Some((key, one)) = news.next() {
             match self.recorder.tell(&key, &one, self.leader).await {
-                Told::Done => {}
-                Told::Limited => {
+                EventResult::Done => {}
+                EventResult::Limited => {
                     metrics.events.get_or_create(&EventLabels { result: EventResult::limited }).inc();
                 }
                 // The status says it; an API server in trouble is not asked to take more.
-                Told::Failed => {
+                EventResult::Failed => {
                     let rest = u64::try_from(news.len()).unwrap_or(u64::MAX);
                     metrics.events.get_or_create(&EventLabels { result: EventResult::failed }).inc_by(rest);
                     return Some(Instant::now() + recorder::REFILL);
                 }
-                Told::Fenced => return None,
+                EventResult::Fenced => return None,
             }
         }
         let judging = &self.options.forecast;
@@ -419,16 +419,19 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             while let Some(first) = firsts.next() {
                 let report = ecr_forecast::forecast_under(&policy, &view.inventory, &first.held.subject, at, judging);
                 let Some(news) = events::denial(&policy, first, &report, audits) else { continue };
-                let told =
-                    if failed { Told::Failed } else { self.recorder.tell(&policy.key, &news, self.leader).await };
+                let told = if failed {
+                    EventResult::Failed
+                } else {
+                    self.recorder.tell(&policy.key, &news, self.leader).await
+                };
                 match told {
-                    Told::Done => self.recorder.told(&policy.key, first.key, Instant::now()),
-                    Told::Limited | Told::Failed => {
-                        failed |= told == Told::Failed;
+                    EventResult::Done => self.recorder.told(&policy.key, first.key, Instant::now()),
+                    EventResult::Limited | EventResult::Failed => {
+                        failed |= told == EventResult::Failed;
                         waiting += 1 + i64::try_from(firsts.len()).unwrap_or(i64::MAX - 1);
                         break;
                     }
-                    Told::Fenced => return None,
+                    EventResult::Fenced => return None,
                 }
             }
         }
@@ -475,11 +478,11 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
 
 /// What is to be told by Events.
 #[derive(Default)]
-struct Tidings {
+struct PendingEvents {
     /// What changed in statuses that were written just now.
-    news: Vec<(PolicyKey, News)>,
+    news: Vec<(PolicyKey, EventDraft)>,
     /// Denials that were not told yet, by policies whose status says of them already.
-    untold: Vec<(Arc<PolicyObject>, Vec<First>)>,
+    untold: Vec<(Arc<PolicyObject>, Vec<FirstDenial>)>,
 }
 
 /// Why a status was not written.

@@ -13,8 +13,8 @@ use kube::Client;
 use kube::api::{Patch, PatchParams, PostParams};
 use tokio::time::Instant;
 
-use super::denials::{First, told_by};
-use super::events::News;
+use super::denials::{FirstDenial, told_by};
+use super::events::EventDraft;
 use super::metrics::{EventLabels, EventResult, Metrics};
 use crate::api::PolicyStatus;
 use crate::runtime::watch::answer::AnswerError;
@@ -45,7 +45,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How an attempt to tell ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Told {
+pub enum EventResult {
     /// It is told, or the API server does not want to hear of it: no second attempt.
     Done,
     /// Too many Events lately.
@@ -107,9 +107,9 @@ impl Recorder {
         &mut self,
         policy: &PolicyObject,
         stored: Option<&PolicyStatus>,
-        firsts: &'a [First],
+        firsts: &'a [FirstDenial],
         now: Instant,
-    ) -> Vec<&'a First> {
+    ) -> Vec<&'a FirstDenial> {
         self.memory.untold(policy, stored, firsts, now)
     }
 
@@ -119,13 +119,13 @@ impl Recorder {
     }
 
     /// Tells `news` about `policy`, if `leader` still says so and not too much was told of late.
-    pub async fn tell(&mut self, policy: &PolicyKey, news: &News, leader: impl Fn() -> bool) -> Told {
+    pub async fn tell(&mut self, policy: &PolicyKey, news: &EventDraft, leader: impl Fn() -> bool) -> EventResult {
         let now = Instant::now();
         if !leader() {
-            return Told::Fenced;
+            return EventResult::Fenced;
         }
         if !self.limits.take(policy, now) {
-            return Told::Limited;
+            return EventResult::Limited;
         }
         self.series.retain(|_, series| series.at + KEPT > now);
         let outcome = match tokio::time::timeout(TIMEOUT, self.write(news)).await {
@@ -137,19 +137,19 @@ impl Recorder {
                 if self.failure.take().is_some() {
                     tracing::info!("Events can be written again");
                 }
-                (EventResult::written, Told::Done)
+                (EventResult::written, EventResult::Done)
             }
             Err(error) => {
                 let refused = error.code().is_some_and(|code| (400..500).contains(&code) && code != 429);
                 self.log(policy, &error);
-                (EventResult::failed, if refused { Told::Done } else { Told::Failed })
+                (EventResult::failed, if refused { EventResult::Done } else { EventResult::Failed })
             }
         };
         self.metrics.events.get_or_create(&EventLabels { result }).inc();
         told
     }
 
-    async fn write(&mut self, news: &News) -> Result<(), AnswerError> {
+    async fn write(&mut self, news: &EventDraft) -> Result<(), AnswerError> {
         // Events about objects of the cluster are in this namespace ("Event", events.k8s.io/v1).
         let namespace = news.regarding.namespace.as_deref().unwrap_or("default");
         let (reader, events) =
@@ -189,7 +189,7 @@ impl Recorder {
 }
 
 /// The whole object.
-fn event(news: &News, name: &str, namespace: &str, instance: &str, now: jiff::Timestamp) -> Event {
+fn event(news: &EventDraft, name: &str, namespace: &str, instance: &str, now: jiff::Timestamp) -> Event {
     Event {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -210,7 +210,7 @@ fn event(news: &News, name: &str, namespace: &str, instance: &str, now: jiff::Ti
 }
 
 /// Events that say the same are one series.
-fn said(news: &News) -> u64 {
+fn said(news: &EventDraft) -> u64 {
     let mut hasher = DefaultHasher::new();
     let of = &news.regarding;
     (news.warning, &news.reason, &news.note, &of.kind, &of.namespace, &of.name, &of.uid).hash(&mut hasher);
@@ -218,7 +218,7 @@ fn said(news: &News) -> u64 {
 }
 
 /// The object's name and the time, as other programs name their Events: `kubectl describe` shows them in this order.
-fn name(news: &News, now: jiff::Timestamp) -> String {
+fn name(news: &EventDraft, now: jiff::Timestamp) -> String {
     let prefix: String = news.regarding.name.iter().flat_map(|name| name.chars()).take(PREFIX_LENGTH).collect();
     // A name of a subdomain: no part of it begins or ends with a mark.
     let prefix = prefix.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
@@ -246,9 +246,9 @@ impl Memory {
         &mut self,
         policy: &PolicyObject,
         stored: Option<&PolicyStatus>,
-        firsts: &'a [First],
+        firsts: &'a [FirstDenial],
         now: Instant,
-    ) -> Vec<&'a First> {
+    ) -> Vec<&'a FirstDenial> {
         if self.policies.get(&policy.key).is_none_or(|known| known.uid != policy.uid) {
             let mut keys: HashMap<u64, Instant> = HashMap::new();
             if let Some(stored) = stored {
@@ -342,15 +342,15 @@ mod tests {
 
     use super::*;
     use crate::api::Denial;
-    use crate::index::subjects::{Held, Owner};
+    use crate::index::subjects::{Owner, TrackedObject};
     use ecr_forecast::policy::PolicyKind;
 
     fn key(name: &str) -> PolicyKey {
         PolicyKey { kind: PolicyKind::EcrAccessPolicy, namespace: Some("payments".to_owned()), name: name.to_owned() }
     }
 
-    fn news(name: &str, note: &str) -> News {
-        News {
+    fn news(name: &str, note: &str) -> EventDraft {
+        EventDraft {
             warning: true,
             reason: "Reason".to_owned(),
             action: "Test",
@@ -386,9 +386,9 @@ mod tests {
         let mut tell = async |note: &str, leads: bool| recorder.tell(&key("pull"), &news("api", note), || leads).await;
         assert_eq!(
             (tell("n", true).await, tell("n", true).await, tell("m", true).await),
-            (Told::Done, Told::Done, Told::Done)
+            (EventResult::Done, EventResult::Done, EventResult::Done)
         );
-        assert_eq!(tell("n", false).await, Told::Fenced);
+        assert_eq!(tell("n", false).await, EventResult::Fenced);
         let counts = || {
             let events = api.events();
             events.iter().map(|event| event["series"]["count"].as_i64().unwrap_or(1)).collect::<Vec<_>>()
@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(counts(), [2, 1], "in the order of the telling");
         let first = api.events()[0]["metadata"]["name"].as_str().unwrap().to_owned();
         api.delete("events", "payments", &first);
-        assert_eq!(tell("n", true).await, Told::Done);
+        assert_eq!(tell("n", true).await, EventResult::Done);
         assert_eq!(counts(), [1, 1]);
     }
 
@@ -427,7 +427,7 @@ mod tests {
                 let news = news(policy, &format!("{policy} {index} {}", api.told().len()));
                 told.push(recorder.tell(&key(policy), &news, || true).await);
             }
-            told.iter().filter(|told| **told == Told::Done).count()
+            told.iter().filter(|told| **told == EventResult::Done).count()
         };
         assert_eq!((tell("loud", 30).await, tell("quiet", 3).await, tell("loud", 3).await), (20, 3, 0));
         assert_eq!(api.told().len(), 23, "what is limited is not written");
@@ -444,12 +444,12 @@ mod tests {
         Denial { service_account: account.to_owned(), cause: Some("c".to_owned()), ..Denial::default() }
     }
 
-    fn firsts(accounts: &[&str]) -> Vec<First> {
-        let first = |account: &&str| First {
+    fn firsts(accounts: &[&str]) -> Vec<FirstDenial> {
+        let first = |account: &&str| FirstDenial {
             key: told_by(&row(account)),
             about: Owner::default(),
             image: String::new(),
-            held: Arc::new(Held::default()),
+            held: Arc::new(TrackedObject::default()),
         };
         accounts.iter().map(first).collect()
     }
@@ -464,7 +464,7 @@ mod tests {
         let now = Instant::now();
         let mut memory = Memory::default();
         let firsts = firsts(&["a", "b", "c"]);
-        let keys = |untold: Vec<&First>| untold.iter().map(|first| first.key).collect::<Vec<_>>();
+        let keys = |untold: Vec<&FirstDenial>| untold.iter().map(|first| first.key).collect::<Vec<_>>();
         let mut stored = status(&["b", "c"], 0);
         stored.denials[1].exemption = Some("for-a-while".to_owned());
         let all = keys(firsts.iter().collect());
@@ -488,7 +488,7 @@ mod tests {
         let begin = Instant::now();
         let mut memory = Memory::default();
         let (some, none) = (firsts(&["a"]), firsts(&[]));
-        let mut look = |firsts: &[First], minutes: u64| {
+        let mut look = |firsts: &[FirstDenial], minutes: u64| {
             let now = begin + Duration::from_secs(60 * minutes);
             let untold: Vec<u64> =
                 memory.untold(&policy("u"), None, firsts, now).iter().map(|first| first.key).collect();

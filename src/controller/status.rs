@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::survey::{Tally, Tie};
+use super::scan::{PolicyCounts, Tie};
 use crate::api::PolicyStatus;
 use crate::api::conditions::{
     CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_CONFIG_MAP_NOT_FOUND, REASON_INVALID_DOCUMENT,
@@ -25,7 +25,7 @@ const MAX_MESSAGE: usize = 4096;
 /// pods or the workloads are not known, what is found by them stays as it is. `at` is now.
 pub fn desired_status(
     policy: &PolicyObject,
-    tally: &Tally,
+    tally: &PolicyCounts,
     before: Option<&PolicyStatus>,
     at: jiff::Timestamp,
 ) -> PolicyStatus {
@@ -102,7 +102,7 @@ struct Finding {
     message: String,
 }
 
-fn ready(policy: &PolicyObject, tally: &Tally) -> Finding {
+fn ready(policy: &PolicyObject, tally: &PolicyCounts) -> Finding {
     match &policy.body {
         Err(error) => {
             let problems = if policy.problems.is_empty() { error.clone() } else { list(&policy.problems) };
@@ -115,7 +115,7 @@ fn ready(policy: &PolicyObject, tally: &Tally) -> Finding {
     }
 }
 
-fn in_force(policy: &PolicyObject, spec: &CompiledSpec, tally: &Tally) -> String {
+fn in_force(policy: &PolicyObject, spec: &CompiledSpec, tally: &PolicyCounts) -> String {
     let declared = spec.documents().count();
     let policies = match declared.saturating_sub(policy.unresolved.len()) {
         _ if spec.identities().next().is_none() => "no IAM policy is declared, so verdicts are Unknown".to_owned(),
@@ -200,7 +200,7 @@ fn conflicted(ties: &[Tie]) -> Finding {
 }
 
 /// Not there while nothing changes: most policies have no condition on the date, and need not be told so.
-fn ahead(tally: &Tally) -> Option<Finding> {
+fn ahead(tally: &PolicyCounts) -> Option<Finding> {
     let message = tally.turn.as_ref()?.tell()?;
     Some(Finding { status: "True", reason: REASON_VERDICT_WILL_CHANGE, message })
 }
@@ -241,8 +241,8 @@ mod tests {
 
     use super::*;
     use crate::api::{AdviceEntry, Denial, VerdictCounts};
-    use crate::controller::ahead::{Group, Turn};
-    use crate::controller::outlook::Outlook;
+    use crate::controller::ahead::{Group, UpcomingChange};
+    use crate::controller::expected_outcome::ExpectedOutcome;
     use ecr_forecast::judge::Verdict;
     use ecr_forecast::policy::PolicyKind;
     use ecr_forecast::policy::compiled::PolicyKey;
@@ -271,7 +271,7 @@ mod tests {
 
     const NOW: &str = "2026-11-23T12:00:00.75Z";
 
-    fn desired(policy: &PolicyObject, tally: &Tally) -> PolicyStatus {
+    fn desired(policy: &PolicyObject, tally: &PolicyCounts) -> PolicyStatus {
         desired_status(policy, tally, None, at(NOW))
     }
 
@@ -333,7 +333,7 @@ mod tests {
             (policy(everywhere), 2, vec![], "5 of 6 IAM policies resolved; 2 service accounts selected"),
         ];
         for (policy, service_accounts, absent_names, message) in table {
-            let status = desired(&policy, &Tally { service_accounts, absent_names, ..Tally::default() });
+            let status = desired(&policy, &PolicyCounts { service_accounts, absent_names, ..PolicyCounts::default() });
             assert_eq!(found(&status, READY), ("True", "Ready", message));
             assert!(is_ready(&status));
             assert!(status.conditions.iter().all(|condition| condition.type_ != STALLED));
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_malformed_document_is_named_by_its_path() {
-        let status = desired(&with(json!([{"name": "a", "document": document("Permit")}])), &Tally::default());
+        let status = desired(&with(json!([{"name": "a", "document": document("Permit")}])), &PolicyCounts::default());
         let (ready, reason, message) = found(&status, READY);
         assert_eq!((ready, reason), ("False", "InvalidDocument"));
         let path = "spec.puller.serviceAccount.identity.policies[0].document.Statement[0].Effect: ";
@@ -359,7 +359,7 @@ mod tests {
     fn only_the_first_problems_are_spelt_out() {
         let entries: Vec<_> =
             (0..6).map(|index| json!({"name": format!("p{index}"), "document": document("Permit")})).collect();
-        let status = desired(&with(json!(entries)), &Tally::default());
+        let status = desired(&with(json!(entries)), &PolicyCounts::default());
         let (.., message) = found(&status, READY);
         assert!(message.contains("policies[2]") && !message.contains("policies[3]"), "{message}");
         assert!(message.ends_with("; 3 more"), "{message}");
@@ -376,7 +376,7 @@ mod tests {
             ),
         ];
         for (spec, path) in table {
-            let status = desired(&policy(spec), &Tally::default());
+            let status = desired(&policy(spec), &PolicyCounts::default());
             let (ready, reason, message) = found(&status, READY);
             assert_eq!((ready, reason), ("False", "UnsupportedSpec"));
             assert!(message.starts_with(path), "{message}");
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_managed_policy_that_is_not_built_in_leaves_the_policy_in_force() {
-        let status = desired(&with(json!([{"name": "a", "managedPolicyArn": NO_SUCH}])), &Tally::default());
+        let status = desired(&with(json!([{"name": "a", "managedPolicyArn": NO_SUCH}])), &PolicyCounts::default());
         let (resolved, reason, message) = found(&status, POLICIES_RESOLVED);
         assert_eq!((resolved, reason), ("False", "PolicyNotFound"));
         assert!(message.contains(NO_SUCH) && message.starts_with("spec.puller."), "{message}");
@@ -400,7 +400,7 @@ mod tests {
         let reference = |key: &str| json!({"name": key, "configMapKeyRef": {"name": "iam", "key": key}});
         let subject = with(json!([{"name": "a", "managedPolicyArn": NO_SUCH}, reference("app.json"), reference("b")]));
         let key = subject.key.clone();
-        let status = desired(&subject, &Tally { service_accounts: 1, ..Tally::default() });
+        let status = desired(&subject, &PolicyCounts { service_accounts: 1, ..PolicyCounts::default() });
         let (resolved, reason, message) = found(&status, POLICIES_RESOLVED);
         assert_eq!((resolved, reason), ("False", "ConfigMapNotFound"));
         let path =
@@ -419,7 +419,7 @@ mod tests {
         let object = json!({"metadata": {"name": "iam", "namespace": "payments",
             "labels": {"ecraccess.dev/policy-document": "true"}}, "data": data});
         inventory.change_config_maps(vec![ConfigMapFacts::from_json(&object).unwrap().unwrap()], &[]);
-        let status = desired(inventory.policy(&key).unwrap(), &Tally::default());
+        let status = desired(inventory.policy(&key).unwrap(), &PolicyCounts::default());
         for kind in [READY, POLICIES_RESOLVED] {
             let (holds, reason, message) = found(&status, kind);
             assert_eq!((holds, reason), ("False", "InvalidDocument"));
@@ -440,7 +440,7 @@ mod tests {
     fn a_tie_is_told_to_both_sides() {
         let subject = with(json!([{"name": "a", "document": document("Allow")}]));
         let conflict = |ties| {
-            let status = desired(&subject, &Tally { ties, ..Tally::default() });
+            let status = desired(&subject, &PolicyCounts { ties, ..PolicyCounts::default() });
             let (status, reason, message) = found(&status, CONFLICTED);
             (status.to_owned(), reason.to_owned(), message.to_owned())
         };
@@ -470,10 +470,10 @@ mod tests {
         let time = |status: &PolicyStatus, kind: &str| {
             status.conditions.iter().find(|condition| condition.type_ == kind).unwrap().last_transition_time.0
         };
-        let first = desired_status(&fine, &Tally::default(), None, at(NOW));
+        let first = desired_status(&fine, &PolicyCounts::default(), None, at(NOW));
         assert_eq!(time(&first, READY), at("2026-11-23T12:00:00Z"), "whole seconds");
         let later = at("2026-11-23T13:00:00Z");
-        let more = Tally { service_accounts: 5, ..Tally::default() };
+        let more = PolicyCounts { service_accounts: 5, ..PolicyCounts::default() };
         let second = desired_status(&fine, &more, Some(&first), later);
         assert_ne!(found(&second, READY).2, found(&first, READY).2);
         assert_eq!(time(&second, READY), time(&first, READY), "another message, the same status");
@@ -493,25 +493,25 @@ mod tests {
             denials_omitted: 7,
             ..PolicyStatus::default()
         };
-        let unknown = desired_status(&fine, &Tally::default(), Some(&before), at(NOW));
+        let unknown = desired_status(&fine, &PolicyCounts::default(), Some(&before), at(NOW));
         assert_eq!((unknown.pods, unknown.workloads, unknown.denials_omitted), (before.pods, before.workloads, 7));
         assert_eq!(unknown.denials, before.denials);
         // The pods are known, the workloads are not yet: who owns a pod is not known either.
-        let pods = Tally { pods_known: true, ..Tally::default() };
+        let pods = PolicyCounts { pods_known: true, ..PolicyCounts::default() };
         let half = desired_status(&fine, &pods, Some(&before), at(NOW));
         assert_eq!((half.pods, half.workloads), (VerdictCounts::default(), before.workloads));
         assert_eq!((half.denials, half.denials_omitted), (before.denials.clone(), 7));
-        let none = Tally { pods_known: true, workloads_known: true, ..Tally::default() };
+        let none = PolicyCounts { pods_known: true, workloads_known: true, ..PolicyCounts::default() };
         let known = desired_status(&fine, &none, Some(&before), at(NOW));
         assert_eq!((known.pods, known.denials_omitted), (VerdictCounts::default(), 0));
         assert!(known.denials.is_empty());
-        let counted = Tally {
+        let counted = PolicyCounts {
             pods_known: true,
             workloads_known: true,
             pods: VerdictCounts { denied: 1, ..VerdictCounts::default() },
             denials: vec![denial.clone()],
             denials_omitted: 2,
-            ..Tally::default()
+            ..PolicyCounts::default()
         };
         let known = desired_status(&fine, &counted, None, at(NOW));
         assert_eq!((known.pods.denied, known.denials, known.denials_omitted), (1, vec![denial], 2));
@@ -521,15 +521,15 @@ mod tests {
     fn a_change_ahead_is_told_while_there_is_one_and_is_kept_while_nothing_is_known() {
         let fine = with(json!([{"name": "a", "document": document("Allow")}]));
         let group = Group {
-            from: Outlook { verdict: Verdict::Allow, exempted: false },
-            to: Outlook { verdict: Verdict::Deny, exempted: false },
+            from: ExpectedOutcome { verdict: Verdict::Allow, exempted: false },
+            to: ExpectedOutcome { verdict: Verdict::Deny, exempted: false },
             workloads: 1,
             pods: 3,
             first: ("Deployment".to_owned(), "payments/api".to_owned()),
         };
-        let turn = Turn { at: at("2026-11-24T00:00:00Z"), groups: vec![group] };
-        let known = Tally { pods_known: true, workloads_known: true, ..Tally::default() };
-        let ahead = desired(&fine, &Tally { turn: Some(turn.clone()), ..known.clone() });
+        let turn = UpcomingChange { at: at("2026-11-24T00:00:00Z"), groups: vec![group] };
+        let known = PolicyCounts { pods_known: true, workloads_known: true, ..PolicyCounts::default() };
+        let ahead = desired(&fine, &PolicyCounts { turn: Some(turn.clone()), ..known.clone() });
         assert_eq!(ahead.next_transition, Some(turn.at));
         assert_eq!(
             found(&ahead, CHANGE_AHEAD),
@@ -540,13 +540,13 @@ mod tests {
                  from Allow to Deny (first Deployment payments/api)"
             )
         );
-        let unknown = desired_status(&fine, &Tally::default(), Some(&ahead), at(NOW));
+        let unknown = desired_status(&fine, &PolicyCounts::default(), Some(&ahead), at(NOW));
         assert_eq!(
             (unknown.next_transition, find(&unknown, CHANGE_AHEAD)),
             (Some(turn.at), find(&ahead, CHANGE_AHEAD))
         );
         // Far away: the instant alone.
-        let far = Tally { turn: Some(Turn { groups: vec![], ..turn.clone() }), ..known.clone() };
+        let far = PolicyCounts { turn: Some(UpcomingChange { groups: vec![], ..turn.clone() }), ..known.clone() };
         let far = desired_status(&fine, &far, Some(&ahead), at(NOW));
         assert_eq!((far.next_transition, find(&far, CHANGE_AHEAD)), (Some(turn.at), None));
         let over = desired_status(&fine, &known, Some(&ahead), at(NOW));
@@ -558,12 +558,12 @@ mod tests {
         let fine = with(json!([{"name": "a", "document": document("Allow")}]));
         let advice = |message: &str| vec![AdviceEntry { message: message.to_owned(), ..AdviceEntry::default() }];
         let before = PolicyStatus { advice: advice("old"), advice_omitted: 7, ..PolicyStatus::default() };
-        let unknown = desired_status(&fine, &Tally::default(), Some(&before), at(NOW));
+        let unknown = desired_status(&fine, &PolicyCounts::default(), Some(&before), at(NOW));
         assert_eq!((&unknown.advice, unknown.advice_omitted), (&before.advice, 7));
-        let none = Tally { pods_known: true, workloads_known: true, ..Tally::default() };
+        let none = PolicyCounts { pods_known: true, workloads_known: true, ..PolicyCounts::default() };
         let quiet = desired_status(&fine, &none, Some(&before), at(NOW));
         assert_eq!((quiet.advice.len(), quiet.advice_omitted), (0, 0));
-        let some = Tally { advice: advice(&"é".repeat(5000)), advice_omitted: 2, ..none };
+        let some = PolicyCounts { advice: advice(&"é".repeat(5000)), advice_omitted: 2, ..none };
         let told = desired_status(&fine, &some, Some(&before), at(NOW));
         assert_eq!((told.advice.len(), told.advice_omitted), (1, 2));
         assert!(told.advice[0].message.ends_with("é…"), "cut");
@@ -583,7 +583,7 @@ mod tests {
         use ecr_forecast::text::{HARMFUL, is_harmless};
         let status = desired_status(
             &with(json!([{"name": "a", "document": document(&format!("x\n{HARMFUL}y"))}])),
-            &Tally::default(),
+            &PolicyCounts::default(),
             None,
             at(NOW),
         );

@@ -274,7 +274,7 @@ async fn pods_and_workloads_are_counted_whatever_stands_beside_them() {
             put(&api, resource, "c-bad", Some(trick));
         }
         let bad = usize::from(trick != Trick::DeepSpec);
-        let counts = |held: Option<Arc<super::subjects::HeldMap>>| {
+        let counts = |held: Option<Arc<super::subjects::ObjectMap>>| {
             let named =
                 |part: &str| held.iter().flat_map(|held| held.keys()).filter(|(_, name)| name.contains(part)).count();
             (held.iter().map(|held| held.len()).sum::<usize>(), named("bad"))

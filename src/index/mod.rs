@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::runtime::watch::backoff::Backoff;
-use crate::runtime::watch::guard;
 use crate::runtime::watch::health::{Health, Note, Progress};
 use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
 use crate::runtime::watch::source::{self, MARGIN, Signal};
+use crate::runtime::watch::timeouts;
 use ecr_forecast::inventory::Inventory;
 use ecr_forecast::policy::compiled::PolicyKey;
 use state::State;
@@ -38,8 +38,8 @@ mod attacked;
 pub(crate) mod fake;
 
 pub use crate::runtime::watch::failure::Failure;
-pub use crate::runtime::watch::guard::client;
 pub use crate::runtime::watch::source::Signal as WatchSignal;
+pub use crate::runtime::watch::timeouts::client;
 pub use state::{Changes, Observed, Source, config_map_facts, policy_object};
 
 /// How the API server is watched.
@@ -91,8 +91,8 @@ impl Index {
     /// client as [`client`] makes it.
     pub fn start(client: Client, options: IndexOptions, token: CancellationToken) -> Arc<Index> {
         let watch = Duration::from_secs(options.watch_timeout.into()) + MARGIN;
-        let patience = guard::Patience { answer: options.answer_timeout, watch };
-        let index = Arc::new(Index::new(guard::guarded(client, patience)));
+        let patience = timeouts::Timeouts { answer: options.answer_timeout, watch };
+        let index = Arc::new(Index::new(timeouts::guarded(client, patience)));
         let looking = Arc::clone(&index);
         let look = async move {
             loop {

@@ -8,7 +8,7 @@ use kube::Client;
 
 use super::IndexOptions;
 use super::kinds::PODS;
-use super::subjects::{Held, HeldMap, Owner, Subjects};
+use super::subjects::{ObjectMap, Owner, Subjects, TrackedObject};
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::source::{Signal, watch};
@@ -30,19 +30,19 @@ impl Pods {
     }
 
     /// The pods by namespace and name; `None` until they were listed once: some pods are not the pods.
-    pub fn held(&self) -> Option<Arc<HeldMap>> {
+    pub fn held(&self) -> Option<Arc<ObjectMap>> {
         self.0.held()
     }
 }
 
 /// `None` for a pod that is not counted: terminated, or nothing that can be read as a pod.
-fn held(raw: &Raw) -> Option<Held> {
+fn held(raw: &Raw) -> Option<TrackedObject> {
     let value = raw.value();
     let phase = value.get("status").and_then(|status| status.get("phase")).and_then(|phase| phase.as_str());
     if matches!(phase, Some("Succeeded" | "Failed")) {
         return None;
     }
-    Some(Held {
+    Some(TrackedObject {
         subject: Subject::from_pod(value).ok()?,
         api_version: "v1".to_owned(),
         uid: raw.uid().unwrap_or_default().to_owned(),

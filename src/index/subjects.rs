@@ -12,7 +12,7 @@ use ecr_forecast::cluster::Subject;
 
 /// A pod or workload of the cluster, stripped.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Held {
+pub struct TrackedObject {
     /// What a verdict depends on. An owned workload has no images here: its owner is judged.
     pub subject: Subject,
     /// `apiVersion` of the object.
@@ -52,7 +52,7 @@ pub fn controller(object: &Value) -> Option<&Value> {
     references.iter().find(|reference| reference.get("controller") == Some(&Value::Bool(true)))
 }
 
-impl Held {
+impl TrackedObject {
     /// The object by itself, as others refer to it.
     pub fn reference(&self) -> Owner {
         Owner {
@@ -68,20 +68,20 @@ impl Held {
 pub type ObjectName = (String, String);
 
 /// The objects of one kind by namespace and name.
-pub type HeldMap = BTreeMap<ObjectName, Arc<Held>>;
+pub type ObjectMap = BTreeMap<ObjectName, Arc<TrackedObject>>;
 
 /// The objects of one kind that were seen so far.
 #[derive(Default)]
 pub struct Subjects {
-    held: Arc<HeldMap>,
-    relist: Relist<ObjectName, Arc<Held>>,
+    held: Arc<ObjectMap>,
+    relist: Relist<ObjectName, Arc<TrackedObject>>,
     listed: bool,
 }
 
 impl Subjects {
     /// Takes one event; `strip` makes of an object what is kept, or nothing. `true` when what is kept changed, which
     /// it does not by most events of a pod's life. What cannot be read is not judged.
-    pub fn apply(&mut self, event: Event<Item>, strip: impl Fn(Raw) -> Option<Held>) -> bool {
+    pub fn apply(&mut self, event: Event<Item>, strip: impl Fn(Raw) -> Option<TrackedObject>) -> bool {
         let Some(event) = stripped(event, strip) else { return false };
         let change = self.relist.apply(event);
         let mut changed = change.listed && !self.listed;
@@ -111,12 +111,15 @@ impl Subjects {
     }
 
     /// The objects; `None` until they were listed once: some pods are not the pods.
-    pub fn held(&self) -> Option<Arc<HeldMap>> {
+    pub fn held(&self) -> Option<Arc<ObjectMap>> {
         self.listed.then(|| Arc::clone(&self.held))
     }
 }
 
-fn stripped(event: Event<Item>, strip: impl Fn(Raw) -> Option<Held>) -> Option<Event<(ObjectName, Option<Arc<Held>>)>> {
+fn stripped(
+    event: Event<Item>,
+    strip: impl Fn(Raw) -> Option<TrackedObject>,
+) -> Option<Event<(ObjectName, Option<Arc<TrackedObject>>)>> {
     let is_gone = matches!(event, Event::Delete(_));
     event.filter_map(|item| {
         let name = name(item.raw())?;
@@ -134,19 +137,19 @@ fn name(raw: &Raw) -> Option<ObjectName> {
 
 /// What is judged at a look: the pods, and the workloads by kind.
 #[derive(Clone, Debug, Default)]
-pub struct Population {
+pub struct ClusterWorkloads {
     /// `None` while the pods are not known.
-    pub pods: Option<Arc<HeldMap>>,
+    pub pods: Option<Arc<ObjectMap>>,
     /// By kind, in a fixed order; `None` while the workloads are not known. A kind that cannot be listed is not there.
-    pub workloads: Option<Vec<(&'static str, Arc<HeldMap>)>>,
+    pub workloads: Option<Vec<(&'static str, Arc<ObjectMap>)>>,
 }
 
 /// Owners of owners are followed this far. In practice there are two: pod, ReplicaSet, Deployment.
 const MAX_OWNERS: usize = 4;
 
-impl Population {
+impl ClusterWorkloads {
     /// The topmost object that controls `held`, as far as that is known; `None` where nothing does.
-    pub fn root(&self, held: &Held) -> Option<Owner> {
+    pub fn root(&self, held: &TrackedObject) -> Option<Owner> {
         let namespace = &held.subject.namespace;
         let mut root = held.owner.clone()?;
         for _ in 0..MAX_OWNERS {
@@ -172,8 +175,8 @@ mod tests {
 
     use super::*;
 
-    fn held(kind: &str, name: &str, owner: Option<(&str, &str)>) -> Held {
-        Held {
+    fn held(kind: &str, name: &str, owner: Option<(&str, &str)>) -> TrackedObject {
+        TrackedObject {
             subject: Subject {
                 kind: kind.to_owned(),
                 namespace: "payments".to_owned(),
@@ -187,11 +190,11 @@ mod tests {
                 uid: format!("uid-{name}"),
                 ..Owner::default()
             }),
-            ..Held::default()
+            ..TrackedObject::default()
         }
     }
 
-    fn map(objects: Vec<Held>) -> Arc<HeldMap> {
+    fn map(objects: Vec<TrackedObject>) -> Arc<ObjectMap> {
         Arc::new(
             objects.into_iter().map(|held| (("payments".to_owned(), held.subject.name.clone()), held.into())).collect(),
         )
@@ -218,8 +221,8 @@ mod tests {
             held("ReplicaSet", "alone", None),
         ]);
         let workloads = Some(vec![("Deployment", map(vec![held("Deployment", "api", None)])), ("ReplicaSet", sets)]);
-        let population = Population { pods: None, workloads };
-        let root = |held: &Held| population.root(held).map(|root| format!("{}/{}", root.kind, root.name));
+        let population = ClusterWorkloads { pods: None, workloads };
+        let root = |held: &TrackedObject| population.root(held).map(|root| format!("{}/{}", root.kind, root.name));
         assert_eq!(root(&pod).as_deref(), Some("Deployment/api"));
         let of = |name: &str| held("Pod", "p", Some(("ReplicaSet", name)));
         assert_eq!(root(&of("canary-1")).as_deref(), Some("Rollout/canary"));
@@ -229,14 +232,15 @@ mod tests {
         let mut again = of("api-1");
         again.owner.as_mut().unwrap().uid = "another".to_owned();
         assert_eq!(root(&again).as_deref(), Some("ReplicaSet/api-1"), "another object of the same name");
-        assert_eq!(Population::default().root(&pod).unwrap().name, "api-1", "before the workloads are known");
+        assert_eq!(ClusterWorkloads::default().root(&pod).unwrap().name, "api-1", "before the workloads are known");
     }
 
     #[test]
     fn owners_that_own_each_other_have_an_end() {
         let one = held("ReplicaSet", "one", Some(("ReplicaSet", "two")));
         let two = held("ReplicaSet", "two", Some(("ReplicaSet", "one")));
-        let population = Population { pods: None, workloads: Some(vec![("ReplicaSet", map(vec![one.clone(), two]))]) };
+        let population =
+            ClusterWorkloads { pods: None, workloads: Some(vec![("ReplicaSet", map(vec![one.clone(), two]))]) };
         assert_eq!(population.root(&one).unwrap().kind, "ReplicaSet");
     }
 }

@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt, stream};
 use kube::Client;
 use serde_json::Value;
 
-use super::subjects::{Held, HeldMap, Owner, Subjects};
+use super::subjects::{ObjectMap, Owner, Subjects, TrackedObject};
 use super::{IndexOptions, kinds};
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
@@ -59,7 +59,7 @@ impl Workloads {
     }
 
     /// The workloads by kind; `None` until each kind was listed once or refused.
-    pub fn held(&self) -> Option<Vec<(&'static str, Arc<HeldMap>)>> {
+    pub fn held(&self) -> Option<Vec<(&'static str, Arc<ObjectMap>)>> {
         let mut all = Vec::with_capacity(WorkloadKind::ALL.len());
         for ((kind, subjects), refused) in WorkloadKind::ALL.iter().zip(&self.kinds).zip(&self.refused) {
             match subjects.held() {
@@ -73,7 +73,7 @@ impl Workloads {
 }
 
 /// `None` for what makes no pods (any more): a Job that has ended, an owned ReplicaSet that is scaled to none.
-fn held(kind: WorkloadKind, raw: Raw) -> Option<Held> {
+fn held(kind: WorkloadKind, raw: Raw) -> Option<TrackedObject> {
     let api_version = kinds::workloads(kind).api_version();
     let uid = raw.uid().unwrap_or_default().to_owned();
     // The items of a list have no kind.
@@ -93,7 +93,7 @@ fn held(kind: WorkloadKind, raw: Raw) -> Option<Held> {
     }
     .ok()??;
     subject.kind = kind.as_str().to_owned();
-    Some(Held { subject, api_version, uid, owner })
+    Some(TrackedObject { subject, api_version, uid, owner })
 }
 
 /// A Job has ended when one of these conditions says so ("Jobs", Terminal Job conditions).
@@ -137,7 +137,7 @@ mod tests {
         workloads.apply(kind, Event::InitDone)
     }
 
-    fn of(workloads: &Workloads, kind: &str) -> Vec<Arc<Held>> {
+    fn of(workloads: &Workloads, kind: &str) -> Vec<Arc<TrackedObject>> {
         let all = workloads.held().unwrap();
         all.iter().find(|(of, _)| *of == kind).map(|(_, map)| map.values().cloned().collect()).unwrap_or_default()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::Client;
 
-use super::shared::SharedReads;
+use super::single_flight::SingleFlight;
 use crate::index::{Index, config_map_facts, kinds};
 use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::{Kind, NameError};
@@ -114,16 +114,16 @@ pub struct LiveCluster {
     index: Arc<Index>,
     reader: Reader,
     /// Answers about single objects, by resource, namespace and name.
-    objects: SharedReads<(&'static str, String, String), Result<Option<Item>, ReadError>>,
+    objects: SingleFlight<(&'static str, String, String), Result<Option<Item>, ReadError>>,
     /// Lists of policies, by namespace; the empty one is that of the cluster.
-    lists: SharedReads<String, Result<Vec<Item>, ReadError>>,
+    lists: SingleFlight<String, Result<Vec<Item>, ReadError>>,
 }
 
 impl LiveCluster {
     /// Memory is `index`, fresh reads go through `client`.
     pub fn new(index: Arc<Index>, client: Client) -> LiveCluster {
         let reader = Reader::new(client);
-        LiveCluster { index, reader, objects: SharedReads::default(), lists: SharedReads::default() }
+        LiveCluster { index, reader, objects: SingleFlight::default(), lists: SingleFlight::default() }
     }
 
     /// `None` where there is no such object; `what` names it.

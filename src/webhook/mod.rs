@@ -22,11 +22,11 @@ pub mod cluster;
 pub mod limits;
 pub mod message;
 pub mod policies;
-pub mod question;
 pub mod review;
+pub mod review_input;
 pub mod selftest;
 pub mod server;
-pub mod shared;
+pub mod single_flight;
 pub mod tls;
 
 use std::fmt;

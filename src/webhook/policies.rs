@@ -45,26 +45,28 @@ pub fn review(request: &Request, at: Timestamp) -> Answer {
     };
     let (given, stored) = (rest(&whole, &request.object), rest(&old, &request.old_object));
     let (given, stored) = (whole.as_ref().map_or(&given, Raw::value), old.as_ref().map_or(&stored, Raw::value));
-    let stored = if request.operation == "UPDATE" { Claims::of(stored).found } else { Vec::new() };
-    let (in_place, given): (Vec<_>, Vec<_>) =
-        Claims::of(given).found.into_iter().partition(|(_, claim)| stored.iter().any(|(_, known)| known == claim));
+    let stored = if request.operation == "UPDATE" { PolicyChecks::of(stored).found } else { Vec::new() };
+    let (in_place, given): (Vec<_>, Vec<_>) = PolicyChecks::of(given)
+        .found
+        .into_iter()
+        .partition(|(_, claim)| stored.iter().any(|(_, known)| known == claim));
 
     let (mut refused, mut causes, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for (field, claim) in given {
         match claim.check(at) {
-            Finding::Good => {}
-            Finding::Refused(reason, message) => {
+            CheckResult::Good => {}
+            CheckResult::Refused(reason, message) => {
                 refused.push(reason);
                 causes.push(FieldCause { reason: "FieldValueInvalid", message, field });
             }
-            Finding::Warning(reason, message) => warnings.push((reason, format!("{field}: {message}"))),
+            CheckResult::Warning(reason, message) => warnings.push((reason, format!("{field}: {message}"))),
         }
     }
     if let Some(reason) = refused.first() {
         return refuse(request, reason, causes);
     }
     if let Err(error) = whole {
-        let too_deep = |claim: &Claim<'_>| matches!(claim.check(at), Finding::Refused(TOO_DEEP, _));
+        let too_deep = |claim: &PolicyCheck<'_>| matches!(claim.check(at), CheckResult::Refused(TOO_DEEP, _));
         let known = in_place.iter().any(|(_, claim)| too_deep(claim)) || has_the_stored_spec(request);
         return if known { unread_as_before(request) } else { unread(request, error) };
     }
@@ -89,36 +91,36 @@ pub fn remarks<'t>(
     at: Timestamp,
     text: impl Fn(Option<&str>, &str, &str) -> Option<&'t str>,
 ) -> Vec<String> {
-    let claims = Claims::of(object).found.into_iter();
+    let claims = PolicyChecks::of(object).found.into_iter();
     let in_config_map = |field: &str, kind: PolicyType, reference: &Value| {
         let part = |name: &str| reference.get(name).and_then(Value::as_str);
         let (name, key) = (part("name")?, part("key")?);
         let document = Value::from(text(part("namespace"), name, key)?);
         let what = format!("{field}: key {key} of ConfigMap {name}");
         match check_document(kind, &document) {
-            Finding::Refused(_, message) if parses(&document) => {
+            CheckResult::Refused(_, message) if parses(&document) => {
                 Some(format!("{what}: {message}; AWS does not store such a policy, and no webhook looks at ConfigMaps"))
             }
-            Finding::Warning(_, message) => Some(format!("{what}: {message}")),
-            Finding::Good | Finding::Refused(..) => None,
+            CheckResult::Warning(_, message) => Some(format!("{what}: {message}")),
+            CheckResult::Good | CheckResult::Refused(..) => None,
         }
     };
-    let remark = |(field, claim): (String, Claim<'_>)| match (&claim, claim.check(at)) {
-        (Claim::InConfigMap(kind, reference), _) => in_config_map(&field, *kind, reference),
-        (Claim::Managed(_), _) | (_, Finding::Good | Finding::Warning("UnknownManagedPolicy", _)) => None,
-        (Claim::Document(_, document), Finding::Refused(_, message)) if parses(document) => {
+    let remark = |(field, claim): (String, PolicyCheck<'_>)| match (&claim, claim.check(at)) {
+        (PolicyCheck::InConfigMap(kind, reference), _) => in_config_map(&field, *kind, reference),
+        (PolicyCheck::Managed(_), _) | (_, CheckResult::Good | CheckResult::Warning("UnknownManagedPolicy", _)) => None,
+        (PolicyCheck::Document(_, document), CheckResult::Refused(_, message)) if parses(document) => {
             Some(format!("{field}: {message}; the webhook of the cluster refuses it"))
         }
         // Whoever reads the manifest strictly has found it already.
-        (_, Finding::Refused(..)) => None,
-        (_, Finding::Warning(_, message)) => Some(format!("{field}: {message}")),
+        (_, CheckResult::Refused(..)) => None,
+        (_, CheckResult::Warning(_, message)) => Some(format!("{field}: {message}")),
     };
     claims.filter_map(remark).collect()
 }
 
 /// A place in a policy object that may be wrong. Two are equal where they say the same, wherever they stand.
 #[derive(Debug, PartialEq)]
-enum Claim<'a> {
+enum PolicyCheck<'a> {
     /// A policy document of this type.
     Document(PolicyType, &'a Value),
     /// A reference to a document of this type in a ConfigMap. What stands there may be another thing tomorrow.
@@ -148,8 +150,8 @@ const MALFORMED: Word = "MalformedDocument";
 const TOO_DEEP: Word = "DocumentTooDeep";
 const UNREADABLE: Word = "Unreadable";
 
-/// What is to be said of a [`Claim`].
-enum Finding {
+/// What is to be said of a [`PolicyCheck`].
+enum CheckResult {
     Good,
     /// A word for metrics, and the text.
     Refused(Word, String),
@@ -157,54 +159,54 @@ enum Finding {
     Warning(Word, String),
 }
 
-impl Claim<'_> {
-    fn check(&self, at: Timestamp) -> Finding {
+impl PolicyCheck<'_> {
+    fn check(&self, at: Timestamp) -> CheckResult {
         match self {
-            Claim::Document(kind, document) => check_document(*kind, document),
-            Claim::Shapeless(_) => Finding::Refused(MALFORMED, policy::SHAPE.to_owned()),
-            Claim::BadReference(message) => Finding::Refused(MALFORMED, message.clone()),
-            Claim::Managed(arn) if managed::find(arn).is_none() => unknown_managed(arn),
-            Claim::Organization(arn) if organization_policies::find(arn).is_none() => unknown_managed(arn),
-            Claim::Organization(arn) if arn.contains(":iam::") => Finding::Warning(
+            PolicyCheck::Document(kind, document) => check_document(*kind, document),
+            PolicyCheck::Shapeless(_) => CheckResult::Refused(MALFORMED, policy::SHAPE.to_owned()),
+            PolicyCheck::BadReference(message) => CheckResult::Refused(MALFORMED, message.clone()),
+            PolicyCheck::Managed(arn) if managed::find(arn).is_none() => unknown_managed(arn),
+            PolicyCheck::Organization(arn) if organization_policies::find(arn).is_none() => unknown_managed(arn),
+            PolicyCheck::Organization(arn) if arn.contains(":iam::") => CheckResult::Warning(
                 "NotOfOrganization",
                 format!(
                     "`{arn}` is a managed policy of IAM, which AWS Organizations cannot attach; its text is used as it is"
                 ),
             ),
-            Claim::Managed(_) | Claim::Organization(_) | Claim::InConfigMap(..) => Finding::Good,
-            Claim::RepeatedKey(key) => {
+            PolicyCheck::Managed(_) | PolicyCheck::Organization(_) | PolicyCheck::InConfigMap(..) => CheckResult::Good,
+            PolicyCheck::RepeatedKey(key) => {
                 let message = format!("`{key}` is given twice: condition keys have no upper and lower case");
-                Finding::Refused(MALFORMED, message)
+                CheckResult::Refused(MALFORMED, message)
             }
-            Claim::Shadowed(pattern, by) => Finding::Warning(
+            PolicyCheck::Shadowed(pattern, by) => CheckResult::Warning(
                 "EntryNeverCounts",
                 format!(
                     "`{pattern}` never counts: spec.repositories[{by}] comes first and matches all that it matches"
                 ),
             ),
-            Claim::End(end) if policy::date_time(end).is_some_and(|end| end <= at) => Finding::Warning(
+            PolicyCheck::End(end) if policy::date_time(end).is_some_and(|end| end <= at) => CheckResult::Warning(
                 "ExemptionEnded",
                 format!("`{end}` is in the past: this exemption lets nothing in, and can be deleted"),
             ),
-            Claim::Exempted(pattern) if !ImagePattern::new(pattern).may_be_of_ecr() => Finding::Warning(
+            PolicyCheck::Exempted(pattern) if !ImagePattern::new(pattern).may_be_of_ecr() => CheckResult::Warning(
                 "EntryNeverCounts",
                 format!(
                     "`{pattern}` exempts nothing: no image of Amazon ECR matches it; a pattern has the registry's host, such \
                      as 111122223333.dkr.ecr.us-east-1.amazonaws.com/legacy/*"
                 ),
             ),
-            Claim::End(_) | Claim::Exempted(_) => Finding::Good,
+            PolicyCheck::End(_) | PolicyCheck::Exempted(_) => CheckResult::Good,
         }
     }
 }
 
 /// The claims of an object, each with its path, in the order of the schema.
-struct Claims<'a> {
+struct PolicyChecks<'a> {
     kind: policy::PolicyKind,
-    found: Vec<(String, Claim<'a>)>,
+    found: Vec<(String, PolicyCheck<'a>)>,
 }
 
-impl<'a> Claims<'a> {
+impl<'a> PolicyChecks<'a> {
     /// Reads the plain JSON: an object that this version cannot decode may hold documents that it can read.
     fn of(object: &'a Value) -> Self {
         let kind = object.get("kind").and_then(Value::as_str).and_then(policy::PolicyKind::from_name);
@@ -239,10 +241,10 @@ impl<'a> Claims<'a> {
         claims.repeated_keys(spec.get("context"));
         for (path, exemption) in items("spec.exemptions", spec.get("exemptions")) {
             for (path, image) in items(&format!("{path}.images"), exemption.get("images")) {
-                claims.found.extend(image.as_str().map(|image| (path, Claim::Exempted(image))));
+                claims.found.extend(image.as_str().map(|image| (path, PolicyCheck::Exempted(image))));
             }
             let end = exemption.get("expiresAt").and_then(Value::as_str);
-            claims.found.extend(end.map(|end| (format!("{path}.expiresAt"), Claim::End(end))));
+            claims.found.extend(end.map(|end| (format!("{path}.expiresAt"), PolicyCheck::End(end))));
         }
         claims
     }
@@ -267,15 +269,15 @@ impl<'a> Claims<'a> {
     /// What has a `document` or a `managedPolicyArn`.
     fn policy(&mut self, path: &str, kind: PolicyType, entry: &'a Value) {
         if let Some(document) = entry.get("document").filter(|document| !document.is_null()) {
-            self.found.push((format!("{path}.document"), Claim::Document(kind, document)));
+            self.found.push((format!("{path}.document"), PolicyCheck::Document(kind, document)));
         }
         if let Some(reference) = entry.get("configMapKeyRef") {
-            self.found.push((format!("{path}.configMapKeyRef"), Claim::InConfigMap(kind, reference)));
+            self.found.push((format!("{path}.configMapKeyRef"), PolicyCheck::InConfigMap(kind, reference)));
         }
         if let Some(arn) = entry.get("managedPolicyArn").and_then(Value::as_str) {
             let claim = match kind {
-                PolicyType::Scp | PolicyType::Rcp => Claim::Organization(arn),
-                _ => Claim::Managed(arn),
+                PolicyType::Scp | PolicyType::Rcp => PolicyCheck::Organization(arn),
+                _ => PolicyCheck::Managed(arn),
             };
             self.found.push((format!("{path}.managedPolicyArn"), claim));
         }
@@ -288,13 +290,13 @@ impl<'a> Claims<'a> {
             Some(Value::String(word)) if word == "Unknown" => {}
             Some(Value::Object(fields)) if fields.len() == 1 && fields.contains_key("document") => {
                 self.found.extend(
-                    fields.values().map(|document| (format!("{path}.document"), Claim::Document(kind, document))),
+                    fields.values().map(|document| (format!("{path}.document"), PolicyCheck::Document(kind, document))),
                 );
             }
             Some(Value::Object(fields)) if fields.len() == 1 && fields.contains_key("configMapKeyRef") => {
                 self.config_map(&path, kind, fields.values().next());
             }
-            Some(other) => self.found.push((path, Claim::Shapeless(other))),
+            Some(other) => self.found.push((path, PolicyCheck::Shapeless(other))),
         }
     }
 
@@ -304,10 +306,10 @@ impl<'a> Claims<'a> {
         let path = format!("{path}.configMapKeyRef");
         let errors = policy::validate_config_map_key_ref(self.kind, reference);
         if errors.is_empty() {
-            self.found.push((path.clone(), Claim::InConfigMap(kind, reference)));
+            self.found.push((path.clone(), PolicyCheck::InConfigMap(kind, reference)));
         }
         self.found.extend(
-            errors.into_iter().map(|error| (format!("{path}{}", error.path), Claim::BadReference(error.message))),
+            errors.into_iter().map(|error| (format!("{path}{}", error.path), PolicyCheck::BadReference(error.message))),
         );
     }
 
@@ -315,7 +317,7 @@ impl<'a> Claims<'a> {
         let mut seen = BTreeSet::new();
         for key in context.and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys) {
             if !seen.insert(key.to_ascii_lowercase()) {
-                self.found.push((format!("spec.context[{key}]"), Claim::RepeatedKey(key)));
+                self.found.push((format!("spec.context[{key}]"), PolicyCheck::RepeatedKey(key)));
             }
         }
     }
@@ -330,7 +332,7 @@ impl<'a> Claims<'a> {
                 compiled.matches(pattern) && !(text.contains('?') && pattern.contains('*'))
             };
             if let Some(by) = earlier.iter().position(covers) {
-                self.found.push((path, Claim::Shadowed(pattern, by)));
+                self.found.push((path, PolicyCheck::Shadowed(pattern, by)));
             }
             earlier.push((pattern, ArnPattern::new(pattern)));
         }
@@ -344,15 +346,15 @@ fn items<'a>(path: &str, list: Option<&'a Value>) -> impl Iterator<Item = (Strin
 }
 
 /// A document is a mapping, or a string with JSON text, of which every byte counts.
-fn check_document(kind: PolicyType, document: &Value) -> Finding {
+fn check_document(kind: PolicyType, document: &Value) -> CheckResult {
     match iam_verdict::validate(kind, &text(document)) {
-        Ok(()) => Finding::Good,
+        Ok(()) => CheckResult::Good,
         Err(error) if parses(document) && is_doubtful(kind, &error) => {
             let message = format!("{}; AWS may refuse to store this policy", describe(&error));
-            Finding::Warning("DoubtfulDocument", message)
+            CheckResult::Warning("DoubtfulDocument", message)
         }
-        Err(error) if error.kind == DocumentErrorKind::TooDeep => Finding::Refused(TOO_DEEP, describe(&error)),
-        Err(error) => Finding::Refused(MALFORMED, describe(&error)),
+        Err(error) if error.kind == DocumentErrorKind::TooDeep => CheckResult::Refused(TOO_DEEP, describe(&error)),
+        Err(error) => CheckResult::Refused(MALFORMED, describe(&error)),
     }
 }
 
@@ -417,12 +419,12 @@ fn describe(error: &DocumentError) -> String {
     format!("{}: {}{hint}{page}", error.path, error.message)
 }
 
-fn unknown_managed(arn: &str) -> Finding {
+fn unknown_managed(arn: &str) -> CheckResult {
     let message = format!(
         "`{arn}` is none of the AWS managed policies that this version of ecr-access knows: verdicts that depend on it are \
          Unknown; write its document out instead"
     );
-    Finding::Warning("UnknownManagedPolicy", message)
+    CheckResult::Warning("UnknownManagedPolicy", message)
 }
 
 fn refuse(request: &Request, reason: Word, mut causes: Vec<FieldCause>) -> Answer {

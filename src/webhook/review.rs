@@ -18,7 +18,7 @@ use super::absent::Absent;
 use super::allotment::{Allotment, Turn};
 use super::cluster::{Cluster, MAX_CONFIG_MAPS, READ_TIMEOUT, ReadError};
 use super::message::{Answer, FieldCause, MAX_CAUSES, Outcome, Refusal, Request};
-use super::question::{Question, describe};
+use super::review_input::{ReviewInput, describe};
 use crate::index::policy_object;
 use crate::runtime::metrics::{Metrics, OutcomeLabels};
 use crate::runtime::seldom::{Seldom, beginning};
@@ -47,7 +47,7 @@ pub struct Reviewer<C> {
 /// Work is done in turns: only so much of it at a time, while threads that only move bytes keep one for themselves. A
 /// review keeps its turn from one piece of work to the next, until it waits for something.
 #[derive(Default)]
-pub struct Work {
+pub struct CpuPermit {
     /// `None`: on the spot. Otherwise on a thread of its own, which keeps this alive until it is done, even when nobody
     /// waits for it any more.
     held: Option<Arc<dyn Any + Send + Sync>>,
@@ -56,21 +56,21 @@ pub struct Work {
     turn: Mutex<Option<Turn>>,
 }
 
-impl Work {
+impl CpuPermit {
     /// Work that is small: done on the spot.
-    pub fn here() -> Work {
-        Work::default()
+    pub fn here() -> CpuPermit {
+        CpuPermit::default()
     }
 
     /// Work that is big: done on a thread for blocking work. `held` is what must not be given back before it is done,
     /// such as the share of a memory budget.
-    pub fn elsewhere(held: Arc<dyn Any + Send + Sync>) -> Work {
-        Work { held: Some(held), ..Work::default() }
+    pub fn elsewhere(held: Arc<dyn Any + Send + Sync>) -> CpuPermit {
+        CpuPermit { held: Some(held), ..CpuPermit::default() }
     }
 
     /// The same, in turns, the first of which was waited for.
-    pub fn in_turns(self, allotment: Allotment, first: Turn) -> Work {
-        Work { allotment: Some(allotment), turn: Mutex::new(Some(first)), ..self }
+    pub fn in_turns(self, allotment: Allotment, first: Turn) -> CpuPermit {
+        CpuPermit { allotment: Some(allotment), turn: Mutex::new(Some(first)), ..self }
     }
 
     /// Gives the turn to others, before something is waited for.
@@ -143,15 +143,21 @@ impl<C: Cluster> Reviewer<C> {
     /// Answers a request of `webhook` about a pod or a workload, as of `at`.
     ///
     /// It never refuses because of a failure of its own: what it cannot read is admitted with a warning.
-    pub async fn review(self: &Arc<Self>, webhook: Webhook, request: Request, at: Timestamp, work: &Work) -> Answer {
+    pub async fn review(
+        self: &Arc<Self>,
+        webhook: Webhook,
+        request: Request,
+        at: Timestamp,
+        work: &CpuPermit,
+    ) -> Answer {
         let uid = request.uid.clone();
         let question = {
             let own = self.options.operator_namespace.clone();
-            work.run(move || Question::of(webhook, request, own.as_deref())).await
+            work.run(move || ReviewInput::of(webhook, request, own.as_deref())).await
         };
         match question {
-            Question::Nothing(outcome) => Answer::admitted(&uid, outcome),
-            Question::Unreadable { what, why } => {
+            ReviewInput::Nothing(outcome) => Answer::admitted(&uid, outcome),
+            ReviewInput::Unreadable { what, why } => {
                 static UNREADABLE: Seldom = Seldom::new();
                 if let Some(held_back) = UNREADABLE.may_tell() {
                     let what = beginning(&what);
@@ -161,11 +167,11 @@ impl<C: Cluster> Reviewer<C> {
                     format!("ecr-access: Unknown: {what} cannot be read: {why}, so its images were not judged");
                 Answer::unknown(&uid, "Unreadable", warning)
             }
-            Question::Judge(subject) => self.judge(&uid, Arc::new(subject), at, work).await,
+            ReviewInput::Judge(subject) => self.judge(&uid, Arc::new(subject), at, work).await,
         }
     }
 
-    async fn judge(self: &Arc<Self>, uid: &str, subject: Arc<Subject>, at: Timestamp, work: &Work) -> Answer {
+    async fn judge(self: &Arc<Self>, uid: &str, subject: Arc<Subject>, at: Timestamp, work: &CpuPermit) -> Answer {
         let Some(snapshot) = self.cluster.snapshot() else {
             let warning = format!(
                 "ecr-access: Unknown: {} is admitted unjudged, the webhook has just been started and knows no policies yet",
@@ -173,7 +179,7 @@ impl<C: Cluster> Reviewer<C> {
             );
             return Answer::unknown(uid, "NotSynced", warning);
         };
-        let mut knowledge = Knowledge { inventory: (*snapshot).clone(), fresh: BTreeSet::new() };
+        let mut knowledge = ReviewInventory { inventory: (*snapshot).clone(), fresh: BTreeSet::new() };
         self.fill_gaps(&mut knowledge, &subject, work).await;
         let mut judgement = self.judge_with(&knowledge, &subject, at, work).await;
         // Few rounds: what decides after the first may be a cluster policy that was not read then, and what decides now
@@ -190,7 +196,7 @@ impl<C: Cluster> Reviewer<C> {
             }
             judgement = self.judge_with(&knowledge, &subject, at, work).await;
         }
-        if knowledge.fresh.contains(&Fresh::Policies) {
+        if knowledge.fresh.contains(&FreshRead::Policies) {
             let turned = !is_to_be_confirmed(&subject, &judgement);
             self.count_confirmation(if turned { "changed" } else { "confirmed" });
         }
@@ -204,10 +210,10 @@ impl<C: Cluster> Reviewer<C> {
 
     async fn judge_with(
         self: &Arc<Self>,
-        knowledge: &Knowledge,
+        knowledge: &ReviewInventory,
         subject: &Arc<Subject>,
         at: Timestamp,
-        work: &Work,
+        work: &CpuPermit,
     ) -> Judgement {
         let (reviewer, inventory, subject) = (Arc::clone(self), knowledge.inventory.clone(), Arc::clone(subject));
         work.run(move || judge(&inventory, &subject, at, &reviewer.options)).await
@@ -216,7 +222,7 @@ impl<C: Cluster> Reviewer<C> {
     /// Reads the service account and the namespace where memory has not seen them and a policy could ask for them. A
     /// read that fails leaves the gap, and with it what depends on it Unknown. So does one that found nothing a moment
     /// ago, and one too many for a stranger.
-    async fn fill_gaps(&self, knowledge: &mut Knowledge, subject: &Subject, work: &Work) {
+    async fn fill_gaps(&self, knowledge: &mut ReviewInventory, subject: &Subject, work: &CpuPermit) {
         let mut missing = knowledge.gaps(subject);
         missing.retain(|what| unknown_name(what, subject).is_none_or(|name| !self.absent.has(&name)));
         if missing.is_empty() || !work.may_ask_for_unknown() {
@@ -244,13 +250,14 @@ impl<C: Cluster> Reviewer<C> {
     /// Reads what could turn a rejection, and puts it over what memory has.
     async fn confirm(
         &self,
-        knowledge: &mut Knowledge,
-        missing: BTreeSet<Fresh>,
+        knowledge: &mut ReviewInventory,
+        missing: BTreeSet<FreshRead>,
         subject: &Arc<Subject>,
         until: Instant,
-        work: &Work,
+        work: &CpuPermit,
     ) -> Result<(), ReadError> {
-        let asked = missing.iter().chain(&knowledge.fresh).filter(|what| matches!(what, Fresh::ConfigMap(_))).count();
+        let asked =
+            missing.iter().chain(&knowledge.fresh).filter(|what| matches!(what, FreshRead::ConfigMap(_))).count();
         if asked > MAX_CONFIG_MAPS {
             return Err(ReadError::TooManyConfigMaps(asked));
         }
@@ -273,47 +280,47 @@ impl<C: Cluster> Reviewer<C> {
 
     async fn read(
         &self,
-        what: &BTreeSet<Fresh>,
+        what: &BTreeSet<FreshRead>,
         subject: &Subject,
         until: Instant,
-        work: &Work,
-    ) -> Result<News, ReadError> {
+        work: &CpuPermit,
+    ) -> Result<FreshReads, ReadError> {
         let _reads = work.reads(what.len(), until).await?;
         let cluster = &self.cluster;
         let namespace = subject.namespace.as_str();
         let account = async {
-            if !what.contains(&Fresh::ServiceAccount) {
+            if !what.contains(&FreshRead::ServiceAccount) {
                 return Ok(None);
             }
             cluster.service_account(namespace, &subject.service_account).await.map(Some)
         };
         let labels = async {
-            if !what.contains(&Fresh::Namespace) {
+            if !what.contains(&FreshRead::Namespace) {
                 return Ok(None);
             }
             cluster.namespace(namespace).await.map(Some)
         };
         let policies = async {
-            if !what.contains(&Fresh::Policies) {
+            if !what.contains(&FreshRead::Policies) {
                 return Ok(None);
             }
             cluster.policies(Some(namespace)).await.map(Some)
         };
         let cluster_policies = async {
-            if !what.contains(&Fresh::ClusterPolicies) {
+            if !what.contains(&FreshRead::ClusterPolicies) {
                 return Ok(None);
             }
             cluster.policies(None).await.map(Some)
         };
         let mut config_maps = Vec::new();
-        for name in what.iter().filter_map(Fresh::config_map) {
+        for name in what.iter().filter_map(FreshRead::config_map) {
             config_maps.push(read_config_map(cluster, name.clone()));
         }
         let config_maps = try_join_all(config_maps);
         let all = async { tokio::try_join!(account, labels, policies, cluster_policies, config_maps) };
         let (account, labels, policies, cluster_policies, config_maps) =
             tokio::time::timeout_at(until, all).await.map_err(|_| ReadError::Timeout)??;
-        Ok(News { account, labels, policies, cluster_policies, config_maps })
+        Ok(FreshReads { account, labels, policies, cluster_policies, config_maps })
     }
 
     fn count_confirmation(&self, outcome: &'static str) {
@@ -331,7 +338,7 @@ async fn read_config_map<C: Cluster>(
 
 /// What can be read fresh.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Fresh {
+enum FreshRead {
     /// The pod's service account.
     ServiceAccount,
     /// The labels of the pod's namespace.
@@ -344,26 +351,26 @@ enum Fresh {
     ConfigMap(ConfigMapName),
 }
 
-impl Fresh {
+impl FreshRead {
     fn config_map(&self) -> Option<&ConfigMapName> {
         match self {
-            Fresh::ConfigMap(name) => Some(name),
+            FreshRead::ConfigMap(name) => Some(name),
             _ => None,
         }
     }
 }
 
 /// What a thing is called that memory may not know.
-fn unknown_name(what: &Fresh, subject: &Subject) -> Option<String> {
+fn unknown_name(what: &FreshRead, subject: &Subject) -> Option<String> {
     match what {
-        Fresh::ServiceAccount => Some(format!("{}/{}", subject.namespace, subject.service_account)),
-        Fresh::Namespace => Some(subject.namespace.clone()),
+        FreshRead::ServiceAccount => Some(format!("{}/{}", subject.namespace, subject.service_account)),
+        FreshRead::Namespace => Some(subject.namespace.clone()),
         _ => None,
     }
 }
 
 /// What was read; `None` where it was not asked for.
-struct News {
+struct FreshReads {
     account: Option<Option<ServiceAccountFacts>>,
     labels: Option<Option<BTreeMap<String, String>>>,
     policies: Option<Vec<Item>>,
@@ -372,46 +379,48 @@ struct News {
     config_maps: Vec<(ConfigMapName, Option<ConfigMapFacts>)>,
 }
 
-impl News {
+impl FreshReads {
     /// The service account and the namespace, where they were asked for and are not there.
-    fn nothing_found(&self) -> impl Iterator<Item = Fresh> + use<> {
-        let account = matches!(self.account, Some(None)).then_some(Fresh::ServiceAccount);
-        let namespace = matches!(self.labels, Some(None)).then_some(Fresh::Namespace);
+    fn nothing_found(&self) -> impl Iterator<Item = FreshRead> + use<> {
+        let account = matches!(self.account, Some(None)).then_some(FreshRead::ServiceAccount);
+        let namespace = matches!(self.labels, Some(None)).then_some(FreshRead::Namespace);
         account.into_iter().chain(namespace)
     }
 }
 
 /// What a review knows: memory, with what was read fresh put over it.
 #[derive(Default)]
-struct Knowledge {
+struct ReviewInventory {
     inventory: Inventory,
-    fresh: BTreeSet<Fresh>,
+    fresh: BTreeSet<FreshRead>,
 }
 
-impl Knowledge {
+impl ReviewInventory {
     /// What memory has not seen and a policy could ask for.
-    fn gaps(&self, subject: &Subject) -> BTreeSet<Fresh> {
+    fn gaps(&self, subject: &Subject) -> BTreeSet<FreshRead> {
         let inventory = &self.inventory;
         let mut kinds = inventory.policies_for(&subject.namespace).map(|policy| policy.key.kind).peekable();
         let mut gaps = BTreeSet::new();
         if kinds.peek().is_some() && inventory.service_account(&subject.namespace, &subject.service_account).is_none() {
-            gaps.insert(Fresh::ServiceAccount);
+            gaps.insert(FreshRead::ServiceAccount);
         }
         // Only cluster policies look at the labels of a namespace.
         if inventory.namespace(&subject.namespace).is_none()
             && kinds.any(|kind| kind == PolicyKind::ClusterEcrAccessPolicy)
         {
-            gaps.insert(Fresh::Namespace);
+            gaps.insert(FreshRead::Namespace);
         }
         gaps
     }
 
     /// Whether some of this is the service account or the namespace, and not known.
-    fn gaps_among(&self, missing: &BTreeSet<Fresh>, subject: &Subject) -> bool {
+    fn gaps_among(&self, missing: &BTreeSet<FreshRead>, subject: &Subject) -> bool {
         let inventory = &self.inventory;
         missing.iter().any(|what| match what {
-            Fresh::ServiceAccount => inventory.service_account(&subject.namespace, &subject.service_account).is_none(),
-            Fresh::Namespace => inventory.namespace(&subject.namespace).is_none(),
+            FreshRead::ServiceAccount => {
+                inventory.service_account(&subject.namespace, &subject.service_account).is_none()
+            }
+            FreshRead::Namespace => inventory.namespace(&subject.namespace).is_none(),
             _ => false,
         })
     }
@@ -425,18 +434,18 @@ impl Knowledge {
     /// where no policy of the namespace decides, since that one always wins: they are read when the one that denies is a
     /// cluster policy, whether memory says so or the first round of reads. Of ConfigMaps those count on which the verdict
     /// depends by what is known now; another round follows where the fresh policies name others.
-    fn missing_before_reject(&self, judgement: &Judgement, subject: &Subject) -> BTreeSet<Fresh> {
-        let mut needed = BTreeSet::from([Fresh::ServiceAccount, Fresh::Policies]);
+    fn missing_before_reject(&self, judgement: &Judgement, subject: &Subject) -> BTreeSet<FreshRead> {
+        let mut needed = BTreeSet::from([FreshRead::ServiceAccount, FreshRead::Policies]);
         let namespaced = judgement.policy.as_ref().is_some_and(|policy| policy.key.kind == PolicyKind::EcrAccessPolicy);
         if !namespaced {
-            needed.extend([Fresh::Namespace, Fresh::ClusterPolicies]);
+            needed.extend([FreshRead::Namespace, FreshRead::ClusterPolicies]);
         }
-        needed.extend(config_maps(&self.inventory, subject).into_iter().map(Fresh::ConfigMap));
+        needed.extend(config_maps(&self.inventory, subject).into_iter().map(FreshRead::ConfigMap));
         needed.difference(&self.fresh).cloned().collect()
     }
 
     /// Puts what was read over memory. It was read after memory was looked at, so it is at least as new.
-    fn apply(&mut self, news: News, asked: BTreeSet<Fresh>, subject: &Subject) {
+    fn apply(&mut self, news: FreshReads, asked: BTreeSet<FreshRead>, subject: &Subject) {
         self.fresh.extend(asked);
         match news.account {
             Some(Some(facts)) => self.inventory.put_service_account(facts),
@@ -596,7 +605,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_of_work_goes_on_in_the_caller_wherever_it_is_done() {
-        for work in [Work::here(), Work::elsewhere(Arc::new(()))] {
+        for work in [CpuPermit::here(), CpuPermit::elsewhere(Arc::new(()))] {
             let caught = AssertUnwindSafe(work.run(|| panic!("for the test"))).catch_unwind().await;
             let panic = caught.map(|()| "nothing").unwrap_err();
             assert_eq!(panic.downcast_ref::<&str>(), Some(&"for the test"));
@@ -612,7 +621,7 @@ mod tests {
             }
         }
         let given_back = Arc::new(AtomicBool::new(false));
-        let work = Work::elsewhere(Arc::new(Held(given_back.clone())));
+        let work = CpuPermit::elsewhere(Arc::new(Held(given_back.clone())));
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let (done, finished) = tokio::sync::oneshot::channel();
         let run = work.run(move || {

@@ -23,7 +23,7 @@ use super::allotment::{Allotment, Allotments, UNIT};
 use super::cluster::Cluster;
 use super::limits::Limits;
 use super::message::{Answer, Request};
-use super::review::{Reviewer, Work};
+use super::review::{CpuPermit, Reviewer};
 use super::{Webhook, policies};
 use crate::runtime::callers::{Caller, Standing};
 use crate::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
@@ -58,7 +58,7 @@ pub fn router<C: Cluster>(reviewer: Reviewer<C>, limits: Limits, metrics: Metric
 }
 
 /// Why a request gets no review as its answer.
-enum Turned {
+enum Rejection {
     /// Bytes that it may have at most.
     TooLarge(usize),
     Slow,
@@ -86,28 +86,35 @@ impl<C: Cluster> Server<C> {
         }
     }
 
-    async fn answer(&self, webhook: Webhook, caller: Caller, body: Body, deadline: Instant) -> Result<Answer, Turned> {
+    async fn answer(
+        &self,
+        webhook: Webhook,
+        caller: Caller,
+        body: Body,
+        deadline: Instant,
+    ) -> Result<Answer, Rejection> {
         let most = if caller.is_apart() { self.limits.stranger_body } else { self.limits.body };
         // Before anything is waited for: what will not be read need not come in.
         if announced(&body) > most {
             self.allotments.hold_up(caller).await;
-            return Err(Turned::TooLarge(most));
+            return Err(Rejection::TooLarge(most));
         }
         let allotment = Allotment { of: Arc::clone(&self.allotments), caller };
-        let _inside = self.allotments.enter(caller, deadline).await.ok_or(Turned::Share)?;
+        let _inside = self.allotments.enter(caller, deadline).await.ok_or(Rejection::Share)?;
         let (bytes, share) = self.read(body, &allotment, most, deadline).await?;
         let share: Arc<dyn Any + Send + Sync> = Arc::new(share);
         let first =
             allotment.turn(allotment.until(self.limits.patience, deadline)).await.ok_or_else(|| overload(caller))?;
-        let work = if bytes.len() < self.limits.big { Work::here() } else { Work::elsewhere(Arc::clone(&share)) };
+        let work =
+            if bytes.len() < self.limits.big { CpuPermit::here() } else { CpuPermit::elsewhere(Arc::clone(&share)) };
         let work = work.in_turns(allotment, first);
 
         let parse = AssertUnwindSafe(work.run(move || Request::parse(&bytes))).catch_unwind();
         let request = match timeout_at(deadline, parse).await {
             Ok(Ok(Ok(request))) => request,
-            Ok(Ok(Err(error))) => return Err(Turned::Malformed(error.to_string())),
-            Ok(Err(_)) => return Err(Turned::Bug),
-            Err(_) => return Err(Turned::Slow),
+            Ok(Ok(Err(error))) => return Err(Rejection::Malformed(error.to_string())),
+            Ok(Err(_)) => return Err(Rejection::Bug),
+            Err(_) => return Err(Rejection::Slow),
         };
 
         let uid = request.uid.clone();
@@ -144,7 +151,7 @@ impl<C: Cluster> Server<C> {
         Ok(answer)
     }
 
-    async fn review(&self, webhook: Webhook, request: Request, work: &Work) -> Answer {
+    async fn review(&self, webhook: Webhook, request: Request, work: &CpuPermit) -> Answer {
         match webhook {
             Webhook::Pods | Webhook::Workloads => self.reviewer.review(webhook, request, Timestamp::now(), work).await,
             Webhook::Policies => work.run(move || policies::review(&request, Timestamp::now())).await,
@@ -159,20 +166,20 @@ impl<C: Cluster> Server<C> {
         allotment: &Allotment,
         most: usize,
         deadline: Instant,
-    ) -> Result<(Bytes, Share), Turned> {
+    ) -> Result<(Bytes, Share), Rejection> {
         let mut bytes = Vec::with_capacity(announced(&body).min(self.limits.big));
         let mut share = Share { permit: None, counted: Counted::new(&self.metrics.bytes_in_flight, 0) };
         loop {
             let frame = match timeout_at(deadline, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(Turned::Malformed(format!("the body cannot be read: {error}"))),
+                Ok(Some(Err(error))) => return Err(Rejection::Malformed(format!("the body cannot be read: {error}"))),
                 Ok(None) => return Ok((Bytes::from(bytes), share)),
-                Err(_) => return Err(Turned::Slow),
+                Err(_) => return Err(Rejection::Slow),
             };
             let Some(data) = frame.data_ref() else { continue };
             let size = bytes.len().saturating_add(data.len());
             if size > most {
-                return Err(Turned::TooLarge(most));
+                return Err(Rejection::TooLarge(most));
             }
             let more = size.div_ceil(UNIT) - bytes.len().div_ceil(UNIT);
             if more > 0 {
@@ -206,23 +213,23 @@ impl<C: Cluster> Server<C> {
         );
     }
 
-    fn turn_away(&self, webhook: Webhook, caller: Caller, turned: &Turned) -> Response {
+    fn turn_away(&self, webhook: Webhook, caller: Caller, turned: &Rejection) -> Response {
         let (outcome, status, text) = match turned {
-            Turned::TooLarge(most) => {
+            Rejection::TooLarge(most) => {
                 ("too_large", StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {} MiB", most >> 20))
             }
-            Turned::Slow => ("slow", StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time".to_owned()),
-            Turned::Overloaded => {
+            Rejection::Slow => ("slow", StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time".to_owned()),
+            Rejection::Overloaded => {
                 ("overloaded", StatusCode::TOO_MANY_REQUESTS, "too much is being worked on, try again".to_owned())
             }
-            Turned::Share => (
+            Rejection::Share => (
                 "share",
                 StatusCode::TOO_MANY_REQUESTS,
                 "this address is not known for an API server's, and asks for more than its share".to_owned(),
             ),
             // An error of the parser may quote a whole body.
-            Turned::Malformed(problem) => ("malformed", StatusCode::BAD_REQUEST, beginning(problem)),
-            Turned::Bug => ("bug", StatusCode::INTERNAL_SERVER_ERROR, "an internal error".to_owned()),
+            Rejection::Malformed(problem) => ("malformed", StatusCode::BAD_REQUEST, beginning(problem)),
+            Rejection::Bug => ("bug", StatusCode::INTERNAL_SERVER_ERROR, "an internal error".to_owned()),
         };
         self.metrics.refused.get_or_create(&OutcomeLabels { outcome }).inc();
         if let Some(held_back) = turned.line().may_tell() {
@@ -238,8 +245,8 @@ impl<C: Cluster> Server<C> {
 }
 
 /// Why a caller gets nothing now.
-fn overload(caller: Caller) -> Turned {
-    if caller.is_apart() { Turned::Share } else { Turned::Overloaded }
+fn overload(caller: Caller) -> Rejection {
+    if caller.is_apart() { Rejection::Share } else { Rejection::Overloaded }
 }
 
 /// Bytes that a body will have at least.
@@ -247,18 +254,18 @@ fn announced(body: &Body) -> usize {
     usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
 }
 
-impl Turned {
+impl Rejection {
     /// How often its line may be written: one kind does not keep another one out of the log.
     fn line(&self) -> &'static Seldom {
         static LINES: [Seldom; 6] = [const { Seldom::new() }; 6];
         let [too_large, slow, overloaded, share, malformed, bug] = &LINES;
         match self {
-            Turned::TooLarge(_) => too_large,
-            Turned::Slow => slow,
-            Turned::Overloaded => overloaded,
-            Turned::Share => share,
-            Turned::Malformed(_) => malformed,
-            Turned::Bug => bug,
+            Rejection::TooLarge(_) => too_large,
+            Rejection::Slow => slow,
+            Rejection::Overloaded => overloaded,
+            Rejection::Share => share,
+            Rejection::Malformed(_) => malformed,
+            Rejection::Bug => bug,
         }
     }
 }

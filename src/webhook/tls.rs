@@ -33,11 +33,11 @@ const HEADERS: usize = 32 << 10;
 
 /// The certificate being served; empty at first.
 #[derive(Debug, Default)]
-pub struct Serving(ArcSwapOption<CertifiedKey>);
+pub struct CertResolver(ArcSwapOption<CertifiedKey>);
 
-impl Serving {
+impl CertResolver {
     /// No certificate yet: handshakes fail.
-    pub fn new() -> Arc<Serving> {
+    pub fn new() -> Arc<CertResolver> {
         Arc::default()
     }
 
@@ -52,7 +52,7 @@ impl Serving {
     }
 }
 
-impl ResolvesServerCert for Serving {
+impl ResolvesServerCert for CertResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.current()
     }
@@ -67,7 +67,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 ///
 /// # Errors
 /// When the provider lacks what these versions need, which would be a mistake of the build.
-pub fn server_config(serving: Arc<Serving>) -> Result<Arc<ServerConfig>, rustls::Error> {
+pub fn server_config(serving: Arc<CertResolver>) -> Result<Arc<ServerConfig>, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(serving);
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();

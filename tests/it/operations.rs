@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ecr_access::api::PolicyStatus;
+use ecr_access::controller::scan::{PolicyCounts, Tie};
 use ecr_access::controller::status::desired_status;
-use ecr_access::controller::survey::{Tally, Tie};
 use ecr_forecast::policy::PolicyKind;
 use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 use serde_json::{Value, json};
@@ -263,7 +263,7 @@ fn health(script: &str, objects: &[Value]) -> Vec<(String, String)> {
 }
 
 /// The object with the status that the controller writes for it.
-fn with_status(effect: &str, entry: &Value, tally: &Tally, behind: i64) -> Value {
+fn with_status(effect: &str, entry: &Value, tally: &PolicyCounts, behind: i64) -> Value {
     let document =
         json!({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": "ecr:*", "Resource": "*"}]});
     let mut policies = vec![json!({"name": "a", "document": document})];
@@ -282,14 +282,14 @@ fn with_status(effect: &str, entry: &Value, tally: &Tally, behind: i64) -> Value
 
 #[test]
 fn argo_cd_is_told_the_health_that_the_page_promises() {
-    let fine = Tally { service_accounts: 1, ..Tally::default() };
+    let fine = PolicyCounts { service_accounts: 1, ..PolicyCounts::default() };
     let other = PolicyKey {
         kind: PolicyKind::EcrAccessPolicy,
         namespace: Some("payments".to_owned()),
         name: "other".to_owned(),
     };
     let tie = Tie { account: "payments/api".to_owned(), other, won: false };
-    let conflict = Tally { ties: vec![tie], ..fine.clone() };
+    let conflict = PolicyCounts { ties: vec![tie], ..fine.clone() };
     let unknown = json!({"name": "b", "managedPolicyArn": "arn:aws:iam::aws:policy/NoSuchPolicy"});
     let mut new = with_status("Allow", &Value::Null, &fine, 0);
     new.as_object_mut().unwrap().remove("status");

@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 use ecr_access::api::PolicyStatus;
 use ecr_access::controller::denials::told_by;
-use ecr_access::controller::events::{self, MAX_NOTE, News};
+use ecr_access::controller::events::{self, EventDraft, MAX_NOTE};
 use ecr_access::controller::judging;
 use ecr_access::controller::metrics::{
     EventLabels, EventResult, ExemptionLabels, ExemptionState, PodVerdict, ReadyLabels, Truth, VerdictLabels,
     WriteLabels, WriteResult,
 };
+use ecr_access::controller::scan::scan;
 use ecr_access::controller::status::desired_status;
-use ecr_access::controller::survey::survey;
-use ecr_access::index::subjects::{Held, HeldMap, Owner, Population};
+use ecr_access::index::subjects::{ClusterWorkloads, ObjectMap, Owner, TrackedObject};
 use ecr_access::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
 use ecr_access::runtime::watch::health::Health;
 use ecr_forecast::cluster::Subject;
@@ -76,9 +76,10 @@ impl Cluster {
         inventory
     }
 
-    fn population(&self) -> Population {
-        let mut pods: Vec<Held> = self.pods.iter().map(|(name, repository)| held("Pod", name, repository)).collect();
-        let mut kinds: Vec<(&'static str, Vec<Held>)> = Vec::new();
+    fn population(&self) -> ClusterWorkloads {
+        let mut pods: Vec<TrackedObject> =
+            self.pods.iter().map(|(name, repository)| held("Pod", name, repository)).collect();
+        let mut kinds: Vec<(&'static str, Vec<TrackedObject>)> = Vec::new();
         for (kind, name, repository, count) in &self.workloads {
             let workload = held(kind, name, repository);
             pods.extend((0..*count).map(|index| {
@@ -92,16 +93,16 @@ impl Cluster {
             }
         }
         let workloads = kinds.into_iter().map(|(kind, objects)| (kind, map(objects))).collect();
-        Population { pods: Some(map(pods)), workloads: Some(workloads) }
+        ClusterWorkloads { pods: Some(map(pods)), workloads: Some(workloads) }
     }
 }
 
-fn map(objects: Vec<Held>) -> Arc<HeldMap> {
-    let named = |held: Held| (("payments".to_owned(), held.subject.name.clone()), Arc::new(held));
+fn map(objects: Vec<TrackedObject>) -> Arc<ObjectMap> {
+    let named = |held: TrackedObject| (("payments".to_owned(), held.subject.name.clone()), Arc::new(held));
     Arc::new(objects.into_iter().map(named).collect())
 }
 
-fn held(kind: &str, name: &str, repository: &str) -> Held {
+fn held(kind: &str, name: &str, repository: &str) -> TrackedObject {
     let image = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1.4.2");
     let spec = json!({"serviceAccountName": "api", "containers": [{"name": "app", "image": image}]});
     let metadata = json!({"namespace": "payments", "name": name});
@@ -117,7 +118,7 @@ fn held(kind: &str, name: &str, repository: &str) -> Held {
         let api_version = if kind == "CronJob" { "batch/v1" } else { "apps/v1" };
         (api_version, Subject::from_workload(&workload).unwrap().unwrap())
     };
-    Held { subject, api_version: api_version.to_owned(), uid: format!("uid-{name}"), owner: None::<Owner> }
+    TrackedObject { subject, api_version: api_version.to_owned(), uid: format!("uid-{name}"), owner: None::<Owner> }
 }
 
 fn object(name: &str, created: &str, spec: Value) -> Value {
@@ -332,7 +333,7 @@ fn cases() -> Vec<(&'static str, &'static str, Option<Cluster>, Cluster)> {
 }
 
 /// The status and the Events of the policy `pull` of a cluster whose status was `before`.
-fn see(cluster: &Cluster, before: Option<&PolicyStatus>) -> (PolicyStatus, Vec<News>) {
+fn see(cluster: &Cluster, before: Option<&PolicyStatus>) -> (PolicyStatus, Vec<EventDraft>) {
     let (inventory, population, options) = (cluster.inventory(), cluster.population(), Options::default());
     let at = NOW.parse().unwrap();
     let found = survey(&inventory, &population, at, &options);
@@ -358,7 +359,7 @@ fn see(cluster: &Cluster, before: Option<&PolicyStatus>) -> (PolicyStatus, Vec<N
     (status, news)
 }
 
-fn text(title: &str, status: &PolicyStatus, news: &[News]) -> String {
+fn text(title: &str, status: &PolicyStatus, news: &[EventDraft]) -> String {
     let mut text = format!("# {title}\n");
     text.push_str(&serde_saphyr::to_string(&json!({"status": status})).unwrap());
     for one in news {

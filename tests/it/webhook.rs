@@ -13,12 +13,12 @@ use ecr_access::runtime::metrics::Metrics;
 use ecr_access::runtime::readiness::Readiness;
 use ecr_access::runtime::shutdown::closing_connections;
 use ecr_access::runtime::watch::object::{Item, Raw};
-use ecr_access::webhook::certificates::{Loaded, Material};
+use ecr_access::webhook::certificates::{CertificateSecret, Loaded};
 use ecr_access::webhook::cluster::{Cluster, ReadError};
 use ecr_access::webhook::limits::Limits;
 use ecr_access::webhook::review::Reviewer;
 use ecr_access::webhook::server::router;
-use ecr_access::webhook::tls::{self, Serving};
+use ecr_access::webhook::tls::{self, CertResolver};
 use ecr_forecast::cluster::config_map::ConfigMapName;
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::Options;
@@ -872,12 +872,12 @@ async fn replicas_that_know_different_things_agree_on_a_refusal() {
 const NAME: &str = "ecr-access.ecr-access-system.svc";
 
 fn certificate() -> Loaded {
-    Material::new(NAME, SystemTime::now(), &[]).unwrap().load(NAME, SystemTime::now()).unwrap()
+    CertificateSecret::new(NAME, SystemTime::now(), &[]).unwrap().load(NAME, SystemTime::now()).unwrap()
 }
 
 struct Running {
     address: std::net::SocketAddr,
-    serving: Arc<Serving>,
+    serving: Arc<CertResolver>,
     metrics: Metrics,
     readiness: Readiness,
     stop: CancellationToken,
@@ -886,7 +886,7 @@ struct Running {
 
 async fn running(cluster: &FakeCluster) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, serving, stop) = (listener.local_addr().unwrap(), Serving::new(), CancellationToken::new());
+    let (address, serving, stop) = (listener.local_addr().unwrap(), CertResolver::new(), CancellationToken::new());
     // How long a review may take is not what is tested over TLS.
     let (app, metrics) = app(cluster, Limits { deadline: Duration::from_secs(60), ..Limits::default() });
     let readiness = Readiness::new();

@@ -15,7 +15,7 @@ use crate::ecr::needs::{CREATE, Need};
 use crate::facts::declared::{Declared, PolicySource, SourcedPolicy};
 use crate::inventory::Inventory;
 use crate::policy::compiled::{DocumentSite, PolicyObject};
-use crate::puller::{Puller, Pullers, Who, pullers};
+use crate::puller::{Puller, PullerIdentity, Pullers, pullers};
 use crate::select::{Selection, select};
 
 /// One piece of advice. It changes no verdict.
@@ -162,7 +162,7 @@ impl Use {
             let mut excess = excess(policy, tried);
             let managed = matches!(source, PolicySource::Managed { .. });
             // A node pulls for others too, and AWS's own policies are about every repository by design.
-            if managed || matches!(self.puller.who, Who::Role { session: Session::Node, .. }) {
+            if managed || matches!(self.puller.who, PullerIdentity::Role { session: Session::Node, .. }) {
                 excess.elsewhere = None;
             }
             if requires.contains(&Need::Push) {

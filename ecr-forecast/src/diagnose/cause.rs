@@ -4,11 +4,11 @@ use iam_verdict::{Decision, Layer, MissCause, MissedPart, NearMiss, Outcome};
 
 use crate::diagnose::near_miss::{close, first_denied};
 use crate::ecr::condition_keys::is_tag;
-use crate::ecr::needs::{self, Ask, Need};
+use crate::ecr::needs::{self, Need, RequiredRequest};
 use crate::facts::CauseCode;
 use crate::facts::missing::MissingFact;
-use crate::judge::{Answer, Existence, Misses, PullJudgement, Verdict};
-use crate::puller::{Puller, Who};
+use crate::judge::{Existence, Misses, PullJudgement, RequestDecision, Verdict};
+use crate::puller::{Puller, PullerIdentity};
 
 impl CauseCode {
     /// The cause that a missing fact stands for.
@@ -56,14 +56,14 @@ pub(crate) fn cause(
     }
     match judgement.verdict {
         Verdict::Deny => {
-            if matches!(&puller.who, Who::Role { arn, .. } if arn.partition() != partition) {
+            if matches!(&puller.who, PullerIdentity::Role { arn, .. } if arn.partition() != partition) {
                 return Some(CauseCode::PullerOfOtherPartition);
             }
-            let by_identity = |answer: &Answer| {
+            let by_identity = |answer: &RequestDecision| {
                 answer.outcome.decision == Decision::ImplicitlyDenied && answer.outcome.layer == Some(Layer::Identity)
             };
             // A repository policy that leaves it to the identity policies grants nothing by itself.
-            let mut nothing_close = |answer: &Answer| {
+            let mut nothing_close = |answer: &RequestDecision| {
                 let miss = misses.nearest(answer);
                 miss.is_none_or(|miss| matches!(miss.part, MissedPart::Action | MissedPart::Principal))
             };
@@ -77,7 +77,7 @@ pub(crate) fn cause(
     }
 }
 
-fn cause_of_answer(answer: &Answer, miss: Option<&NearMiss>) -> CauseCode {
+fn cause_of_answer(answer: &RequestDecision, miss: Option<&NearMiss>) -> CauseCode {
     if answer.outcome.decision == Decision::ExplicitlyDenied {
         return CauseCode::ExplicitDeny;
     }
@@ -103,7 +103,7 @@ fn cause_of_answer(answer: &Answer, miss: Option<&NearMiss>) -> CauseCode {
 
 /// The layer that refuses. What a repository that is to be made lacks is the registry policy: it has none of its own.
 #[must_use]
-pub(crate) fn refusing_layer(ask: &Ask, outcome: &Outcome) -> Option<Layer> {
+pub(crate) fn refusing_layer(ask: &RequiredRequest, outcome: &Outcome) -> Option<Layer> {
     match outcome.layer {
         Some(Layer::Resource) if ask.action == needs::CREATE => Some(Layer::Registry),
         layer => layer,

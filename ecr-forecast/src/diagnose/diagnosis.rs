@@ -8,7 +8,7 @@ use crate::diagnose::fix::{self, Fix, FixKind};
 use crate::diagnose::{cause, edit, near_miss};
 use crate::facts::declared::{Declared, ResourcePolicy, Unread};
 use crate::facts::{CauseCode, Reason};
-use crate::judge::{Court, Found, ImageJudgement, Judgement, PullJudgement, RepositoryJudgement, Verdict};
+use crate::judge::{Found, ImageJudgement, Judgement, PullEvaluator, PullJudgement, RepositoryJudgement, Verdict};
 use crate::policy::compiled::CompiledPuller;
 use crate::puller::{self, AnnotationWanted, Puller};
 
@@ -126,7 +126,7 @@ impl<'a> Case<'a> {
     /// Looks for why the candidate that speaks for all cannot pull.
     fn cause(self) -> RepositoryDiagnosis {
         let mut diagnosis = RepositoryDiagnosis::default();
-        let court = Court::new(self.puller, self.declared, self.judgement.at);
+        let court = PullEvaluator::new(self.puller, self.declared, self.judgement.at);
         let mut misses = court.misses(&self.found.image);
         diagnosis.cause = cause::cause(self.pull, &mut misses, self.puller, self.found.image.partition);
         let unread = self.pull.missing.first().and_then(|fact| self.declared.unread(fact));
@@ -192,7 +192,8 @@ impl<'a> Case<'a> {
         let almost = annotation::almost(annotation, account);
         let can = |other: &Puller| {
             other.who != self.puller.who
-                && Court::new(other, self.declared, *at).judge(&self.found.image, needs).verdict == Verdict::Allow
+                && PullEvaluator::new(other, self.declared, *at).judge(&self.found.image, needs).verdict
+                    == Verdict::Allow
         };
         let other = if almost.is_some() || nothing_granted {
             puller::others(spec, account).into_iter().take(MAX_OTHERS).find(can)

@@ -4,7 +4,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::ecr::ArnPattern;
-use crate::ecr::needs::{self, Ask};
+use crate::ecr::needs::{self, RequiredRequest};
 
 /// An object that is ready to paste, with its members in the order in which people write them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,9 +102,9 @@ pub(crate) fn entries(value: Option<&Value>) -> Vec<&str> {
 }
 
 /// For whom a Deny is narrowed.
-pub(crate) struct Exemption<'a> {
+pub(crate) struct CarveOut<'a> {
     /// The requests that it must not deny.
-    pub(crate) asks: Vec<&'a Ask>,
+    pub(crate) asks: Vec<&'a RequiredRequest>,
     /// The ARN of the puller's role, where there is one.
     pub(crate) role: Option<&'a str>,
     /// The policy is the puller's own, so that leaving the puller out would leave nothing.
@@ -113,8 +113,8 @@ pub(crate) struct Exemption<'a> {
 
 /// A Deny statement that no longer denies the requests, and still denies as much else as can be said in one statement.
 /// None: nothing of it would be left, or it cannot be said.
-pub(crate) fn narrow(statement: &Value, exemption: &Exemption<'_>) -> Option<Value> {
-    let Exemption { asks, role, own } = exemption;
+pub(crate) fn narrow(statement: &Value, exemption: &CarveOut<'_>) -> Option<Value> {
+    let CarveOut { asks, role, own } = exemption;
     let (role, own) = (*role, *own);
     let mut narrowed = statement.clone();
     let members = narrowed.as_object_mut()?;
@@ -271,7 +271,7 @@ pub(crate) fn principal_hint(statement: &Value, role: &str, account: &str) -> Op
 }
 
 /// Whether an action is about a repository that is to be made.
-pub(crate) fn is_creation(ask: &Ask) -> bool {
+pub(crate) fn is_creation(ask: &RequiredRequest) -> bool {
     ask.action == needs::CREATE
 }
 
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_deny_is_narrowed_by_as_little_as_can_be_said() {
-        let ask = |action: &'static str| Ask {
+        let ask = |action: &'static str| RequiredRequest {
             action,
             resource: if action == needs::LOGIN { "*".to_owned() } else { REPOSITORY.to_owned() },
             need: Need::Pull,
@@ -317,8 +317,9 @@ mod tests {
         let pull = || vec![&image, &layer];
         let all = || vec![&login, &image, &layer];
         // The statement, whose requests are left out, in the puller's own policy and in one of others.
-        let narrowed =
-            |statement: &Value, asks: Vec<&Ask>, own| narrow(statement, &Exemption { asks, role: Some(ROLE), own });
+        let narrowed = |statement: &Value, asks: Vec<&RequiredRequest>, own| {
+            narrow(statement, &CarveOut { asks, role: Some(ROLE), own })
+        };
         let everything = json!({"Effect": "Deny", "Action": "*", "Resource": "*"});
         let except = json!({"ArnNotEquals": {"aws:PrincipalArn": ROLE}});
         for (statement, asks, own, expected) in [

@@ -12,18 +12,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::diagnose::edit::{self, Exemption, Statement};
+use crate::diagnose::edit::{self, CarveOut, Statement};
 use crate::diagnose::near_miss::{close, hint};
 use crate::ecr::ArnPattern;
 use crate::ecr::image::EcrImage;
-use crate::ecr::needs::{Ask, Need};
+use crate::ecr::needs::{Need, RequiredRequest};
 use crate::facts::declared::{
     Declared, IdentityPolicies, PolicyLevel, PolicySource, Presence, RegistryEntry, RegistryPolicyScope,
     RepositoryEntry, ResourcePolicy, SourcedPolicy,
 };
 use crate::facts::missing::MissingFact;
-use crate::judge::{Answer, Court, Existence, Misses, PullJudgement, Verdict};
-use crate::puller::{Puller, Who};
+use crate::judge::{Existence, Misses, PullEvaluator, PullJudgement, RequestDecision, Verdict};
+use crate::puller::{Puller, PullerIdentity};
 
 /// One change that helps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -178,10 +178,10 @@ pub(crate) fn fixes(
     let mut declared = declared.clone();
     for (puller, judgement) in candidates {
         let missing = judgement.existence == Existence::NotFound;
-        if !missing && !judgement.answers.iter().any(Answer::is_denied) {
+        if !missing && !judgement.answers.iter().any(RequestDecision::is_denied) {
             continue;
         }
-        if let Who::Role { arn, .. } = &puller.who
+        if let PullerIdentity::Role { arn, .. } = &puller.who
             && arn.partition() != image.partition
         {
             let why = format!(
@@ -192,14 +192,14 @@ pub(crate) fn fixes(
             push(&mut fixes, Fix::other(FixKind::None, why));
             continue;
         }
-        let mut bench = Workbench::new(image, puller, &declared, at);
+        let mut bench = FixSearch::new(image, puller, &declared, at);
         let mut judgement = (*judgement).clone();
         bench.present = missing;
         // What was changed for another candidate may serve this one too.
         let again = missing || !fixes.is_empty();
         for round in 0..MAX_ROUNDS {
             let (puller, declared) = (bench.puller(), bench.declared());
-            let court = Court::new(&puller, &declared, at);
+            let court = PullEvaluator::new(&puller, &declared, at);
             if round > 0 || again {
                 judgement = court.judge(image, needs);
             }
@@ -234,21 +234,21 @@ fn push(fixes: &mut Vec<Fix>, fix: Fix) {
 
 /// A policy that may have to change.
 #[derive(Clone)]
-struct Held {
+struct EditablePolicy {
     sourced: SourcedPolicy,
     /// Its document, once it has changed.
     changed: Option<Value>,
     /// It is attached no more.
     detached: bool,
     /// Statements to add, by their requests.
-    added: Vec<Ask>,
+    added: Vec<RequiredRequest>,
     /// Why the first of them is needed.
     why: Option<String>,
     /// Statements that deny, by label: the requests they must not deny, and what stands in their place.
-    narrowed: Vec<(String, Vec<Ask>, Option<Value>)>,
+    narrowed: Vec<(String, Vec<RequiredRequest>, Option<Value>)>,
 }
 
-impl Held {
+impl EditablePolicy {
     fn new(sourced: SourcedPolicy) -> Self {
         Self { sourced, changed: None, detached: false, added: Vec::new(), why: None, narrowed: Vec::new() }
     }
@@ -288,7 +288,7 @@ impl Held {
         self.changed.clone().or_else(|| self.sourced.document())
     }
 
-    fn add(&mut self, statement: &Statement, asks: &[&Ask], why: impl FnOnce() -> String) -> bool {
+    fn add(&mut self, statement: &Statement, asks: &[&RequiredRequest], why: impl FnOnce() -> String) -> bool {
         let Some(mut document) = self.document() else { return false };
         let Some(statements) = edit::statements_mut(&mut document) else { return false };
         statements.push(statement.to_value());
@@ -299,7 +299,7 @@ impl Held {
     }
 
     /// Lets the statement that denies pass the requests.
-    fn narrow(&mut self, label: &str, asks: &[&Ask], role: Option<&str>, own: bool) -> bool {
+    fn narrow(&mut self, label: &str, asks: &[&RequiredRequest], role: Option<&str>, own: bool) -> bool {
         let Some(mut document) = self.document() else { return false };
         let Some((index, statement)) = edit::find(&document, label) else { return false };
         if statement.get("Effect").and_then(Value::as_str) != Some("Deny") {
@@ -309,7 +309,8 @@ impl Held {
         let Some(place) = statements.get_mut(index) else { return false };
         // What has been narrowed already is narrowed again from where it began: for all requests at once.
         let known = self.narrowed.iter().position(|(known, ..)| known == label);
-        let mut all: Vec<Ask> = known.and_then(|at| self.narrowed.get(at)).map(|n| n.1.clone()).unwrap_or_default();
+        let mut all: Vec<RequiredRequest> =
+            known.and_then(|at| self.narrowed.get(at)).map(|n| n.1.clone()).unwrap_or_default();
         let before = all.len();
         all.extend(asks.iter().filter(|ask| !all.contains(ask)).map(|ask| (*ask).clone()).collect::<Vec<_>>());
         if all.len() == before {
@@ -317,7 +318,7 @@ impl Held {
         }
         let original = self.sourced.document().and_then(|document| edit::find(&document, label));
         let original = original.map_or(statement, |(_, statement)| statement);
-        let replacement = edit::narrow(&original, &Exemption { asks: all.iter().collect(), role, own });
+        let replacement = edit::narrow(&original, &CarveOut { asks: all.iter().collect(), role, own });
         // One that is removed stays in its place and denies nothing, so that labels like `#1` keep their meaning.
         *place = replacement.clone().unwrap_or_else(|| {
             let mut dead = original.clone();
@@ -356,14 +357,14 @@ impl Held {
 
 /// A request that no statement denies and that is denied all the same.
 struct Refused {
-    ask: Ask,
+    ask: RequiredRequest,
     outcome: Outcome,
     /// The statement that came closest to allowing it.
     miss: Option<NearMiss>,
 }
 
 impl Refused {
-    fn new(answer: &Answer, misses: &mut Misses<'_>) -> Self {
+    fn new(answer: &RequestDecision, misses: &mut Misses<'_>) -> Self {
         Self { ask: answer.ask.clone(), outcome: answer.outcome.clone(), miss: misses.nearest(answer) }
     }
 
@@ -375,36 +376,36 @@ impl Refused {
 /// One level of an organization.
 struct Level {
     name: String,
-    policies: Vec<Held>,
+    policies: Vec<EditablePolicy>,
 }
 
 /// Everything that a change can be made to, for one puller and one repository.
-struct Workbench<'a> {
+struct FixSearch<'a> {
     image: &'a EcrImage,
     arn: String,
     at: Timestamp,
     before: &'a Puller,
     declared_before: &'a Declared,
-    identity: Vec<Held>,
-    boundary: Option<Held>,
-    repository: Option<Held>,
-    registry: Option<Held>,
+    identity: Vec<EditablePolicy>,
+    boundary: Option<EditablePolicy>,
+    repository: Option<EditablePolicy>,
+    registry: Option<EditablePolicy>,
     scps: Vec<Level>,
     rcps: Vec<Level>,
     /// The repository was made.
     present: bool,
 }
 
-impl<'a> Workbench<'a> {
+impl<'a> FixSearch<'a> {
     fn new(image: &'a EcrImage, before: &'a Puller, declared: &'a Declared, at: Timestamp) -> Self {
         let resource = |policy: Option<&ResourcePolicy>| match policy {
-            Some(ResourcePolicy::Policy(sourced)) => Some(Held::new((**sourced).clone())),
+            Some(ResourcePolicy::Policy(sourced)) => Some(EditablePolicy::new((**sourced).clone())),
             _ => None,
         };
         let levels = |levels: &[PolicyLevel]| {
             let level = |level: &PolicyLevel| Level {
                 name: level.level.clone(),
-                policies: level.policies.iter().cloned().map(Held::new).collect(),
+                policies: level.policies.iter().cloned().map(EditablePolicy::new).collect(),
             };
             levels.iter().map(level).collect()
         };
@@ -415,8 +416,13 @@ impl<'a> Workbench<'a> {
             at,
             before,
             declared_before: declared,
-            identity: identity.into_iter().flat_map(IdentityPolicies::policies).cloned().map(Held::new).collect(),
-            boundary: identity.and_then(IdentityPolicies::boundary).cloned().map(Held::new),
+            identity: identity
+                .into_iter()
+                .flat_map(IdentityPolicies::policies)
+                .cloned()
+                .map(EditablePolicy::new)
+                .collect(),
+            boundary: identity.and_then(IdentityPolicies::boundary).cloned().map(EditablePolicy::new),
             repository: resource(declared.repository(image).and_then(|entry| entry.policy.as_ref())),
             registry: resource(
                 declared.registry(&image.account, &image.region).and_then(|entry| entry.policy.as_ref()),
@@ -429,8 +435,8 @@ impl<'a> Workbench<'a> {
 
     fn role(&self) -> Option<&'a str> {
         match &self.before.who {
-            Who::Role { arn, .. } => Some(arn.as_str()),
-            Who::ServiceAccount { .. } => None,
+            PullerIdentity::Role { arn, .. } => Some(arn.as_str()),
+            PullerIdentity::ServiceAccount { .. } => None,
         }
     }
 
@@ -439,8 +445,8 @@ impl<'a> Workbench<'a> {
         let mut puller = self.before.clone();
         if let Some(known) = &self.before.identity {
             let mut identity = IdentityPolicies::default();
-            self.identity.iter().filter_map(Held::compiled).for_each(|policy| identity.push(policy));
-            if let Some(boundary) = self.boundary.as_ref().and_then(Held::compiled) {
+            self.identity.iter().filter_map(EditablePolicy::compiled).for_each(|policy| identity.push(policy));
+            if let Some(boundary) = self.boundary.as_ref().and_then(EditablePolicy::compiled) {
                 identity.set_boundary(boundary);
             }
             if let Some(tags) = known.tags() {
@@ -454,8 +460,8 @@ impl<'a> Workbench<'a> {
     /// What is declared, with all changes.
     fn declared(&self) -> Declared {
         let mut declared = self.declared_before.clone();
-        let touched = |held: &&Held| held.is_touched();
-        let policy = |held: &Held| held.compiled().map(|policy| ResourcePolicy::Policy(Box::new(policy)));
+        let touched = |held: &&EditablePolicy| held.is_touched();
+        let policy = |held: &EditablePolicy| held.compiled().map(|policy| ResourcePolicy::Policy(Box::new(policy)));
         if self.present || self.repository.iter().any(|held| held.is_touched()) {
             let entry = self.declared_before.repository(self.image);
             let changed = self.repository.as_ref().filter(touched).and_then(policy);
@@ -498,11 +504,11 @@ impl<'a> Workbench<'a> {
 
     /// Makes the change that the judgement calls for next. False: there is none, or none is needed.
     fn improve(&mut self, judgement: &PullJudgement, misses: &mut Misses<'_>) -> bool {
-        let denied: Vec<&Answer> = judgement.answers.iter().filter(|answer| answer.is_denied()).collect();
+        let denied: Vec<&RequestDecision> = judgement.answers.iter().filter(|answer| answer.is_denied()).collect();
         let explicit = denied.iter().find(|answer| answer.outcome.decision == Decision::ExplicitlyDenied);
         if let Some(first) = explicit {
-            let same = |answer: &&&Answer| answer.outcome == first.outcome;
-            let asks: Vec<&Ask> = denied.iter().filter(same).map(|answer| &answer.ask).collect();
+            let same = |answer: &&&RequestDecision| answer.outcome == first.outcome;
+            let asks: Vec<&RequiredRequest> = denied.iter().filter(same).map(|answer| &answer.ask).collect();
             return self.narrow(first, &asks);
         }
         if let Some(first) = denied.first() {
@@ -523,7 +529,8 @@ impl<'a> Workbench<'a> {
             MissingFact::RegistryPolicy { .. } | MissingFact::RegistryDocument(_) => true,
             _ => false,
         };
-        let other_account = matches!(&self.before.who, Who::Role { arn, .. } if arn.account() != self.image.account);
+        let other_account =
+            matches!(&self.before.who, PullerIdentity::Role { arn, .. } if arn.account() != self.image.account);
         if judgement.verdict != Verdict::Unknown
             || !other_account
             || known(entry.and_then(|entry| entry.policy.as_ref()))
@@ -533,7 +540,7 @@ impl<'a> Workbench<'a> {
             return false;
         }
         // With a policy that says nothing, what it has to say shows as denied.
-        self.repository = Some(Held::fresh());
+        self.repository = Some(EditablePolicy::fresh());
         true
     }
 
@@ -553,14 +560,14 @@ impl<'a> Workbench<'a> {
             return false;
         }
         let closest = answers.iter().filter_map(|answer| answer.close()).map(|miss| miss.policy.as_str());
-        let editable = |held: &Held| held.is_editable() && !held.detached;
+        let editable = |held: &EditablePolicy| held.is_editable() && !held.detached;
         let named = |name: &str| self.identity.iter().position(|held| editable(held) && held.name() == name);
         // One that was extended before, else the closest, else the first that is the user's own, else a new one.
         let index = self.identity.iter().position(|held| !held.added.is_empty());
         let index =
             index.or_else(|| closest.clone().find_map(named)).or_else(|| self.identity.iter().position(editable));
         let index = index.unwrap_or_else(|| {
-            self.identity.push(Held::fresh());
+            self.identity.push(EditablePolicy::fresh());
             self.identity.len() - 1
         });
         let why = why_identity(answers, self.before);
@@ -588,16 +595,16 @@ impl<'a> Workbench<'a> {
         if !repository.is_empty() {
             let why =
                 why_resource(&repository, self.before, self.repository.as_ref(), &self.image.account, "repository");
-            let held = self.repository.get_or_insert_with(Held::fresh);
+            let held = self.repository.get_or_insert_with(EditablePolicy::fresh);
             let statement = Statement::grant(&actions_of(&repository), role, None);
-            let asks: Vec<&Ask> = repository.iter().map(|answer| &answer.ask).collect();
+            let asks: Vec<&RequiredRequest> = repository.iter().map(|answer| &answer.ask).collect();
             changed |= held.add(&statement, &asks, || why);
         }
         if !registry.is_empty() {
             let why = why_resource(&registry, self.before, self.registry.as_ref(), &self.image.account, "registry");
-            let held = self.registry.get_or_insert_with(Held::fresh);
+            let held = self.registry.get_or_insert_with(EditablePolicy::fresh);
             let statement = Statement::grant(&actions_of(&registry), role, Some(&self.arn));
-            let asks: Vec<&Ask> = registry.iter().map(|answer| &answer.ask).collect();
+            let asks: Vec<&RequiredRequest> = registry.iter().map(|answer| &answer.ask).collect();
             changed |= held.add(&statement, &asks, || why);
         }
         changed
@@ -611,7 +618,7 @@ impl<'a> Workbench<'a> {
         let mut changed = false;
         for (index, level) in levels.into_iter().enumerate() {
             declared.organization.scps = vec![level];
-            let judgement = Court::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
+            let judgement = PullEvaluator::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
             let refused = |answer: &&&Refused| {
                 let here = judgement.answers.iter().find(|here| here.ask.action == answer.ask.action);
                 here.is_some_and(|here| here.outcome.layer == Some(Layer::Scp) && here.is_denied())
@@ -625,7 +632,7 @@ impl<'a> Workbench<'a> {
             );
             let at = level.policies.iter().position(|held| held.is_editable() && !held.detached);
             let at = at.unwrap_or_else(|| {
-                level.policies.push(Held::fresh());
+                level.policies.push(EditablePolicy::fresh());
                 level.policies.len() - 1
             });
             let Some(held) = level.policies.get_mut(at) else { continue };
@@ -636,7 +643,7 @@ impl<'a> Workbench<'a> {
 
     /// The level of the organization whose statement denies, seen with each level alone in force: policies of several
     /// levels may have one name.
-    fn denying_level(&self, layer: Layer, answer: &Answer) -> Option<usize> {
+    fn denying_level(&self, layer: Layer, answer: &RequestDecision) -> Option<usize> {
         if !matches!(layer, Layer::Scp | Layer::Rcp) {
             return None;
         }
@@ -651,17 +658,17 @@ impl<'a> Workbench<'a> {
             } else {
                 declared.organization.rcps = alone;
             }
-            let judgement = Court::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
+            let judgement = PullEvaluator::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
             judgement.answers.iter().any(|here| here.ask.action == answer.ask.action && here.outcome == answer.outcome)
         })
     }
 
-    fn narrow(&mut self, answer: &Answer, asks: &[&Ask]) -> bool {
+    fn narrow(&mut self, answer: &RequestDecision, asks: &[&RequiredRequest]) -> bool {
         let (Some(policy), Some(label)) = (&answer.outcome.policy, &answer.outcome.statement) else { return false };
         let role = self.role();
         let level = answer.outcome.layer.and_then(|layer| self.denying_level(layer, answer));
         let mut changed = false;
-        let mut change = |held: &mut Held, own: bool, detachable: bool| {
+        let mut change = |held: &mut EditablePolicy, own: bool, detachable: bool| {
             if *held.name() != **policy || held.detached {
                 return;
             }
@@ -725,7 +732,7 @@ impl<'a> Workbench<'a> {
 fn compiled(levels: &[Level]) -> Vec<PolicyLevel> {
     let level = |level: &Level| PolicyLevel {
         level: level.name.clone(),
-        policies: level.policies.iter().filter_map(Held::compiled).collect(),
+        policies: level.policies.iter().filter_map(EditablePolicy::compiled).collect(),
     };
     levels.iter().map(level).collect()
 }
@@ -754,20 +761,20 @@ fn actions_of(answers: &[&Refused]) -> Vec<&'static str> {
 
 /// Adds what identity-based policies, boundaries and service control policies say: login on `*`, the rest on the
 /// repository.
-fn add_allows(held: &mut Held, answers: &[&Refused], why: String) -> bool {
+fn add_allows(held: &mut EditablePolicy, answers: &[&Refused], why: String) -> bool {
     let (login, repository): (Vec<&Refused>, Vec<&Refused>) = answers.iter().partition(|answer| answer.ask.is_login());
     let mut changed = false;
     for answers in [login, repository] {
         let Some(first) = answers.first() else { continue };
         let statement = Statement::allow(&actions_of(&answers), &first.ask.resource);
-        let asks: Vec<&Ask> = answers.iter().map(|answer| &answer.ask).collect();
+        let asks: Vec<&RequiredRequest> = answers.iter().map(|answer| &answer.ask).collect();
         changed |= held.add(&statement, &asks, || why.clone());
     }
     changed
 }
 
 /// The steps that one policy takes. `role` is whom the statements of a resource-based policy are for.
-fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str) -> Vec<Fix> {
+fn steps(held: &EditablePolicy, layer: Layer, target: &str, role: Option<&str>, arn: &str) -> Vec<Fix> {
     let policy = (!held.is_new()).then(|| held.name().to_owned());
     let config_map = match &held.sourced.source {
         PolicySource::ConfigMap(at) => Some(at.to_string()),
@@ -814,7 +821,8 @@ fn steps(held: &Held, layer: Layer, target: &str, role: Option<&str>, arn: &str)
             fixes.push(step(FixKind::NarrowDeny, None, Some(label.clone()), why));
         }
     }
-    let (login, repository): (Vec<&Ask>, Vec<&Ask>) = held.added.iter().partition(|ask| ask.is_login());
+    let (login, repository): (Vec<&RequiredRequest>, Vec<&RequiredRequest>) =
+        held.added.iter().partition(|ask| ask.is_login());
     for asks in [login, repository] {
         let Some(first) = asks.first() else { continue };
         let actions: Vec<&str> = asks.iter().map(|ask| ask.action).collect();
@@ -849,10 +857,16 @@ fn why_identity<'a>(answers: &[&'a Refused], puller: &Puller) -> String {
     }
 }
 
-fn why_resource(answers: &[&Refused], puller: &Puller, held: Option<&Held>, account: &str, of: &str) -> String {
+fn why_resource(
+    answers: &[&Refused],
+    puller: &Puller,
+    held: Option<&EditablePolicy>,
+    account: &str,
+    of: &str,
+) -> String {
     let puller_account = match &puller.who {
-        Who::Role { arn, .. } => arn.account(),
-        Who::ServiceAccount { .. } => account,
+        PullerIdentity::Role { arn, .. } => arn.account(),
+        PullerIdentity::ServiceAccount { .. } => account,
     };
     let both =
         format!("the registry is of account {account} and the puller of {puller_account}, so both must allow it");

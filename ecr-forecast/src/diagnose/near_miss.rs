@@ -3,14 +3,14 @@
 use iam_verdict::{Layer, MissCause, MissedPart, NearMiss};
 
 use crate::diagnose::edit;
-use crate::ecr::needs::Ask;
+use crate::ecr::needs::RequiredRequest;
 use crate::facts::declared::SourcedPolicy;
-use crate::judge::{Answer, PullJudgement};
-use crate::puller::{Puller, Who};
+use crate::judge::{PullJudgement, RequestDecision};
+use crate::puller::{Puller, PullerIdentity};
 
 /// The answer that a message speaks of: the first request that is denied.
 #[must_use]
-pub(crate) fn first_denied(pull: &PullJudgement) -> Option<&Answer> {
+pub(crate) fn first_denied(pull: &PullJudgement) -> Option<&RequestDecision> {
     pull.answers.iter().find(|answer| answer.is_denied())
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn close(miss: Option<&NearMiss>) -> Option<&NearMiss> {
 /// `repository` is the policy of the repository, where it is known.
 #[must_use]
 pub(crate) fn hint(
-    ask: &Ask,
+    ask: &RequiredRequest,
     miss: Option<&NearMiss>,
     puller: &Puller,
     repository: Option<&SourcedPolicy>,
@@ -54,7 +54,9 @@ pub(crate) fn hint(
     let (_, statement) = edit::find(&document, &miss.statement)?;
     match (miss.part, &puller.who) {
         (MissedPart::Resource, _) if !ask.is_login() => edit::resource_hint(&statement, &ask.resource),
-        (MissedPart::Principal, Who::Role { arn, .. }) => edit::principal_hint(&statement, arn.as_str(), arn.account()),
+        (MissedPart::Principal, PullerIdentity::Role { arn, .. }) => {
+            edit::principal_hint(&statement, arn.as_str(), arn.account())
+        }
         _ => None,
     }
 }

@@ -91,7 +91,7 @@ impl fmt::Display for Need {
 
 /// One IAM request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct RequiredRequest {
     /// The action with its prefix.
     pub action: &'static str,
     /// The ARN of the repository, or `*`.
@@ -100,7 +100,7 @@ pub struct Ask {
     pub need: Need,
 }
 
-impl Ask {
+impl RequiredRequest {
     /// Whether it asks for a login, which is about no repository.
     #[must_use]
     pub fn is_login(&self) -> bool {
@@ -111,16 +111,16 @@ impl Ask {
 /// The requests that these needs make of the repository of `image`, each once: login first, then in the order of the
 /// needs and of their actions.
 #[must_use]
-pub(crate) fn asks(image: &EcrImage, needs: &[Need]) -> Vec<Ask> {
+pub(crate) fn asks(image: &EcrImage, needs: &[Need]) -> Vec<RequiredRequest> {
     let arn = image.arn().to_string();
-    let mut asks: Vec<Ask> = Vec::with_capacity(8);
+    let mut asks: Vec<RequiredRequest> = Vec::with_capacity(8);
     for &need in needs {
         // To list images with the API takes no login.
         let login = (need != Need::List).then_some((LOGIN, "*"));
         let of_repository = need.actions().iter().map(|action| (*action, arn.as_str()));
         for (action, resource) in login.into_iter().chain(of_repository) {
             if !asks.iter().any(|known| known.action == action) {
-                asks.push(Ask { action, resource: resource.to_owned(), need });
+                asks.push(RequiredRequest { action, resource: resource.to_owned(), need });
             }
         }
     }

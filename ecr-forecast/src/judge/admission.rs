@@ -87,14 +87,14 @@ impl From<&Exemption> for ExemptionUse {
 
 /// What all images of an object come to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Ruling {
+pub(crate) struct AdmissionDecision {
     /// What happens to a pod; none where nothing is refused or in doubt.
     pub(crate) action: Option<Action>,
     /// Without its exemptions it would be refused.
     pub(crate) spared: bool,
 }
 
-impl Ruling {
+impl AdmissionDecision {
     /// The strictest action of any image, each with its verdict and whether it is exempted. An exemption makes a refusal a
     /// warning, and nothing else milder.
     pub(crate) fn of(images: impl Iterator<Item = (Verdict, bool)> + Clone, actions: Actions) -> Self {

@@ -12,10 +12,10 @@ use crate::facts::declared::Declared;
 use crate::facts::missing::MissingFact;
 use crate::facts::{CauseCode, Reason};
 use crate::inventory::{Inventory, ServiceAccountFacts};
-use crate::judge::admission::{Actions, Admission, ExemptionUse, Ruling};
-use crate::judge::court::Court;
+use crate::judge::admission::{Actions, Admission, AdmissionDecision, ExemptionUse};
 use crate::judge::options::Options;
-use crate::judge::pull_judgement::{Answer, Existence, PullJudgement, Verdict, is_missing, note};
+use crate::judge::pull_evaluator::PullEvaluator;
+use crate::judge::pull_judgement::{Existence, PullJudgement, RequestDecision, Verdict, is_missing, note};
 use crate::policy::Action;
 use crate::policy::compiled::{CompiledSpec, PolicyObject};
 use crate::puller::{NotKnown, Puller, Pullers, pullers};
@@ -54,7 +54,7 @@ pub struct Judgement {
     /// What a Deny and an Unknown do to a pod.
     pub(crate) actions: Actions,
     /// What all images come to.
-    pub(crate) ruling: Ruling,
+    pub(crate) ruling: AdmissionDecision,
 }
 
 /// What was decided about one image.
@@ -142,7 +142,7 @@ impl Judgement {
     }
 
     /// The requests of an image and their decisions, puller by puller.
-    pub fn answers(&self, image: &ImageJudgement) -> impl Iterator<Item = &Answer> {
+    pub fn answers(&self, image: &ImageJudgement) -> impl Iterator<Item = &RequestDecision> {
         let found = match image.found {
             Found::Repository(index) => self.repositories.get(index),
             _ => None,
@@ -164,7 +164,7 @@ impl Judgement {
             repositories: Vec::new(),
             has_secret: false,
             actions: Actions::NONE,
-            ruling: Ruling { action: None, spared: false },
+            ruling: AdmissionDecision { action: None, spared: false },
         }
     }
 }
@@ -255,7 +255,8 @@ impl<'a> Case<'a> {
         let nothing = Declared::default();
         let declared = spec.map_or(&nothing, |spec| &spec.declared);
         let candidates = pullers.as_deref().unwrap_or_default();
-        let courts: Vec<Court<'_>> = candidates.iter().map(|puller| Court::new(puller, declared, self.at)).collect();
+        let courts: Vec<PullEvaluator<'_>> =
+            candidates.iter().map(|puller| PullEvaluator::new(puller, declared, self.at)).collect();
         let mut notes: Vec<&'static str> = Vec::new();
         let mut note = |note: &'static str| {
             if !notes.contains(&note) {
@@ -304,7 +305,7 @@ impl<'a> Case<'a> {
         if verdict == Verdict::Deny && self.account.is_none() {
             note(SERVICE_ACCOUNT_NOT_SEEN);
         }
-        let ruling = Ruling::of(images.iter().map(|image| (image.verdict, image.cover.is_some())), actions);
+        let ruling = AdmissionDecision::of(images.iter().map(|image| (image.verdict, image.cover.is_some())), actions);
         let mut judgement = Judgement {
             policy,
             verdict,
@@ -358,7 +359,7 @@ pub(crate) fn speaks_up(verdict: Verdict, missing: &[MissingFact]) -> bool {
 
 impl RepositoryJudgement {
     /// Asks every candidate and folds their verdicts: they must agree.
-    fn new(image: EcrImage, courts: &[Court<'_>], needs: &[Need], has_secret: bool) -> Self {
+    fn new(image: EcrImage, courts: &[PullEvaluator<'_>], needs: &[Need], has_secret: bool) -> Self {
         let pulls: Vec<PullJudgement> = courts.iter().map(|court| court.judge(&image, needs)).collect();
         let agree = |verdict| pulls.iter().all(|pull| pull.verdict == verdict);
         let differ = ![Verdict::Allow, Verdict::Deny, Verdict::Unknown].into_iter().any(agree);

@@ -2,24 +2,24 @@
 
 mod admission;
 mod config_maps;
-mod court;
-mod hearing;
 mod judgement;
 mod options;
 mod pull;
+mod pull_evaluator;
 mod pull_judgement;
+mod repository_evaluation;
+mod request_evaluation;
 mod timeline;
 mod transition;
-mod trial;
 
-pub(crate) use admission::{Actions, Ruling};
+pub(crate) use admission::{Actions, AdmissionDecision};
 pub use admission::{Admission, ExemptionUse};
 pub use config_maps::config_maps;
-pub(crate) use court::Court;
 pub(crate) use judgement::{Found, RepositoryJudgement, speaks_up};
 pub use judgement::{ImageJudgement, Judgement, judge, judge_under};
 pub use options::Options;
 pub(crate) use pull::Misses;
-pub use pull_judgement::{Answer, Verdict, note};
+pub(crate) use pull_evaluator::PullEvaluator;
 pub(crate) use pull_judgement::{Existence, PullJudgement};
+pub use pull_judgement::{RequestDecision, Verdict, note};
 pub use transition::NextChange;

@@ -5,24 +5,24 @@ use iam_verdict::NearMiss;
 use crate::ecr::image::EcrImage;
 use crate::ecr::needs::Need;
 use crate::facts::missing::MissingFact;
-use crate::judge::court::Court;
-use crate::judge::hearing::Missing;
-use crate::judge::pull_judgement::{Answer, Existence, PullJudgement, Verdict};
-use crate::judge::trial::Trial;
+use crate::judge::pull_evaluator::PullEvaluator;
+use crate::judge::pull_judgement::{Existence, PullJudgement, RequestDecision, Verdict};
+use crate::judge::repository_evaluation::RepositoryEvaluation;
+use crate::judge::request_evaluation::Missing;
 
-impl<'a> Court<'a> {
+impl<'a> PullEvaluator<'a> {
     /// Judges what the puller can do with the repository of `image`.
     #[must_use]
     pub fn judge(&self, image: &EcrImage, needs: &[Need]) -> PullJudgement {
         let mut notes = self.notes();
-        let mut trial = Trial::new(self, image, &mut notes);
+        let mut trial = RepositoryEvaluation::new(self, image, &mut notes);
         let asks = trial.asks(needs);
         let (mut missing, mut import_missing) = (Missing::wanted(), Missing::wanted());
         let mut answers = Vec::with_capacity(asks.len());
         for ask in asks {
             let facts = if trial.is_conditional(&ask) { &mut import_missing } else { &mut missing };
             let outcome = trial.outcome(&ask, facts);
-            answers.push(Answer { ask, outcome });
+            answers.push(RequestDecision { ask, outcome });
         }
         let (verdict, existence) = trial.fold(answers.iter().map(|answer| (&answer.ask, answer.outcome.decision)));
         if existence == Existence::OnlyIfCached {
@@ -41,19 +41,19 @@ impl<'a> Court<'a> {
     /// Tells of what the repository of `image` is denied by, statement by statement.
     #[must_use]
     pub fn misses(&'a self, image: &'a EcrImage) -> Misses<'a> {
-        Misses(Trial::new(self, image, &mut Vec::new()))
+        Misses(RepositoryEvaluation::new(self, image, &mut Vec::new()))
     }
 }
 
 /// The statements that came closest to allowing what one puller is denied of one repository.
 #[derive(Debug)]
-pub(crate) struct Misses<'a>(Trial<'a>);
+pub(crate) struct Misses<'a>(RepositoryEvaluation<'a>);
 
 impl Misses<'_> {
     /// The statement that came closest to allowing this; none where a statement denies it, and where none has anything
     /// to do with it.
     #[must_use]
-    pub fn nearest(&mut self, answer: &Answer) -> Option<NearMiss> {
+    pub fn nearest(&mut self, answer: &RequestDecision) -> Option<NearMiss> {
         self.0.nearest_miss(answer)
     }
 }

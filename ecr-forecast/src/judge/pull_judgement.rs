@@ -6,7 +6,7 @@ use iam_verdict::{Decision, Outcome};
 use serde::Serialize;
 
 use crate::ecr::image::EcrImage;
-use crate::ecr::needs::Ask;
+use crate::ecr::needs::RequiredRequest;
 use crate::facts::declared::{Declared, Presence};
 use crate::facts::missing::MissingFact;
 
@@ -81,14 +81,14 @@ pub mod note {
 
 /// One request and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct RequestDecision {
     /// What was asked.
-    pub ask: Ask,
+    pub ask: RequiredRequest,
     /// The decision and what decided it.
     pub outcome: Outcome,
 }
 
-impl Answer {
+impl RequestDecision {
     /// Whether the request is certainly allowed.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
@@ -125,7 +125,7 @@ pub(crate) struct PullJudgement {
     /// Any request denied is Deny, all allowed is Allow, else Unknown.
     pub verdict: Verdict,
     /// The requests, in the order a pull makes them, then those of further needs.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<RequestDecision>,
     /// The facts that would settle an Unknown.
     pub missing: Vec<MissingFact>,
     /// Words of [`note`].
@@ -146,7 +146,7 @@ impl PullJudgement {
 }
 
 /// See [`PullJudgement::is_by_pull`].
-pub(crate) fn is_by_pull<'a>(decisions: impl Iterator<Item = (&'a Ask, Decision)>) -> bool {
+pub(crate) fn is_by_pull<'a>(decisions: impl Iterator<Item = (&'a RequiredRequest, Decision)>) -> bool {
     let mut denied =
         decisions.filter(|(_, decision)| is_denied(*decision)).map(|(ask, _)| ask.need.is_pull()).peekable();
     denied.peek().is_some() && denied.all(|by_pull| by_pull)

@@ -4,11 +4,11 @@ use iam_verdict::Decision;
 use jiff::Timestamp;
 
 use crate::ecr::image::EcrImage;
-use crate::ecr::needs::Ask;
-use crate::judge::court::Court;
-use crate::judge::hearing::Time;
-use crate::judge::pull_judgement::{Answer, Existence, PullJudgement, Verdict, is_by_pull, is_denied};
-use crate::judge::trial::Trial;
+use crate::ecr::needs::RequiredRequest;
+use crate::judge::pull_evaluator::PullEvaluator;
+use crate::judge::pull_judgement::{Existence, PullJudgement, RequestDecision, Verdict, is_by_pull, is_denied};
+use crate::judge::repository_evaluation::RepositoryEvaluation;
+use crate::judge::request_evaluation::Time;
 
 /// What may be spent on looking ahead, in units of about a microsecond.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(crate) struct PullState {
 /// The decisions of one puller about one repository, looked at from one moment to a later one.
 #[derive(Debug)]
 pub(crate) struct Timeline<'a> {
-    trial: Trial<'a>,
+    trial: RepositoryEvaluation<'a>,
     /// The requests, those that change at the fewest moments first; where one alone decides, that one.
     leaves: Vec<Leaf>,
     /// Somebody wants to know whether the pull alone is denied.
@@ -62,7 +62,7 @@ pub(crate) struct Timeline<'a> {
 /// One request and its decision at the moment that was looked at last.
 #[derive(Debug)]
 struct Leaf {
-    ask: Ask,
+    ask: RequiredRequest,
     decision: Decision,
     /// The seconds at which the decision may change.
     instants: Vec<i64>,
@@ -75,15 +75,15 @@ impl<'a> Timeline<'a> {
     /// image pull secret.
     #[must_use]
     pub fn new(
-        court: &'a Court<'a>,
+        court: &'a PullEvaluator<'a>,
         image: &'a EcrImage,
         judgement: &PullJudgement,
         has_secret: bool,
         budget: &mut Budget,
     ) -> Option<Self> {
-        let mut trial = Trial::new(court, image, &mut Vec::new());
+        let mut trial = RepositoryEvaluation::new(court, image, &mut Vec::new());
         let wants_by_pull = has_secret && judgement.answers.iter().any(|answer| !answer.ask.need.is_pull());
-        let mut answers: Vec<&Answer> = judgement.answers.iter().collect();
+        let mut answers: Vec<&RequestDecision> = judgement.answers.iter().collect();
         answers.sort_by_key(|answer| !answer.is_denied());
         let mut leaves = Vec::with_capacity(answers.len());
         for answer in answers {
@@ -129,8 +129,8 @@ impl<'a> Timeline<'a> {
 }
 
 impl Leaf {
-    fn new(trial: &mut Trial<'_>, answer: &Answer, budget: &mut Budget) -> Option<Self> {
-        let Answer { ask, outcome } = answer;
+    fn new(trial: &mut RepositoryEvaluation<'_>, answer: &RequestDecision, budget: &mut Budget) -> Option<Self> {
+        let RequestDecision { ask, outcome } = answer;
         // One look with the time not known often tells that no moment matters; to gather them takes longer.
         let settled = outcome.decision != Decision::Unknown && trial.is_settled(ask);
         let instants = if settled { Vec::new() } else { trial.instants(ask) };
@@ -138,7 +138,12 @@ impl Leaf {
         Some(Self { ask: ask.clone(), decision: outcome.decision, instants, passed: 0 })
     }
 
-    fn look(&mut self, trial: &mut Trial<'_>, at: Timestamp, budget: &mut Budget) -> Option<Lasting<Decision>> {
+    fn look(
+        &mut self,
+        trial: &mut RepositoryEvaluation<'_>,
+        at: Timestamp,
+        budget: &mut Budget,
+    ) -> Option<Lasting<Decision>> {
         let passed = self.instants.partition_point(|instant| *instant <= at.as_second());
         if passed != self.passed {
             budget.spend(1 + self.instants.len() / 8)?;

@@ -4,9 +4,9 @@
 use jiff::Timestamp;
 
 use crate::facts::declared::Declared;
-use crate::judge::admission::{Actions, Ruling};
-use crate::judge::court::Court;
+use crate::judge::admission::{Actions, AdmissionDecision};
 use crate::judge::judgement::{Found, Judgement, RepositoryJudgement};
+use crate::judge::pull_evaluator::PullEvaluator;
 use crate::judge::pull_judgement::{Existence, Verdict};
 use crate::judge::timeline::{Budget, Lasting, Timeline, earlier};
 use crate::policy::Action;
@@ -49,7 +49,8 @@ impl Judgement {
         if !self.images.iter().any(|image| image.cover.is_some()) && !self.repositories.iter().any(|one| dated(&one)) {
             return NextChange::Never;
         }
-        let courts: Vec<Court<'_>> = candidates.iter().map(|puller| Court::new(puller, declared, self.at)).collect();
+        let courts: Vec<PullEvaluator<'_>> =
+            candidates.iter().map(|puller| PullEvaluator::new(puller, declared, self.at)).collect();
         let mut ahead = Ahead::new(self, &courts);
         let now = State { verdict: self.verdict, action: self.ruling.action };
         let mut at = self.at;
@@ -94,11 +95,11 @@ enum VerdictInTime<'a> {
     /// The same at all times.
     Fixed(Verdict),
     /// That of a repository; with the first look it has a timeline for each puller.
-    Of { found: &'a RepositoryJudgement, courts: &'a [Court<'a>], timelines: Vec<Timeline<'a>> },
+    Of { found: &'a RepositoryJudgement, courts: &'a [PullEvaluator<'a>], timelines: Vec<Timeline<'a>> },
 }
 
 impl<'a> Ahead<'a> {
-    fn new(judgement: &'a Judgement, courts: &'a [Court<'a>]) -> Self {
+    fn new(judgement: &'a Judgement, courts: &'a [PullEvaluator<'a>]) -> Self {
         let actions = judgement.actions;
         let mut parts: Vec<Part<'a>> = judgement
             .repositories
@@ -219,7 +220,7 @@ impl VerdictInTime<'_> {
 
 impl State {
     fn of(verdict: Verdict, exempted: bool, actions: Actions) -> Self {
-        Self { verdict, action: Ruling::of([(verdict, exempted)].into_iter(), actions).action }
+        Self { verdict, action: AdmissionDecision::of([(verdict, exempted)].into_iter(), actions).action }
     }
 
     /// Both together.

@@ -7,7 +7,7 @@ use crate::diagnose::{Fix, close, first_denied, refusing_layer};
 use crate::facts::CauseCode;
 use crate::facts::declared::Declared;
 use crate::facts::missing::MissingFact;
-use crate::judge::{Answer, PullJudgement, Verdict};
+use crate::judge::{PullJudgement, RequestDecision, Verdict};
 use crate::policy::compiled::PolicyKey;
 use crate::puller::Puller;
 use crate::report::message::{self, MAX_LINE, Piece, clean, fits, line, middle};
@@ -20,7 +20,7 @@ const MAX_DETAIL: usize = 240;
 const MAX_ALSO: usize = 3;
 
 /// The candidate that speaks for all, and what is known of its case beside the judgement.
-pub(crate) struct Speaker<'a> {
+pub(crate) struct WorstCandidate<'a> {
     pub(crate) pull: &'a PullJudgement,
     pub(crate) puller: &'a Puller,
     /// The code of the page that explains more.
@@ -41,7 +41,7 @@ pub(crate) struct Speaker<'a> {
 pub(crate) fn denied(
     subject: &Subject,
     used: &ImageUse,
-    speaker: &Speaker<'_>,
+    speaker: &WorstCandidate<'_>,
     fixes: &[Fix],
     object: Option<&PolicyKey>,
 ) -> Texts {
@@ -52,7 +52,7 @@ pub(crate) fn denied(
 pub(crate) fn pull_secret(
     subject: &Subject,
     used: &ImageUse,
-    speaker: &Speaker<'_>,
+    speaker: &WorstCandidate<'_>,
     fixes: &[Fix],
     object: Option<&PolicyKey>,
 ) -> Texts {
@@ -62,7 +62,7 @@ pub(crate) fn pull_secret(
 
 /// What is said of a refusal after `pieces`. Where the line would be too long, the statement that came closest is told
 /// of in the detail alone, before any ARN or name is shortened.
-fn refused(mut pieces: Vec<Piece>, speaker: &Speaker<'_>, fixes: &[Fix], object: Option<&PolicyKey>) -> Texts {
+fn refused(mut pieces: Vec<Piece>, speaker: &WorstCandidate<'_>, fixes: &[Fix], object: Option<&PolicyKey>) -> Texts {
     let Refusal { said, closest } = refusal(speaker, fixes);
     pieces.extend(said);
     let code: Vec<Piece> = code(speaker.cause).into_iter().collect();
@@ -128,7 +128,7 @@ pub(crate) fn depends_on_node(
 pub(crate) fn open(
     subject: &Subject,
     used: &ImageUse,
-    speaker: &Speaker<'_>,
+    speaker: &WorstCandidate<'_>,
     (missing, declared): (&[MissingFact], Option<&Declared>),
     (fixes, object): (&[Fix], Option<&PolicyKey>),
 ) -> Texts {
@@ -171,7 +171,7 @@ pub(crate) fn invalid(subject: &Subject, used: &ImageUse, why: &str) -> Texts {
 }
 
 /// An image that can be pulled.
-pub(crate) fn allowed(used: &ImageUse, speaker: &Speaker<'_>) -> Texts {
+pub(crate) fn allowed(used: &ImageUse, speaker: &WorstCandidate<'_>) -> Texts {
     let mut pieces = vec![Piece::long(&used.image), Piece::words(" can be pulled by ")];
     pieces.extend(puller(speaker.puller));
     Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
@@ -276,7 +276,7 @@ struct Refusal {
     closest: Vec<Piece>,
 }
 
-fn refusal(speaker: &Speaker<'_>, fixes: &[Fix]) -> Refusal {
+fn refusal(speaker: &WorstCandidate<'_>, fixes: &[Fix]) -> Refusal {
     let mut pieces = puller(speaker.puller).to_vec();
     let Some(answer) = first_denied(speaker.pull) else { return Refusal { said: pieces, closest: Vec::new() } };
     let explicit = answer.outcome.decision == Decision::ExplicitlyDenied;
@@ -298,7 +298,7 @@ fn refusal(speaker: &Speaker<'_>, fixes: &[Fix]) -> Refusal {
 }
 
 /// ` by statement NoPulls of identity policy app-pull`
-fn denial(answer: &Answer) -> Vec<Piece> {
+fn denial(answer: &RequestDecision) -> Vec<Piece> {
     let layer = answer.outcome.layer.unwrap_or(Layer::Identity);
     let mut pieces = vec![Piece::words(" by ")];
     if let Some(statement) = &answer.outcome.statement {
@@ -312,7 +312,7 @@ fn denial(answer: &Answer) -> Vec<Piece> {
 }
 
 /// `: no identity policy allows it, closest is statement Pull of policy app-pull`
-fn gap(answer: &Answer, speaker: &Speaker<'_>, fixes: &[Fix]) -> Refusal {
+fn gap(answer: &RequestDecision, speaker: &WorstCandidate<'_>, fixes: &[Fix]) -> Refusal {
     let layer = refusing_layer(&answer.ask, &answer.outcome).unwrap_or(Layer::Identity);
     let closest = close(speaker.miss).filter(|miss| miss.layer == layer || layer == Layer::Identity);
     let (words, name) = match (layer, closest) {
@@ -366,7 +366,7 @@ const fn kind_of_policy(layer: Layer) -> &'static str {
 
 /// What the closest statement lacks, what else there is to say, and which further actions are denied. `told` says that
 /// the line has named the statement's policy.
-fn detail(speaker: &Speaker<'_>, told: bool) -> Option<String> {
+fn detail(speaker: &WorstCandidate<'_>, told: bool) -> Option<String> {
     let first = first_denied(speaker.pull)?;
     let mut parts: Vec<String> = Vec::new();
     parts.extend(speaker.remark.map(clean));

@@ -4,11 +4,11 @@ use crate::cluster::{ImageUse, Subject};
 use crate::diagnose::{Diagnosis, Fix, RepositoryDiagnosis};
 use crate::ecr::image::ReferenceError;
 use crate::facts::Reason;
-use crate::judge::{Answer, Found, ImageJudgement, Judgement, PullJudgement, RepositoryJudgement, Verdict};
+use crate::judge::{Found, ImageJudgement, Judgement, PullJudgement, RepositoryJudgement, RequestDecision, Verdict};
 use crate::policy::compiled::PolicyKey;
 use crate::puller::Puller;
 use crate::report::compose;
-use crate::report::explain::{self, Speaker};
+use crate::report::explain::{self, WorstCandidate};
 use crate::report::texts::Texts;
 use crate::report::types::{Candidate, DecisionReport, ImageReport, Report};
 
@@ -111,7 +111,7 @@ impl Case<'_> {
     ) -> Texts {
         let spoken = found.spokesman().and_then(|at| Some((pullers.get(at)?, found.pulls.get(at)?)));
         let Some((puller, pull)) = spoken else { return Texts::default() };
-        let speaker = Speaker {
+        let speaker = WorstCandidate {
             pull,
             puller,
             cause: diagnosis.cause,
@@ -160,7 +160,7 @@ fn why_invalid(error: ReferenceError) -> String {
 }
 
 fn candidate(puller: &Puller, pull: &PullJudgement) -> Candidate {
-    let decision = |answer: &Answer| DecisionReport {
+    let decision = |answer: &RequestDecision| DecisionReport {
         action: answer.ask.action,
         resource: answer.ask.resource.clone(),
         decision: answer.outcome.decision,

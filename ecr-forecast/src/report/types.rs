@@ -10,7 +10,7 @@ use crate::diagnose::Fix;
 use crate::ecr::needs::Need;
 use crate::facts::missing::MissingFact;
 use crate::facts::{CauseCode, Reason};
-use crate::judge::{Actions, Admission, ExemptionUse, Ruling, Verdict};
+use crate::judge::{Actions, Admission, AdmissionDecision, ExemptionUse, Verdict};
 use crate::policy::compiled::PolicyKey;
 use crate::report::texts::{Parts, Texts};
 
@@ -156,8 +156,8 @@ impl Report {
         self.images.iter().filter_map(|image| image.exemption.as_ref()).filter(move |used| seen.insert(&used.name))
     }
 
-    pub(crate) fn ruling(&self) -> Ruling {
-        Ruling::of(self.images.iter().map(|image| (image.verdict, image.exemption.is_some())), self.actions)
+    pub(crate) fn ruling(&self) -> AdmissionDecision {
+        AdmissionDecision::of(self.images.iter().map(|image| (image.verdict, image.exemption.is_some())), self.actions)
     }
 
     /// The images that a refusal goes back to, or would: the worst ones that no exemption is for.

@@ -8,7 +8,6 @@ pub mod event;
 pub mod failure;
 #[cfg(test)]
 mod fake;
-pub mod guard;
 pub mod health;
 pub mod kind;
 pub mod lines;
@@ -18,3 +17,4 @@ pub mod prune;
 pub mod reader;
 pub mod relist;
 pub mod source;
+pub mod timeouts;

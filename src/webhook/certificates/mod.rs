@@ -11,10 +11,10 @@
 //! else, so whoever applies it applies the same. A replica serves a certificate only once the configuration trusts it,
 //! and what it served before stays trusted until no replica can be serving it any more.
 
-pub mod keeper;
-pub mod material;
+pub mod manager;
 pub mod notice;
 pub mod plan;
+pub mod secret;
 
-pub use keeper::{Keeper, KeeperState, Mode, Place};
-pub use material::{CertificateError, Loaded, Material, Pair, trusted};
+pub use manager::{CertificateManager, KeeperState, Mode, Place};
+pub use secret::{CertificateError, CertificateSecret, Loaded, Pair, trusted};

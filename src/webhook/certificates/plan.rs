@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use k8s_openapi::ByteString;
 use rustls::sign::CertifiedKey;
 
-use super::material::{CertificateError, DAY, Loaded, Material, trusted, unix};
+use super::secret::{CertificateError, CertificateSecret, DAY, Loaded, trusted, unix};
 
 /// How long, in seconds, the authorities before the present one are trusted after a change: no replica that is ready can
 /// be serving what they signed any more by then ([`STALE`]).
@@ -42,14 +42,14 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Write {
     /// For people.
-    pub why: Why,
+    pub why: RotationReason,
     /// Until when the authorities behind the first are to be trusted, in seconds of Unix time.
     pub until: u64,
 }
 
 /// Why the Secret has to be written.
 #[derive(Debug)]
-pub enum Why {
+pub enum RotationReason {
     /// There is no certificate yet.
     First,
     /// The authority comes to its end.
@@ -68,17 +68,19 @@ pub enum Why {
     NotDated,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for RotationReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Why::First => f.write_str("there was no certificate yet"),
-            Why::AuthorityDue => f.write_str("the certificate authority was due for renewal"),
-            Why::LeafDue => f.write_str("the certificate was due for renewal"),
-            Why::Asked(missing) => write!(f, "{missing}, which asks for a new one"),
-            Why::Unusable(problem) => write!(f, "what was there cannot be used: {problem}"),
-            Why::Trusted => f.write_str("the authority of what is served now has to stay trusted for a while"),
-            Why::Outlived => f.write_str("earlier authorities are no longer needed"),
-            Why::NotDated => f.write_str("it was not said how long earlier authorities are trusted"),
+            RotationReason::First => f.write_str("there was no certificate yet"),
+            RotationReason::AuthorityDue => f.write_str("the certificate authority was due for renewal"),
+            RotationReason::LeafDue => f.write_str("the certificate was due for renewal"),
+            RotationReason::Asked(missing) => write!(f, "{missing}, which asks for a new one"),
+            RotationReason::Unusable(problem) => write!(f, "what was there cannot be used: {problem}"),
+            RotationReason::Trusted => {
+                f.write_str("the authority of what is served now has to stay trusted for a while")
+            }
+            RotationReason::Outlived => f.write_str("earlier authorities are no longer needed"),
+            RotationReason::NotDated => f.write_str("it was not said how long earlier authorities are trusted"),
         }
     }
 }
@@ -89,20 +91,23 @@ impl fmt::Display for Why {
 /// When a certificate cannot be made.
 pub fn plan(found: &Found<'_>, name: &str, now: SystemTime) -> Result<Plan, CertificateError> {
     let until = unix(now).saturating_add(OVERLAP);
-    let (material, why) = match Material::from_secret(found.data).and_then(|material| material.load(name, now)) {
-        Ok(loaded) if loaded.authority_due => (successor(found, name, now)?, Why::AuthorityDue),
-        Ok(loaded) if loaded.leaf_due => (loaded.material.reissue(name, now)?, Why::LeafDue),
+    let (material, why) = match CertificateSecret::from_secret(found.data).and_then(|material| material.load(name, now))
+    {
+        Ok(loaded) if loaded.authority_due => (successor(found, name, now)?, RotationReason::AuthorityDue),
+        Ok(loaded) if loaded.leaf_due => (loaded.material.reissue(name, now)?, RotationReason::LeafDue),
         Ok(loaded) => return keep(found, loaded, name, now),
         Err(problem) => {
             // An authority that is in order signs again, so that nobody has to learn to trust another one.
-            let material = match Material::authority_of(found.data, now) {
+            let material = match CertificateSecret::authority_of(found.data, now) {
                 Ok(authority) => authority.reissue(name, now)?,
                 Err(_) => successor(found, name, now)?,
             };
             let why = match problem {
-                CertificateError::Missing(_) if found.bundles.is_empty() && found.serving.is_none() => Why::First,
-                CertificateError::Missing(_) => Why::Asked(problem),
-                _ => Why::Unusable(problem),
+                CertificateError::Missing(_) if found.bundles.is_empty() && found.serving.is_none() => {
+                    RotationReason::First
+                }
+                CertificateError::Missing(_) => RotationReason::Asked(problem),
+                _ => RotationReason::Unusable(problem),
             };
             (material, why)
         }
@@ -113,7 +118,7 @@ pub fn plan(found: &Found<'_>, name: &str, now: SystemTime) -> Result<Plan, Cert
 
 /// What is there is in order; only the authorities beside the first may have to change.
 fn keep(found: &Found<'_>, loaded: Loaded, name: &str, now: SystemTime) -> Result<Plan, CertificateError> {
-    let write = |material: Material, why, until| {
+    let write = |material: CertificateSecret, why, until| {
         Ok(Plan { loaded: material.load(name, now)?, write: Some(Write { why, until }) })
     };
     let later = unix(now).saturating_add(OVERLAP);
@@ -121,15 +126,15 @@ fn keep(found: &Found<'_>, loaded: Loaded, name: &str, now: SystemTime) -> Resul
     if lacks(found, &loaded.material, name, now) {
         let material = loaded.material.clone().trusting(&found.bundles, now);
         if material.authority_count() > count {
-            return write(material, Why::Trusted, later);
+            return write(material, RotationReason::Trusted, later);
         }
     }
     if count > 1 {
         let alone = loaded.material.clone().alone();
         match found.until {
-            None => return write(loaded.material, Why::NotDated, later),
+            None => return write(loaded.material, RotationReason::NotDated, later),
             Some(until) if until <= unix(now) && !lacks(found, &alone, name, now) => {
-                return write(alone, Why::Outlived, until);
+                return write(alone, RotationReason::Outlived, until);
             }
             Some(_) => {}
         }
@@ -138,16 +143,16 @@ fn keep(found: &Found<'_>, loaded: Loaded, name: &str, now: SystemTime) -> Resul
 }
 
 /// A new authority; the ones that anything in service was signed by stay trusted.
-fn successor(found: &Found<'_>, name: &str, now: SystemTime) -> Result<Material, CertificateError> {
+fn successor(found: &Found<'_>, name: &str, now: SystemTime) -> Result<CertificateSecret, CertificateError> {
     let stored = found.data.get("ca.crt").and_then(|pem| std::str::from_utf8(&pem.0).ok());
     let previous: Vec<&str> = stored.into_iter().chain(found.bundles.iter().copied()).collect();
-    Material::new(name, now, &previous)
+    CertificateSecret::new(name, now, &previous)
 }
 
 /// Whether to publish these authorities would take the trust from something that has it now.
 ///
 /// A replica that serves nothing yet cannot tell what the others serve, and so takes it for granted that it would.
-fn lacks(found: &Found<'_>, material: &Material, name: &str, now: SystemTime) -> bool {
+fn lacks(found: &Found<'_>, material: &CertificateSecret, name: &str, now: SystemTime) -> bool {
     let trusts = |bundle: &str, serving| trusted(bundle.as_bytes(), serving, name, now).is_ok();
     match found.serving {
         Some(serving) => {
@@ -169,7 +174,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + days * DAY)
     }
 
-    fn data(material: &Material) -> BTreeMap<String, ByteString> {
+    fn data(material: &CertificateSecret) -> BTreeMap<String, ByteString> {
         material.to_secret().into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
@@ -183,7 +188,7 @@ mod tests {
 
     impl Stage {
         fn new() -> Stage {
-            let material = Material::new(NAME, at(0), &[]).unwrap();
+            let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
             let serving = Some(material.clone().load(NAME, at(0)).unwrap());
             Stage { data: data(&material), until: None, bundle: material.authorities, serving }
         }
@@ -222,7 +227,7 @@ mod tests {
     fn an_empty_secret_gets_a_certificate() {
         let found = Found { data: &BTreeMap::new(), until: None, bundles: vec![], serving: None };
         let plan = plan(&found, NAME, at(0)).unwrap();
-        assert!(matches!(plan.write.unwrap().why, Why::First));
+        assert!(matches!(plan.write.unwrap().why, RotationReason::First));
         assert_eq!(plan.loaded.material.authority_count(), 1);
     }
 
@@ -295,12 +300,12 @@ mod tests {
     #[test]
     fn a_secret_that_somebody_replaced_as_a_whole_takes_no_trust_away() {
         let mut stage = Stage::new();
-        stage.data = data(&Material::new(NAME, at(0), &[]).unwrap());
+        stage.data = data(&CertificateSecret::new(NAME, at(0), &[]).unwrap());
         assert_eq!(stage.follow(at(1)), "the authority of what is served now has to stay trusted for a while");
         assert_eq!(stage.authorities(), 2);
         // Nor does a replica that has just been started.
         let mut stage = Stage::new();
-        stage.data = data(&Material::new(NAME, at(0), &[]).unwrap());
+        stage.data = data(&CertificateSecret::new(NAME, at(0), &[]).unwrap());
         stage.serving = None;
         stage.follow(at(1));
         assert_eq!(stage.authorities(), 2);

@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use ecr_access::runtime::callers::ApiServers;
 use ecr_access::runtime::metrics::Metrics;
-use ecr_access::webhook::tls::{self, Serving};
+use ecr_access::webhook::tls::{self, CertResolver};
 use rcgen::KeyPair;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
@@ -30,7 +30,7 @@ pub async fn serve(folder: PathBuf) -> Result<()> {
     let key = KeyPair::generate()?;
     let certificate = rcgen::CertificateParams::new(vec![API_SERVER_ADDRESS.to_owned()])?.self_signed(&key)?;
     let private = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
-    let serving = Serving::new();
+    let serving = CertResolver::new();
     // An API server that is not told whom to trust takes any certificate from a kubelet.
     serving.swap(Arc::new(CertifiedKey::from_der(vec![certificate.der().clone()], private, &tls::provider())?));
     let listener = TcpListener::bind((API_SERVER_ADDRESS, PORT)).await.context("the kubelet's port")?;

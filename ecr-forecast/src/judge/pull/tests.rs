@@ -20,7 +20,7 @@ use crate::facts::declared::{
 };
 use crate::judge::pull_judgement::note;
 use crate::judge::timeline::{Budget, Timeline};
-use crate::puller::{Puller, Who};
+use crate::puller::{Puller, PullerIdentity};
 
 const REGISTRY: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
 const ROLE: &str = "arn:aws:iam::111122223333:role/app";
@@ -28,7 +28,7 @@ const OWN: PolicySource = PolicySource::Document { problem: None };
 const FOREIGN_ROLE: &str = "arn:aws:iam::444455556666:role/app";
 
 fn judge(image: &EcrImage, puller: &Puller, declared: &Declared, needs: &[Need], at: Timestamp) -> PullJudgement {
-    Court::new(puller, declared, at).judge(image, needs)
+    PullEvaluator::new(puller, declared, at).judge(image, needs)
 }
 
 fn image(text: &str) -> EcrImage {
@@ -55,7 +55,7 @@ fn allow(action: Value, resource: Value) -> Value {
 }
 
 fn role(arn: &str, identity: Option<Arc<IdentityPolicies>>) -> Puller {
-    let who = Who::Role { arn: RoleArn::parse(arn).unwrap(), session: Session::ServiceAccountToken };
+    let who = PullerIdentity::Role { arn: RoleArn::parse(arn).unwrap(), session: Session::ServiceAccountToken };
     Puller { who, found_by: "test".into(), identity }
 }
 
@@ -191,7 +191,7 @@ fn a_role_without_declared_policies_is_unknown() {
 }
 
 fn service_account(document: Value) -> Puller {
-    let who = Who::ServiceAccount { namespace: "payments".into(), name: "api".into() };
+    let who = PullerIdentity::ServiceAccount { namespace: "payments".into(), name: "api".into() };
     Puller { who, found_by: "test".into(), identity: Some(identity(&[("p", document)])) }
 }
 
@@ -348,8 +348,8 @@ fn declared_policy(policy: ResourcePolicy) -> Declared {
     declared(vec![entry(Some(policy), None)], vec![])
 }
 
-fn session(arn: &str, session: Session) -> Who {
-    Who::Role { arn: RoleArn::parse(arn).unwrap(), session }
+fn session(arn: &str, session: Session) -> PullerIdentity {
+    PullerIdentity::Role { arn: RoleArn::parse(arn).unwrap(), session }
 }
 
 #[test]
@@ -683,7 +683,7 @@ fn decisions_change_with_time() {
         "Condition": {"DateLessThan": {"aws:CurrentTime": "2027-01-01T00:00:00Z"}}}]});
     let end: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
     let (image, puller, nothing) = (team_app(), by_role(until.clone()), Declared::default());
-    let court = Court::new(&puller, &nothing, at());
+    let court = PullEvaluator::new(&puller, &nothing, at());
     let judgement = court.judge(&image, &[Need::Pull]);
     assert_eq!((judgement.verdict, judgement.reads_clock), (Verdict::Allow, true));
     let mut budget = Budget(1000);

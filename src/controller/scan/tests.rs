@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::status::MAX_DENIALS;
-use crate::index::subjects::{HeldMap, Owner};
+use crate::index::subjects::{ObjectMap, Owner};
 use ecr_forecast::cluster::Subject;
 use ecr_forecast::inventory::ServiceAccountFacts;
 use ecr_forecast::judge::{NextChange, Options};
@@ -57,7 +57,7 @@ fn role_of(account: &str) -> BTreeMap<String, String> {
 }
 
 /// An object of this kind, with one image of this repository.
-fn held(kind: &str, name: &str, account: &str, repository: &str) -> Held {
+fn held(kind: &str, name: &str, account: &str, repository: &str) -> TrackedObject {
     let image = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1");
     let spec = json!({"serviceAccountName": account, "containers": [{"name": "app", "image": image}]});
     let metadata = json!({"name": name, "namespace": "payments"});
@@ -67,35 +67,35 @@ fn held(kind: &str, name: &str, account: &str, repository: &str) -> Held {
         let template = json!({"kind": kind, "metadata": metadata, "spec": {"template": {"spec": spec}}});
         Subject::from_workload(&template).unwrap().unwrap()
     };
-    Held { subject, uid: format!("uid-{name}"), ..Held::default() }
+    TrackedObject { subject, uid: format!("uid-{name}"), ..TrackedObject::default() }
 }
 
-fn owned(mut held: Held, kind: &str, name: &str) -> Held {
+fn owned(mut held: TrackedObject, kind: &str, name: &str) -> TrackedObject {
     let (kind, uid) = (kind.to_owned(), format!("uid-{name}"));
     held.owner = Some(Owner { kind, name: name.to_owned(), uid, ..Owner::default() });
     held
 }
 
-fn map(objects: Vec<Held>) -> Arc<HeldMap> {
-    let named = |held: Held| ((held.subject.namespace.clone(), held.subject.name.clone()), Arc::new(held));
+fn map(objects: Vec<TrackedObject>) -> Arc<ObjectMap> {
+    let named = |held: TrackedObject| ((held.subject.namespace.clone(), held.subject.name.clone()), Arc::new(held));
     Arc::new(objects.into_iter().map(named).collect())
 }
 
 /// Pods by name, account and repository; no workloads.
-fn pods(pods: &[(&str, &str, &str)]) -> Population {
+fn pods(pods: &[(&str, &str, &str)]) -> ClusterWorkloads {
     let pods = pods.iter().map(|(name, account, repository)| held("Pod", name, account, repository)).collect();
-    Population { pods: Some(map(pods)), workloads: Some(vec![]) }
+    ClusterWorkloads { pods: Some(map(pods)), workloads: Some(vec![]) }
 }
 
-fn unknown() -> Population {
-    Population::default()
+fn unknown() -> ClusterWorkloads {
+    ClusterWorkloads::default()
 }
 
-fn look(inventory: &Inventory, population: &Population) -> Survey {
+fn look(inventory: &Inventory, population: &ClusterWorkloads) -> BackgroundScan {
     survey(inventory, population, NOW.parse().unwrap(), &Options::default())
 }
 
-fn of<'a>(survey: &'a Survey, name: &str) -> &'a Tally {
+fn of<'a>(survey: &'a BackgroundScan, name: &str) -> &'a PolicyCounts {
     survey.tallies.iter().find(|(key, _)| key.name == name).unwrap().1
 }
 
@@ -171,9 +171,9 @@ fn a_denial_keeps_within_the_lengths_of_the_crd_whatever_a_pod_names() {
     assert!(denial.image.ends_with('…'));
 }
 
-fn with_workloads(kinds: Vec<(&'static str, Vec<Held>)>, pods: Vec<Held>) -> Population {
+fn with_workloads(kinds: Vec<(&'static str, Vec<TrackedObject>)>, pods: Vec<TrackedObject>) -> ClusterWorkloads {
     let workloads = kinds.into_iter().map(|(kind, objects)| (kind, map(objects))).collect();
-    Population { pods: Some(map(pods)), workloads: Some(workloads) }
+    ClusterWorkloads { pods: Some(map(pods)), workloads: Some(workloads) }
 }
 
 #[test]
@@ -265,11 +265,11 @@ fn an_instant_that_has_come_is_not_ahead() {
     let (at, options): (jiff::Timestamp, _) = ("2026-11-24T06:00:00Z".parse().unwrap(), Options::default());
     let held = Arc::new(held("Pod", "a", "api", "team/app"));
     let policy = inventory.policies().next().unwrap();
-    let question = Question::of(&held);
+    let question = ScanQuestion::of(&held);
     let judged_at = |at: &str| Memory::default().judged(&question, policy, &inventory, at.parse().unwrap(), &options);
     assert_eq!(judged_at(NOW).next, NextChange::At(at));
     let found = |judged: &Arc<Judged>, now: jiff::Timestamp| {
-        let mut turning = Turning::default();
+        let mut turning = UpcomingChanges::default();
         turning.add(&held, judged, now);
         turning.finish(policy, &inventory, &unknown(), now, &options)
     };
@@ -297,8 +297,8 @@ fn the_next_change_is_the_earliest_and_what_it_turns_is_told_a_day_ahead() {
         ],
     );
     let look_at = |at: &str| survey(&inventory, &population, at.parse().unwrap(), &Options::default());
-    let turn = |survey: &Survey| of(survey, "dated").turn.clone();
-    let next = |survey: &Survey, at: &str| survey.look_again(at.parse().unwrap()).map(|at| at.to_string());
+    let turn = |survey: &BackgroundScan| of(survey, "dated").turn.clone();
+    let next = |survey: &BackgroundScan, at: &str| survey.look_again(at.parse().unwrap()).map(|at| at.to_string());
 
     let early = "2026-11-20T00:00:00Z";
     let far = look_at(early);
@@ -456,7 +456,7 @@ fn allow(action: &str, resource: &str) -> Value {
     json!({"Effect": "Allow", "Action": action, "Resource": resource})
 }
 
-fn codes(tally: &Tally) -> Vec<(&str, &str)> {
+fn codes(tally: &PolicyCounts) -> Vec<(&str, &str)> {
     tally.advice.iter().map(|advice| (advice.target.as_str(), advice.code.as_str())).collect()
 }
 

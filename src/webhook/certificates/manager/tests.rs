@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::runtime::fake::FakeApi;
-use crate::webhook::certificates::Material;
+use crate::webhook::certificates::CertificateSecret;
 
 const NAME: &str = "ecr-access.ecr-access-system.svc";
 
@@ -52,7 +52,7 @@ fn installed() -> Arc<FakeApi> {
     api
 }
 
-fn keeper(api: &Arc<FakeApi>) -> Keeper {
+fn keeper(api: &Arc<FakeApi>) -> CertificateManager {
     let place = Place {
         mode: Mode::Own,
         namespace: "ecr-access-system".to_owned(),
@@ -61,13 +61,14 @@ fn keeper(api: &Arc<FakeApi>) -> Keeper {
         configuration: "ecr-access".to_owned(),
         replica: "ecr-access-0".to_owned(),
     };
-    let mut keeper = Keeper::new(api.client(), place, Serving::new(), Metrics::new(), Box::new(|| true));
+    let mut keeper =
+        CertificateManager::new(api.client(), place, CertResolver::new(), Metrics::new(), Box::new(|| true));
     keeper.settle = Duration::ZERO;
     keeper
 }
 
 /// Looks until the keeper is content. Conflicts are part of the game.
-async fn settle(keeper: &mut Keeper) {
+async fn settle(keeper: &mut CertificateManager) {
     for _ in 0..10 {
         match keeper.look().await {
             Ok(Seen::Good) => return,
@@ -78,12 +79,12 @@ async fn settle(keeper: &mut Keeper) {
     panic!("the keeper does not settle");
 }
 
-async fn is_good(keeper: &mut Keeper) {
+async fn is_good(keeper: &mut CertificateManager) {
     let seen = keeper.look().await.unwrap();
     assert!(matches!(seen, Seen::Good), "{seen:?}");
 }
 
-fn served(keeper: &Keeper) -> Vec<CertificateDer<'static>> {
+fn served(keeper: &CertificateManager) -> Vec<CertificateDer<'static>> {
     keeper.serving.current().unwrap().cert.clone()
 }
 
@@ -126,7 +127,7 @@ async fn exchange(change: impl Fn(&mut Value)) -> (Arc<FakeApi>, bool, usize) {
     let mut secret = api.get(SECRET);
     change(&mut secret);
     api.put(SECRET, secret);
-    let good = |keeper: &Keeper| {
+    let good = |keeper: &CertificateManager| {
         trusted(&bundle(&api), &keeper.serving.current().unwrap(), NAME, SystemTime::now()).unwrap();
     };
     for keeper in [&mut a, &mut b] {
@@ -236,13 +237,13 @@ async fn a_given_certificate_is_served_once_it_is_trusted_and_never_written() {
     let api = installed();
     let mut keeper = keeper(&api);
     keeper.place.mode = Mode::Given;
-    let give = |api: &FakeApi, material: &Material| {
+    let give = |api: &FakeApi, material: &CertificateSecret| {
         let mut secret = api.get(SECRET);
         let data = material.to_secret().into_iter().filter(|(key, _)| *key != "ca.key");
         secret["data"] = json!(data.collect::<std::collections::BTreeMap<_, _>>());
         api.put(SECRET, secret);
     };
-    let inject = |api: &FakeApi, material: &Material| {
+    let inject = |api: &FakeApi, material: &CertificateSecret| {
         let mut configuration = api.get(CONFIGURATION);
         for webhook in configuration["webhooks"].as_array_mut().unwrap() {
             webhook["clientConfig"]["caBundle"] = json!(ByteString(material.authorities.clone().into_bytes()));
@@ -252,8 +253,10 @@ async fn a_given_certificate_is_served_once_it_is_trusted_and_never_written() {
     let mut logged = None;
     keeper.step(&mut logged).await;
     assert_eq!(keeper.state().check().unwrap_err(), "`tls.crt` is missing");
-    let (one, two) =
-        (Material::new(NAME, SystemTime::now(), &[]).unwrap(), Material::new(NAME, SystemTime::now(), &[]).unwrap());
+    let (one, two) = (
+        CertificateSecret::new(NAME, SystemTime::now(), &[]).unwrap(),
+        CertificateSecret::new(NAME, SystemTime::now(), &[]).unwrap(),
+    );
     give(&api, &one);
     keeper.step(&mut logged).await;
     let waiting = keeper.state().check().unwrap_err();

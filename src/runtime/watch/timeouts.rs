@@ -12,7 +12,7 @@ use kube::{Client, Config};
 
 /// How long to wait.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// For the head of an answer, and for each further piece of a list.
     pub answer: Duration,
     /// For each further piece of a watch: longer than the API server lets a watch live.
@@ -37,7 +37,7 @@ pub fn client(mut config: Config) -> Result<Client, kube::Error> {
 }
 
 /// The same client, giving up on answers that are later than `patience`.
-pub fn guarded(client: Client, patience: Patience) -> Client {
+pub fn guarded(client: Client, patience: Timeouts) -> Client {
     let namespace = client.default_namespace().to_owned();
     let service = tower::service_fn(move |request: Request<Body>| {
         let client = client.clone();
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     /// A server that sends the head at once or never, and then a byte, and another one at once or never.
-    fn server(head: bool, piece: bool, patience: Patience) -> Client {
+    fn server(head: bool, piece: bool, patience: Timeouts) -> Client {
         let after = |comes: bool| async move {
             if !comes {
                 std::future::pending::<()>().await;
@@ -99,7 +99,7 @@ mod tests {
     async fn a_silent_api_server_is_given_up() {
         let (list, watch) = ("/api/v1/pods", "/api/v1/pods?limit=5&watch=true");
         let (short, long) = (Duration::from_millis(50), Duration::from_secs(3600));
-        let impatient = Patience { answer: short, watch: long };
+        let impatient = Timeouts { answer: short, watch: long };
         for path in [list, watch] {
             assert_eq!(ask(&server(true, true, impatient), path).await, Ok(2));
             let error = ask(&server(false, true, impatient), path).await.unwrap_err();
@@ -110,6 +110,6 @@ mod tests {
         let waiting =
             tokio::time::timeout(short * 4, async { ask(&server(true, false, impatient), watch).await }).await;
         assert!(waiting.is_err(), "{waiting:?}");
-        assert!(ask(&server(true, false, Patience { answer: long, watch: short }), watch).await.is_err());
+        assert!(ask(&server(true, false, Timeouts { answer: long, watch: short }), watch).await.is_err());
     }
 }

@@ -32,7 +32,7 @@ const AUTHORITIES: usize = 8;
 
 /// What is kept in the Secret, all of it PEM.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Material {
+pub struct CertificateSecret {
     /// `ca.crt`: the authorities to be trusted, the one that signs first.
     pub authorities: String,
     /// `ca.key`: the key of the first of them.
@@ -127,7 +127,7 @@ impl Pair {
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// As in the Secret.
-    pub material: Material,
+    pub material: CertificateSecret,
     /// The serving certificate.
     pub pair: Pair,
     /// Whether the serving certificate should be replaced: a third of its life or less is left.
@@ -136,14 +136,14 @@ pub struct Loaded {
     pub authority_due: bool,
 }
 
-impl Material {
+impl CertificateSecret {
     /// Makes a new authority and a certificate for `name`.
     ///
     /// `previous` are authorities to be trusted on, in PEM: those which signed what replicas may still be serving.
     ///
     /// # Errors
     /// When the name is no DNS name, or when there is no randomness.
-    pub fn new(name: &str, now: SystemTime, previous: &[&str]) -> Result<Material, CertificateError> {
+    pub fn new(name: &str, now: SystemTime, previous: &[&str]) -> Result<CertificateSecret, CertificateError> {
         let time = unix(now);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
@@ -156,13 +156,13 @@ impl Material {
         let authorities = params.self_signed(&key)?.pem();
         let authority_key = key.serialize_pem();
         let (certificate, key) = leaf(&Issuer::new(params, key), name, time, time + CA_DAYS * DAY)?;
-        let made = Material { authorities, authority_key, certificate, key };
+        let made = CertificateSecret { authorities, authority_key, certificate, key };
         Ok(made.trusting(previous, now))
     }
 
     /// The same, with the authorities of `others`, PEM each, trusted behind its own: those which are valid, not there
     /// yet, and as many as are kept at a time.
-    pub fn trusting(mut self, others: &[&str], now: SystemTime) -> Material {
+    pub fn trusting(mut self, others: &[&str], now: SystemTime) -> CertificateSecret {
         let mut known: Vec<_> = blocks(&self.authorities).into_iter().map(|(certificate, _)| certificate).collect();
         for (certificate, pem) in others.iter().flat_map(|pem| blocks(pem)) {
             let valid = validity("ca.crt", &certificate).is_ok_and(|(_, until)| until > unix(now));
@@ -178,7 +178,7 @@ impl Material {
     }
 
     /// The same, with no authority trusted but its own.
-    pub fn alone(mut self) -> Material {
+    pub fn alone(mut self) -> CertificateSecret {
         self.authorities = blocks(&self.authorities).into_iter().next().map(|(_, pem)| pem).unwrap_or_default();
         self
     }
@@ -192,22 +192,22 @@ impl Material {
     ///
     /// # Errors
     /// When the authority or its key cannot be read.
-    pub fn reissue(&self, name: &str, now: SystemTime) -> Result<Material, CertificateError> {
+    pub fn reissue(&self, name: &str, now: SystemTime) -> Result<CertificateSecret, CertificateError> {
         let now = unix(now);
         let authority = self.signing_authority()?;
         let key = KeyPair::from_pem(&self.authority_key)?;
         let (_, until) = validity("ca.crt", &authority)?;
         let issuer = Issuer::from_ca_cert_der(&authority, key)?;
         let (certificate, key) = leaf(&issuer, name, now, until)?;
-        Ok(Material { certificate, key, ..self.clone() })
+        Ok(CertificateSecret { certificate, key, ..self.clone() })
     }
 
     /// Reads the data of the Secret.
     ///
     /// # Errors
     /// When a key is missing or is no text.
-    pub fn from_secret(data: &BTreeMap<String, ByteString>) -> Result<Material, CertificateError> {
-        Ok(Material {
+    pub fn from_secret(data: &BTreeMap<String, ByteString>) -> Result<CertificateSecret, CertificateError> {
+        Ok(CertificateSecret {
             authorities: text(data, "ca.crt")?,
             authority_key: text(data, "ca.key")?,
             certificate: text(data, "tls.crt")?,
@@ -219,8 +219,11 @@ impl Material {
     ///
     /// # Errors
     /// What is not in order.
-    pub fn authority_of(data: &BTreeMap<String, ByteString>, now: SystemTime) -> Result<Material, CertificateError> {
-        let material = Material {
+    pub fn authority_of(
+        data: &BTreeMap<String, ByteString>,
+        now: SystemTime,
+    ) -> Result<CertificateSecret, CertificateError> {
+        let material = CertificateSecret {
             authorities: text(data, "ca.crt")?,
             authority_key: text(data, "ca.key")?,
             certificate: String::new(),
@@ -394,7 +397,7 @@ pub fn unix(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-impl fmt::Debug for Material {
+impl fmt::Debug for CertificateSecret {
     /// Nothing of it: half of it is secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Material").finish_non_exhaustive()
@@ -411,15 +414,15 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + days * DAY)
     }
 
-    fn error(material: Material, days: u64) -> String {
+    fn error(material: CertificateSecret, days: u64) -> String {
         material.load(NAME, at(days)).unwrap_err().to_string()
     }
 
     #[test]
     fn what_is_made_is_in_order_and_survives_the_secret() {
-        let material = Material::new(NAME, at(0), &[]).unwrap();
+        let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
         let data = material.to_secret().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        let read = Material::from_secret(&data).unwrap();
+        let read = CertificateSecret::from_secret(&data).unwrap();
         assert!(read == material);
         let loaded = read.load(NAME, at(0)).unwrap();
         assert_eq!(loaded.pair.expires, 1_800_000_000 + 90 * DAY);
@@ -428,14 +431,15 @@ mod tests {
 
     #[test]
     fn an_empty_secret_says_what_is_missing() {
-        let error = Material::from_secret(&BTreeMap::new()).unwrap_err();
+        let error = CertificateSecret::from_secret(&BTreeMap::new()).unwrap_err();
         assert_eq!(error.to_string(), "`ca.crt` is missing");
     }
 
     #[test]
     fn whatever_does_not_fit_is_refused() {
-        let (good, other) = (Material::new(NAME, at(0), &[]).unwrap(), Material::new(NAME, at(0), &[]).unwrap());
-        let with = |change: fn(&mut Material, Material)| {
+        let (good, other) =
+            (CertificateSecret::new(NAME, at(0), &[]).unwrap(), CertificateSecret::new(NAME, at(0), &[]).unwrap());
+        let with = |change: fn(&mut CertificateSecret, CertificateSecret)| {
             let mut material = good.clone();
             change(&mut material, other.clone());
             error(material, 0)
@@ -452,7 +456,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_no_pem_is_not_quoted() {
-        let good = Material::new(NAME, at(0), &[]).unwrap();
+        let good = CertificateSecret::new(NAME, at(0), &[]).unwrap();
         // As if it had gone through a tool that takes line ends away, spells them out, or cuts a text.
         let spoilt: [fn(&str) -> String; 5] = [
             |pem| pem.replace('\n', ""),
@@ -477,15 +481,15 @@ mod tests {
 
     #[test]
     fn another_name_and_another_time_are_refused() {
-        let material = Material::new("other.ns.svc", at(0), &[]).unwrap();
+        let material = CertificateSecret::new("other.ns.svc", at(0), &[]).unwrap();
         assert!(error(material, 0).starts_with(&format!("the certificate is not trusted for `{NAME}`")));
-        let material = Material::new(NAME, at(0), &[]).unwrap();
+        let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
         assert!(error(material.clone(), 91).contains("expired"), "{}", error(material, 91));
     }
 
     #[test]
     fn a_third_before_its_end_a_certificate_is_due() {
-        let material = Material::new(NAME, at(0), &[]).unwrap();
+        let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
         let due = |days| material.clone().load(NAME, at(days)).map(|loaded| loaded.leaf_due).unwrap();
         assert!(!due(59));
         assert!(due(61));
@@ -501,42 +505,45 @@ mod tests {
 
     #[test]
     fn a_new_authority_is_published_beside_the_previous_one() {
-        let old = Material::new(NAME, at(0), &[]).unwrap();
-        let new = Material::new(NAME, at(300), &[&old.authorities]).unwrap();
+        let old = CertificateSecret::new(NAME, at(0), &[]).unwrap();
+        let new = CertificateSecret::new(NAME, at(300), &[&old.authorities]).unwrap();
         let served = old.clone().reissue(NAME, at(299)).unwrap().load(NAME, at(300)).unwrap();
         trusted(new.authorities.as_bytes(), &served.pair.certified, NAME, at(300)).unwrap();
         let next = new.clone().load(NAME, at(300)).unwrap();
         trusted(new.authorities.as_bytes(), &next.pair.certified, NAME, at(300)).unwrap();
         assert!(trusted(old.authorities.as_bytes(), &next.pair.certified, NAME, at(300)).is_err());
         // All of them are kept, each once, and only while they are valid.
-        let third = Material::new(NAME, at(301), &[&new.authorities, &new.authorities, &old.authorities]).unwrap();
+        let third =
+            CertificateSecret::new(NAME, at(301), &[&new.authorities, &new.authorities, &old.authorities]).unwrap();
         assert_eq!(third.authority_count(), 3);
         trusted(third.authorities.as_bytes(), &served.pair.certified, NAME, at(301)).unwrap();
         assert_eq!(third.clone().alone().authority_count(), 1);
         third.alone().load(NAME, at(301)).unwrap();
-        let late = Material::new(NAME, at(400), &[&old.authorities]).unwrap();
+        let late = CertificateSecret::new(NAME, at(400), &[&old.authorities]).unwrap();
         assert_eq!(late.authority_count(), 1);
-        let garbage = Material::new(NAME, at(400), &["garbage"]).unwrap();
+        let garbage = CertificateSecret::new(NAME, at(400), &["garbage"]).unwrap();
         assert_eq!(garbage.authority_count(), 1);
     }
 
     #[test]
     fn secrets_do_not_get_into_debug_output() {
-        let material = Material::new(NAME, at(0), &[]).unwrap();
+        let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
         assert_eq!(format!("{material:?}"), "Material { .. }");
     }
     #[test]
     fn the_number_of_authorities_is_bounded() {
-        let many: Vec<Material> = (0..20).map(|day| Material::new(NAME, at(day), &[]).unwrap()).collect();
+        let many: Vec<CertificateSecret> =
+            (0..20).map(|day| CertificateSecret::new(NAME, at(day), &[]).unwrap()).collect();
         let previous: Vec<&str> = many.iter().map(|material| material.authorities.as_str()).collect();
-        let material = Material::new(NAME, at(20), &previous).unwrap();
+        let material = CertificateSecret::new(NAME, at(20), &previous).unwrap();
         assert_eq!(material.authority_count(), AUTHORITIES);
         material.load(NAME, at(20)).unwrap();
     }
 
     #[test]
     fn comments_between_authorities_and_what_cannot_be_read_are_left_out() {
-        let (one, two) = (Material::new(NAME, at(0), &[]).unwrap(), Material::new(NAME, at(1), &[]).unwrap());
+        let (one, two) =
+            (CertificateSecret::new(NAME, at(0), &[]).unwrap(), CertificateSecret::new(NAME, at(1), &[]).unwrap());
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let bundle = format!("# first\n{}{broken}# second\r\n{}trailing", one.authorities, two.authorities);
         let texts: Vec<String> = blocks(&bundle).into_iter().map(|(_, text)| text).collect();
@@ -545,17 +552,17 @@ mod tests {
 
     #[test]
     fn an_authority_signs_again_while_it_is_in_order_and_not_due() {
-        let material = Material::new(NAME, at(0), &[]).unwrap();
-        let data = |material: &Material| -> BTreeMap<String, ByteString> {
+        let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
+        let data = |material: &CertificateSecret| -> BTreeMap<String, ByteString> {
             let data = material.to_secret().into_iter().filter(|(key, _)| key.starts_with("ca."));
             data.map(|(key, value)| (key.to_owned(), value)).collect()
         };
-        let again = Material::authority_of(&data(&material), at(1)).unwrap().reissue(NAME, at(1)).unwrap();
+        let again = CertificateSecret::authority_of(&data(&material), at(1)).unwrap().reissue(NAME, at(1)).unwrap();
         assert!(again.authorities == material.authorities);
         again.load(NAME, at(1)).unwrap();
-        assert_eq!(Material::authority_of(&data(&material), at(300)).unwrap_err().reason(), "AuthorityDue");
-        let other = Material::new(NAME, at(0), &[]).unwrap();
-        let mixed = Material { authority_key: other.authority_key, ..material };
-        assert_eq!(Material::authority_of(&data(&mixed), at(1)).unwrap_err().reason(), "KeyMismatch");
+        assert_eq!(CertificateSecret::authority_of(&data(&material), at(300)).unwrap_err().reason(), "AuthorityDue");
+        let other = CertificateSecret::new(NAME, at(0), &[]).unwrap();
+        let mixed = CertificateSecret { authority_key: other.authority_key, ..material };
+        assert_eq!(CertificateSecret::authority_of(&data(&mixed), at(1)).unwrap_err().reason(), "KeyMismatch");
     }
 }

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::ahead::{Turn, Turning};
-use super::denials::{Denials, First};
-use super::judged::{Judged, Memory, Question};
+use super::ahead::{UpcomingChange, UpcomingChanges};
+use super::denials::{Denials, FirstDenial};
+use super::judged::{Judged, Memory, ScanQuestion};
 use crate::api::status::MAX_ADVICE;
 use crate::api::{AdviceEntry, Denial, ExemptionStatus, VerdictCounts};
-use crate::index::subjects::{Held, Population};
+use crate::index::subjects::{ClusterWorkloads, TrackedObject};
 use ecr_forecast::cluster::Subject;
 use ecr_forecast::diagnose::{self, Advice, Uses};
 use ecr_forecast::inventory::Inventory;
@@ -22,13 +22,13 @@ use ecr_forecast::text::escaped;
 
 /// What was found, by policy.
 #[derive(Clone, Debug, Default)]
-pub struct Survey {
-    tallies: BTreeMap<PolicyKey, Tally>,
+pub struct BackgroundScan {
+    tallies: BTreeMap<PolicyKey, PolicyCounts>,
 }
 
 /// What was found for one policy.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally {
+pub struct PolicyCounts {
     /// `metadata.uid` of the policy that was looked at.
     pub uid: Option<String>,
     /// `metadata.generation` of it.
@@ -54,9 +54,9 @@ pub struct Tally {
     /// Denials behind those.
     pub denials_omitted: i64,
     /// The first denial of each service account, repository and cause, listed or not.
-    pub firsts: Vec<First>,
+    pub firsts: Vec<FirstDenial>,
     /// What changes by itself next.
-    pub turn: Option<Turn>,
+    pub turn: Option<UpcomingChange>,
     /// Where there are too many dates to look at: until when nothing changes that `turn` does not say.
     pub looked_until: Option<jiff::Timestamp>,
     /// What is worth changing in the policy, lints before grants, at most [`MAX_ADVICE`]. It changes nothing else here.
@@ -78,21 +78,21 @@ pub struct Tie {
     pub won: bool,
 }
 
-impl Tally {
+impl PolicyCounts {
     /// Pods and workloads were counted.
     pub fn is_complete(&self) -> bool {
         self.pods_known && self.workloads_known
     }
 }
 
-impl Survey {
+impl BackgroundScan {
     /// What was found for this policy; `None` where the look was at another version of its spec, or at none.
-    pub fn tally(&self, policy: &PolicyObject) -> Option<&Tally> {
+    pub fn tally(&self, policy: &PolicyObject) -> Option<&PolicyCounts> {
         self.tallies.get(&policy.key).filter(|tally| tally.uid == policy.uid && tally.generation == policy.generation)
     }
 
     /// Every policy's.
-    pub fn tallies(&self) -> impl Iterator<Item = &Tally> {
+    pub fn tallies(&self) -> impl Iterator<Item = &PolicyCounts> {
         self.tallies.values()
     }
 
@@ -115,11 +115,16 @@ impl Survey {
 struct Gathered {
     uses: Uses,
     denials: Denials,
-    turning: Turning,
+    turning: UpcomingChanges,
 }
 
 /// Looks at everything in `inventory` and at the pods and workloads that are known.
-pub fn survey(inventory: &Inventory, population: &Population, at: jiff::Timestamp, options: &Options) -> Survey {
+pub fn survey(
+    inventory: &Inventory,
+    population: &ClusterWorkloads,
+    at: jiff::Timestamp,
+    options: &Options,
+) -> BackgroundScan {
     survey_again(&mut Memory::default(), inventory, population, at, options)
 }
 
@@ -127,19 +132,19 @@ pub fn survey(inventory: &Inventory, population: &Population, at: jiff::Timestam
 pub fn survey_again(
     memory: &mut Memory,
     inventory: &Inventory,
-    population: &Population,
+    population: &ClusterWorkloads,
     at: jiff::Timestamp,
     options: &Options,
-) -> Survey {
-    let mut survey = Survey::default();
+) -> BackgroundScan {
+    let mut survey = BackgroundScan::default();
     for policy in inventory.policies() {
-        let tally = Tally {
+        let tally = PolicyCounts {
             uid: policy.uid.clone(),
             generation: policy.generation,
             pods_known: population.pods.is_some(),
             workloads_known: population.workloads.is_some(),
             exemptions: exemptions(policy, at),
-            ..Tally::default()
+            ..PolicyCounts::default()
         };
         survey.tallies.insert(policy.key.clone(), tally);
     }
@@ -150,17 +155,17 @@ pub fn survey_again(
         .policies()
         .map(|policy| {
             let uses = Uses::of(policy);
-            (&policy.key, Gathered { uses, denials: Denials::default(), turning: Turning::default() })
+            (&policy.key, Gathered { uses, denials: Denials::default(), turning: UpcomingChanges::default() })
         })
         .collect();
-    let mut judged: HashMap<Question, Vec<Arc<Judged>>> = HashMap::new();
+    let mut judged: HashMap<ScanQuestion, Vec<Arc<Judged>>> = HashMap::new();
     // Workloads before their pods: what is told of a denial speaks of the workload, where that is denied too.
     for held in subjects(population) {
         let Subject { namespace, service_account, mirror, template, .. } = &held.subject;
         if *mirror || scope::is_left_alone(namespace, options.operator_namespace.as_deref()) {
             continue;
         }
-        let question = Question::of(held);
+        let question = ScanQuestion::of(held);
         let all = judged.entry(question.clone()).or_insert_with(|| {
             let policies = selected.of(namespace, service_account);
             let judge = |policy: &Arc<PolicyObject>| {
@@ -238,7 +243,7 @@ impl Selected<'_> {
 }
 
 /// Everything that is judged: workloads that no other object controls, and pods.
-fn subjects(population: &Population) -> impl Iterator<Item = &Arc<Held>> {
+fn subjects(population: &ClusterWorkloads) -> impl Iterator<Item = &Arc<TrackedObject>> {
     let workloads = population.workloads.iter().flatten().flat_map(|(_, map)| map.values());
     let pods = population.pods.iter().flat_map(|map| map.values());
     workloads.filter(|held| held.owner.is_none()).chain(pods)
@@ -266,7 +271,7 @@ fn audits<'a>(
         .filter(move |policy| matches!(select::covers(policy, inventory, namespace, name), Some((_, true))))
 }
 
-fn count_accounts(survey: &mut Survey, selected: &mut Selected<'_>, options: &Options) {
+fn count_accounts(survey: &mut BackgroundScan, selected: &mut Selected<'_>, options: &Options) {
     let inventory = selected.inventory;
     let own = options.operator_namespace.as_deref();
     for account in inventory.service_accounts().filter(|account| !scope::is_left_alone(&account.namespace, own)) {
@@ -299,7 +304,7 @@ fn count_accounts(survey: &mut Survey, selected: &mut Selected<'_>, options: &Op
     }
 }
 
-impl Tally {
+impl PolicyCounts {
     /// Counts a pod for each exemption that it makes use of, once.
     fn count_exemptions(&mut self, judged: &Judged) {
         for known in &mut self.exemptions {

@@ -10,7 +10,12 @@ fn at(text: &str) -> jiff::Timestamp {
 }
 
 /// What both kinds of looks find, which is the same; how many of what `memory` holds was there before.
-fn looked(memory: &mut Memory, inventory: &Inventory, population: &Population, at: jiff::Timestamp) -> (Survey, usize) {
+fn looked(
+    memory: &mut Memory,
+    inventory: &Inventory,
+    population: &ClusterWorkloads,
+    at: jiff::Timestamp,
+) -> (BackgroundScan, usize) {
     let options = Options::default();
     let before = memory.clone();
     let again = survey_again(memory, inventory, population, at, &options);

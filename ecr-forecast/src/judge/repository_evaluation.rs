@@ -8,15 +8,15 @@ use iam_verdict::{Account, Decision, Environment, NamedPolicy, NearMiss, Outcome
 use crate::ecr::arn::RoleArn;
 use crate::ecr::condition_keys::{Facts, Session, TIME_KEYS, Target, asks_for_session_only, contexts};
 use crate::ecr::image::EcrImage;
-use crate::ecr::needs::{self, Ask, Need};
+use crate::ecr::needs::{self, Need, RequiredRequest};
 use crate::facts::declared::{
     Presence, RegistryEntry, RegistryPolicyScope, RepositoryEntry, ResourcePolicy, condition_keys,
 };
 use crate::facts::missing::MissingFact;
-use crate::judge::court::Court;
-use crate::judge::hearing::{Hearing, Missing, Time};
-use crate::judge::pull_judgement::{Answer, Existence, Verdict, is_cached, is_denied, note};
-use crate::puller::Who;
+use crate::judge::pull_evaluator::PullEvaluator;
+use crate::judge::pull_judgement::{Existence, RequestDecision, Verdict, is_cached, is_denied, note};
+use crate::judge::request_evaluation::{Missing, RequestEvaluation, Time};
+use crate::puller::PullerIdentity;
 
 /// A name for what a policy that was not declared at all would be called.
 const REPOSITORY_POLICY: &str = "repositoryPolicy";
@@ -24,24 +24,24 @@ const REGISTRY_POLICY: &str = "registryPolicy";
 
 /// One puller before one repository. Requests that differ in their action alone share their hearing.
 #[derive(Debug)]
-pub(crate) struct Trial<'a> {
-    court: &'a Court<'a>,
-    place: Place<'a>,
+pub(crate) struct RepositoryEvaluation<'a> {
+    court: &'a PullEvaluator<'a>,
+    place: ResourceSide<'a>,
     /// Whether the repository, with the tag that is pulled, is there; none where that is not known.
     presence: Option<Presence>,
     /// A pull-through cache rule covers the repository.
     cached: bool,
     /// When the requests are made.
     time: Time,
-    login: Option<Hearing>,
-    repository: Option<Hearing>,
-    import: Option<Hearing>,
-    creation: Option<Hearing>,
+    login: Option<RequestEvaluation>,
+    repository: Option<RequestEvaluation>,
+    import: Option<RequestEvaluation>,
+    creation: Option<RequestEvaluation>,
 }
 
 /// What is known of one repository's side, seen from one puller.
 #[derive(Debug)]
-struct Place<'a> {
+struct ResourceSide<'a> {
     image: &'a EcrImage,
     /// The puller's account is the registry's: what its own policies allow is enough.
     same_account: bool,
@@ -56,15 +56,15 @@ struct Place<'a> {
     unread: Vec<MissingFact>,
 }
 
-impl<'a> Trial<'a> {
+impl<'a> RepositoryEvaluation<'a> {
     /// Prepares to judge what the puller of `court` can do with the repository of `image`; adds to `notes` what the
     /// verdict rests on.
-    pub(crate) fn new(court: &'a Court<'a>, image: &'a EcrImage, notes: &mut Vec<&'static str>) -> Self {
+    pub(crate) fn new(court: &'a PullEvaluator<'a>, image: &'a EcrImage, notes: &mut Vec<&'static str>) -> Self {
         let entry = court.declared.repository(image);
         let registry = court.declared.registry(&image.account, &image.region);
         Self {
             court,
-            place: Place::new(court, image, entry, registry, notes),
+            place: ResourceSide::new(court, image, entry, registry, notes),
             presence: entry.and_then(|entry| entry.presence),
             cached: is_cached(image, court.declared),
             time: Time::At(court.at),
@@ -76,7 +76,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The requests that these needs make, in the order of a pull.
-    pub(crate) fn asks(&self, needs: &[Need]) -> Vec<Ask> {
+    pub(crate) fn asks(&self, needs: &[Need]) -> Vec<RequiredRequest> {
         // RES-11: what is not in the cache yet must be imported, and its repository made.
         let mut asked = needs.to_vec();
         if self.cached && self.presence != Some(Presence::Present) && needs.contains(&Need::Pull) {
@@ -87,7 +87,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Whether nobody knows if the pull makes this request at all.
-    pub(crate) fn is_conditional(&self, ask: &Ask) -> bool {
+    pub(crate) fn is_conditional(&self, ask: &RequiredRequest) -> bool {
         ask.need == Need::Import && self.presence.is_none()
     }
 
@@ -99,7 +99,7 @@ impl<'a> Trial<'a> {
     /// Folds the decisions of all requests into the verdict on the repository.
     pub(crate) fn fold<'d>(
         &self,
-        decisions: impl Iterator<Item = (&'d Ask, Decision)> + Clone,
+        decisions: impl Iterator<Item = (&'d RequiredRequest, Decision)> + Clone,
     ) -> (Verdict, Existence) {
         let fold = |conditional: bool| {
             let of = decisions.clone().filter(|(ask, _)| self.is_conditional(ask) == conditional);
@@ -114,7 +114,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Decides one request; adds to `missing` what would settle it.
-    pub(crate) fn outcome(&mut self, ask: &Ask, missing: &mut Missing) -> Outcome {
+    pub(crate) fn outcome(&mut self, ask: &RequiredRequest, missing: &mut Missing) -> Outcome {
         let mut hearing = self.take(ask);
         let fact = |name| self.fact(name);
         let mut outcome = hearing.decide(missing, fact);
@@ -146,7 +146,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The statement that came closest to allowing what is denied although no statement denies it.
-    pub(crate) fn nearest_miss(&mut self, answer: &Answer) -> Option<NearMiss> {
+    pub(crate) fn nearest_miss(&mut self, answer: &RequestDecision) -> Option<NearMiss> {
         if answer.outcome.decision != Decision::ImplicitlyDenied {
             return None;
         }
@@ -157,10 +157,10 @@ impl<'a> Trial<'a> {
     }
 
     /// What is refused although a pull does not need it at once.
-    pub(crate) fn advice(&mut self, answers: &[Answer]) -> Vec<&'static str> {
+    pub(crate) fn advice(&mut self, answers: &[RequestDecision]) -> Vec<&'static str> {
         let (cached, resource) = (self.cached, self.place.image.arn().to_string());
         let mut refused = |action: &'static str, need: Need| {
-            let ask = Ask { action, resource: resource.clone(), need };
+            let ask = RequiredRequest { action, resource: resource.clone(), need };
             !answers.iter().any(|answer| answer.ask.action == action)
                 && is_denied(self.outcome(&ask, &mut Missing::unwanted()).decision)
         };
@@ -177,12 +177,12 @@ impl<'a> Trial<'a> {
     /// Whether some request that was looked at reads the time.
     pub(crate) fn reads_clock(&self) -> bool {
         let hearings = [&self.login, &self.repository, &self.import, &self.creation];
-        hearings.into_iter().flatten().any(Hearing::reads_clock)
+        hearings.into_iter().flatten().any(RequestEvaluation::reads_clock)
     }
 
     /// The seconds, since 1970-01-01T00:00:00Z and after the court's time, at which the decision of a request may be
     /// another one, in order; between two of them it stays.
-    pub(crate) fn instants(&mut self, ask: &Ask) -> Vec<i64> {
+    pub(crate) fn instants(&mut self, ask: &RequiredRequest) -> Vec<i64> {
         let mut hearing = self.take(ask);
         let now = self.court.at.as_second();
         let mut all = hearing.instants(now);
@@ -199,13 +199,13 @@ impl<'a> Trial<'a> {
     }
 
     /// Decides one request at another time.
-    pub(crate) fn decision(&mut self, ask: &Ask, time: Time) -> Decision {
+    pub(crate) fn decision(&mut self, ask: &RequiredRequest, time: Time) -> Decision {
         self.time = time;
         self.outcome(ask, &mut Missing::unwanted()).decision
     }
 
     /// Whether one look tells that a request is allowed at every time, or refused at every time.
-    pub(crate) fn is_settled(&mut self, ask: &Ask) -> bool {
+    pub(crate) fn is_settled(&mut self, ask: &RequiredRequest) -> bool {
         self.time = Time::Any;
         let mut hearing = self.take(ask);
         let settled = match (hearing.allows_at_sight(), &self.place.registry_of_login) {
@@ -222,18 +222,18 @@ impl<'a> Trial<'a> {
     }
 
     /// The hearing of a request.
-    fn take(&mut self, ask: &Ask) -> Hearing {
+    fn take(&mut self, ask: &RequiredRequest) -> RequestEvaluation {
         let mut hearing = self.slot(ask).take().unwrap_or_else(|| self.hearing(ask));
         hearing.ask(ask.action);
         hearing.set_time(self.time);
         hearing
     }
 
-    fn keep(&mut self, ask: &Ask, hearing: Hearing) {
+    fn keep(&mut self, ask: &RequiredRequest, hearing: RequestEvaluation) {
         *self.slot(ask) = Some(hearing);
     }
 
-    fn slot(&mut self, ask: &Ask) -> &mut Option<Hearing> {
+    fn slot(&mut self, ask: &RequiredRequest) -> &mut Option<RequestEvaluation> {
         match ask.action {
             needs::LOGIN => &mut self.login,
             needs::CREATE => &mut self.creation,
@@ -243,7 +243,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Arranges the layers and the context for one request.
-    fn hearing(&self, ask: &Ask) -> Hearing {
+    fn hearing(&self, ask: &RequiredRequest) -> RequestEvaluation {
         let Self { court, place, .. } = self;
         let mut environment = court.environment.clone();
         let login = ask.is_login();
@@ -274,8 +274,8 @@ impl<'a> Trial<'a> {
         let role = court.role();
         let facts = Facts {
             session: match &court.puller.who {
-                Who::Role { session, .. } => *session,
-                Who::ServiceAccount { .. } => Session::ServiceAccountToken,
+                PullerIdentity::Role { session, .. } => *session,
+                PullerIdentity::ServiceAccount { .. } => Session::ServiceAccountToken,
             },
             principal_arn: role.map(RoleArn::as_str),
             // The account of a puller without a role is an assumption, and no condition may deny because of it.
@@ -304,11 +304,11 @@ impl<'a> Trial<'a> {
             context,
         };
         let requests = contexts(keys.clone(), &facts).into_iter().map(request).collect();
-        Hearing::new(environment, requests, clock, court.at)
+        RequestEvaluation::new(environment, requests, clock, court.at)
     }
 
     /// The same request of a puller whose account is not known; denied only where it is denied whichever it is.
-    fn elsewhere(&self, ask: &Ask) -> Hearing {
+    fn elsewhere(&self, ask: &RequiredRequest) -> RequestEvaluation {
         let mut hearing = self.hearing(ask);
         for request in &mut hearing.requests {
             request.principal.account = Account::Unknown;
@@ -342,10 +342,10 @@ impl<'a> Trial<'a> {
     }
 }
 
-impl<'a> Place<'a> {
+impl<'a> ResourceSide<'a> {
     /// RES-8: the resource side of one repository.
     fn new(
-        court: &Court<'a>,
+        court: &PullEvaluator<'a>,
         image: &'a EcrImage,
         entry: Option<&'a RepositoryEntry>,
         registry: Option<&'a RegistryEntry>,
@@ -427,7 +427,11 @@ impl<'a> Place<'a> {
 }
 
 /// What `look` finds with the registry policy of the puller's own account in force, which a login is judged without.
-fn under_registry<T>(hearing: &mut Hearing, policy: &NamedPolicy, look: impl FnOnce(&mut Hearing) -> T) -> T {
+fn under_registry<T>(
+    hearing: &mut RequestEvaluation,
+    policy: &NamedPolicy,
+    look: impl FnOnce(&mut RequestEvaluation) -> T,
+) -> T {
     hearing.environment.registry = Some(policy.clone());
     let found = look(hearing);
     hearing.environment.registry = None;

@@ -6,20 +6,20 @@ use ecr_forecast::judge::{ImageJudgement, Judgement, Verdict};
 
 /// A verdict, and whether exemptions let it pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Outlook {
+pub struct ExpectedOutcome {
     /// The verdict.
     pub verdict: Verdict,
     /// Every image that the verdict goes back to is exempted.
     pub exempted: bool,
 }
 
-impl Outlook {
+impl ExpectedOutcome {
     /// What a judgement comes to.
-    pub fn of(judgement: &Judgement) -> Outlook {
+    pub fn of(judgement: &Judgement) -> ExpectedOutcome {
         let verdict = judgement.verdict;
         let open = matches!(verdict, Verdict::Deny | Verdict::Unknown);
         let mut blamed = judgement.images.iter().filter(|image| image.verdict == verdict);
-        Outlook { verdict, exempted: open && blamed.all(|image: &ImageJudgement| image.exemption().is_some()) }
+        ExpectedOutcome { verdict, exempted: open && blamed.all(|image: &ImageJudgement| image.exemption().is_some()) }
     }
 
     /// 0 is the worst; another one for each outlook that can be told apart.
@@ -34,7 +34,7 @@ impl Outlook {
     }
 }
 
-impl fmt::Display for Outlook {
+impl fmt::Display for ExpectedOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.verdict.as_str(), if self.exempted { " (exempted)" } else { "" })
     }

@@ -13,12 +13,12 @@ use rustls::sign::CertifiedKey;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::material::{CertificateError, Pair, trusted, unix};
 use super::notice::{self, Happened, Notices, Usable};
-use super::plan::{Found, STALE, Why, plan};
+use super::plan::{Found, RotationReason, STALE, plan};
+use super::secret::{CertificateError, Pair, trusted, unix};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::telemetry::{self, read_error};
-use crate::webhook::tls::Serving;
+use crate::webhook::tls::CertResolver;
 
 const CONFIGURATION_MANAGER: &str = "ecr-access-webhook";
 const SECRET_MANAGER: &str = "ecr-access-certificates";
@@ -72,13 +72,13 @@ impl Place {
 pub type IsLeader = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Keeps a trusted certificate in service.
-pub struct Keeper {
+pub struct CertificateManager {
     place: Place,
     secrets: Api<Secret>,
     configurations: Api<ValidatingWebhookConfiguration>,
     notices: Notices,
     is_leader: IsLeader,
-    serving: Arc<Serving>,
+    serving: Arc<CertResolver>,
     metrics: Metrics,
     state: KeeperState,
     /// The certificate that waits to be served, and since when it is trusted.
@@ -165,11 +165,17 @@ enum Seen {
     },
 }
 
-impl Keeper {
+impl CertificateManager {
     /// Keeps what `serving` serves.
-    pub fn new(client: Client, place: Place, serving: Arc<Serving>, metrics: Metrics, is_leader: IsLeader) -> Keeper {
+    pub fn new(
+        client: Client,
+        place: Place,
+        serving: Arc<CertResolver>,
+        metrics: Metrics,
+        is_leader: IsLeader,
+    ) -> CertificateManager {
         let state = State { ready: Err("no certificate is loaded yet".to_owned()), looked: 0, expires: 0 };
-        Keeper {
+        CertificateManager {
             secrets: Api::namespaced(client.clone(), &place.namespace),
             configurations: Api::all(client.clone()),
             notices: Notices::new(client, &place.namespace, &place.service, &place.replica),
@@ -343,7 +349,7 @@ impl Keeper {
             match (written.map_err(|error| write_error(what, error)), &write.why) {
                 (Ok(_), why) => self.tell_of_write(secret, why).await,
                 (Err(error @ KeeperError::Conflict(_)), _) => return Err(error),
-                (Err(error), Why::Unusable(problem)) => {
+                (Err(error), RotationReason::Unusable(problem)) => {
                     self.metrics.certificate_errors.inc();
                     return Ok(Err((problem.reason(), format!("{problem}; it cannot be replaced: {error}"))));
                 }
@@ -357,11 +363,11 @@ impl Keeper {
     }
 
     /// Who wrote the Secret tells of it: that is one replica, whichever it is.
-    async fn tell_of_write(&mut self, secret: &Secret, why: &Why) {
+    async fn tell_of_write(&mut self, secret: &Secret, why: &RotationReason) {
         let name = &self.place.secret;
         tracing::info!(secret = name, %why, "wrote the certificate");
         let told = match why {
-            Why::Unusable(problem) => {
+            RotationReason::Unusable(problem) => {
                 self.metrics.certificate_unusable.inc();
                 let message = format!(
                     "the certificate in Secret {name} could not be used and was replaced: {problem}; replicas serve the \
@@ -371,7 +377,7 @@ impl Keeper {
                 let usable = Usable { is: true, reason: "Replaced", message };
                 event.and(self.notices.condition(&usable).await)
             }
-            Why::Trusted | Why::Outlived | Why::NotDated => Ok(()),
+            RotationReason::Trusted | RotationReason::Outlived | RotationReason::NotDated => Ok(()),
             why => self.notices.event(secret, Happened::Renewed, &format!("a new certificate was made: {why}")).await,
         };
         if let Err(error) = told {

@@ -10,11 +10,11 @@ use crate::ecr::condition_keys::{PROVIDER_SESSION, Session};
 use crate::facts::declared::{Declared, PolicyLevel, condition_keys};
 use crate::facts::missing::MissingFact;
 use crate::judge::pull_judgement::note;
-use crate::puller::{Puller, Who};
+use crate::puller::{Puller, PullerIdentity};
 
 /// One puller and what is declared beside it, ready to judge one repository after another.
 #[derive(Debug)]
-pub(crate) struct Court<'a> {
+pub(crate) struct PullEvaluator<'a> {
     pub(crate) puller: &'a Puller,
     pub(crate) declared: &'a Declared,
     pub(crate) at: Timestamp,
@@ -29,7 +29,7 @@ pub(crate) struct Court<'a> {
     pub(crate) unread: Vec<MissingFact>,
 }
 
-impl<'a> Court<'a> {
+impl<'a> PullEvaluator<'a> {
     /// Prepares to judge what `puller` may do at the time `at`.
     #[must_use]
     pub fn new(puller: &'a Puller, declared: &'a Declared, at: Timestamp) -> Self {
@@ -64,8 +64,12 @@ impl<'a> Court<'a> {
     /// What every verdict about this puller rests on.
     pub(crate) fn notes(&self) -> Vec<&'static str> {
         let mut notes = Vec::new();
-        let by_token = |who: &Who| {
-            matches!(who, Who::ServiceAccount { .. } | Who::Role { session: Session::ServiceAccountToken, .. })
+        let by_token = |who: &PullerIdentity| {
+            matches!(
+                who,
+                PullerIdentity::ServiceAccount { .. }
+                    | PullerIdentity::Role { session: Session::ServiceAccountToken, .. }
+            )
         };
         if by_token(&self.puller.who) {
             notes.push(note::SERVICE_ACCOUNT_PULL_ASSUMED);
@@ -82,21 +86,21 @@ impl<'a> Court<'a> {
     /// The role that pulls, where its ARN is known.
     pub(crate) fn role(&self) -> Option<&'a RoleArn> {
         match &self.puller.who {
-            Who::Role { arn, .. } => Some(arn),
-            Who::ServiceAccount { .. } => None,
+            PullerIdentity::Role { arn, .. } => Some(arn),
+            PullerIdentity::ServiceAccount { .. } => None,
         }
     }
 
     /// Whether the puller is taken to be of the registry's account, which may be wrong.
     pub(crate) fn is_account_assumed(&self) -> bool {
-        matches!(self.puller.who, Who::ServiceAccount { .. })
+        matches!(self.puller.who, PullerIdentity::ServiceAccount { .. })
     }
 }
 
 /// The principal that policies name.
-fn principal(who: &Who) -> Principal {
+fn principal(who: &PullerIdentity) -> Principal {
     match who {
-        Who::Role { arn, session } => {
+        PullerIdentity::Role { arn, session } => {
             let by_token = *session == Session::ServiceAccountToken;
             let mut arns = vec![arn.as_str().to_owned()];
             arns.extend(by_token.then(|| arn.session(PROVIDER_SESSION)));
@@ -107,13 +111,13 @@ fn principal(who: &Who) -> Principal {
                 ..Principal::default()
             }
         }
-        Who::ServiceAccount { .. } => Principal { account: Account::SameAsResource, ..Principal::default() },
+        PullerIdentity::ServiceAccount { .. } => Principal { account: Account::SameAsResource, ..Principal::default() },
     }
 }
 
-fn identity_fact(who: &Who) -> MissingFact {
+fn identity_fact(who: &PullerIdentity) -> MissingFact {
     match who {
-        Who::Role { arn, .. } => MissingFact::Role(arn.clone()),
-        Who::ServiceAccount { .. } => MissingFact::PullerRole,
+        PullerIdentity::Role { arn, .. } => MissingFact::Role(arn.clone()),
+        PullerIdentity::ServiceAccount { .. } => MissingFact::PullerRole,
     }
 }

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
 /// Reads by what they are of.
-pub struct SharedReads<K, T> {
+pub struct SingleFlight<K, T> {
     things: Arc<Mutex<BTreeMap<K, Thing<T>>>>,
 }
 
@@ -26,13 +26,13 @@ struct Thing<T> {
     waiting: usize,
 }
 
-impl<K, T> Default for SharedReads<K, T> {
+impl<K, T> Default for SingleFlight<K, T> {
     fn default() -> Self {
         Self { things: Arc::default() }
     }
 }
 
-impl<K: Clone + Ord + Send + 'static, T: Clone + Send + Sync + 'static> SharedReads<K, T> {
+impl<K: Clone + Ord + Send + 'static, T: Clone + Send + Sync + 'static> SingleFlight<K, T> {
     /// The answer of a read of `key` that began after this call. `read` is called if nobody else's is.
     pub async fn read<F>(&self, key: K, read: impl FnOnce() -> F + Send + 'static) -> T
     where
@@ -106,7 +106,7 @@ mod tests {
     struct Reads {
         begun: Arc<AtomicUsize>,
         let_go: Arc<Semaphore>,
-        shared: Arc<SharedReads<&'static str, usize>>,
+        shared: Arc<SingleFlight<&'static str, usize>>,
     }
 
     impl Reads {

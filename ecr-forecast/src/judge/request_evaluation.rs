@@ -19,7 +19,7 @@ pub(crate) enum Time {
 
 /// One request with all that bears upon it.
 #[derive(Debug)]
-pub(crate) struct Hearing {
+pub(crate) struct RequestEvaluation {
     pub(crate) environment: Environment,
     /// One for each reading of the facts that were declared as alternatives.
     pub(crate) requests: Vec<Request>,
@@ -29,7 +29,7 @@ pub(crate) struct Hearing {
     time: Time,
 }
 
-impl Hearing {
+impl RequestEvaluation {
     /// Requests that are made at `at`; `clock` are the keys among theirs that tell so.
     pub(crate) const fn new(
         environment: Environment,

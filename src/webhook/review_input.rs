@@ -14,7 +14,7 @@ use ecr_forecast::scope;
 
 /// What a request comes down to.
 #[derive(Debug)]
-pub enum Question {
+pub enum ReviewInput {
     /// There is nothing to judge.
     Nothing(Outcome),
     /// The object could not be read.
@@ -28,10 +28,10 @@ pub enum Question {
     Judge(Subject),
 }
 
-impl Question {
+impl ReviewInput {
     /// Reads what `webhook` is asked. The pods and workloads of `own_namespace` are left alone.
-    pub fn of(webhook: Webhook, request: Request, own_namespace: Option<&str>) -> Question {
-        let nothing = |verdict, reason| Question::Nothing(Outcome::new(verdict, "Admitted", reason));
+    pub fn of(webhook: Webhook, request: Request, own_namespace: Option<&str>) -> ReviewInput {
+        let nothing = |verdict, reason| ReviewInput::Nothing(Outcome::new(verdict, "Admitted", reason));
         if !is_judged(webhook, &request) {
             return nothing("NotSelected", "NotApplicable");
         }
@@ -70,22 +70,22 @@ impl Question {
         if subject.name.is_empty() {
             subject.name = request.name;
         }
-        let Some(old) = old else { return Question::Judge(subject) };
+        let Some(old) = old else { return ReviewInput::Judge(subject) };
         // A stored state that cannot be read has no image that is known to have been pulled, so every image is judged: an
         // update must not get an image past that would be refused in a new pod. No API server stores such a pod, other
         // than by its `managedFields`, which are not read.
         let old = old.ok().and_then(|old| read(webhook, old.value()).ok()).flatten();
         let subject = subject.changed_since(&old.unwrap_or_default());
-        if subject.images.is_empty() { nothing("Allow", "Unchanged") } else { Question::Judge(subject) }
+        if subject.images.is_empty() { nothing("Allow", "Unchanged") } else { ReviewInput::Judge(subject) }
     }
 }
 
-fn unreadable(request: &Request, why: String) -> Question {
+fn unreadable(request: &Request, why: String) -> ReviewInput {
     let Request { namespace, name, .. } = request;
     let kind = kind_in_words(&request.kind.kind);
     let what =
         if name.is_empty() { format!("a new {kind} in {namespace}") } else { format!("{kind} {namespace}/{name}") };
-    Question::Unreadable { what, why }
+    ReviewInput::Unreadable { what, why }
 }
 
 /// Whether the request is one that `webhook` is for.
