@@ -4,14 +4,9 @@
 //! document that is in place already is never a reason: whoever adds a label to an old object, or mends one of two broken
 //! documents, is not stopped.
 //!
-//! Refused is what cannot be judged (a document that does not parse, an object that does not decode) and what AWS certainly
-//! does not store. A false
-//! refusal stops a rollout, so the rest is a warning: what only the service decides that stores the policy (see
-//! `is_doubtful`), managed policies that are not built in, entries that never count, and exemptions that have ended.
+//! What is wrong with an object, and whether that is a refusal or a warning, is [`ecr_forecast::policy::check`]'s affair; an
+//! object that does not decode is refused here.
 
-use std::collections::BTreeSet;
-
-use iam_verdict::{DocumentError, DocumentErrorKind, Policy, PolicyType, StatementElement};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -22,10 +17,11 @@ use crate::runtime::watch::decode_error::DecodeError;
 use crate::runtime::watch::object::Raw;
 use crate::runtime::watch::place;
 use crate::runtime::watch::prune::pruned;
-use ecr_forecast::ecr::image_pattern::ImagePattern;
-use ecr_forecast::ecr::{ArnPattern, managed};
-use ecr_forecast::policy;
-use ecr_forecast::policy::compiled::organization_policies;
+use ecr_forecast::policy::PolicyKind;
+use ecr_forecast::policy::check::{CheckResult, PolicyCheck, TOO_DEEP, Word, checks};
+
+/// The object does not decode.
+const UNREADABLE: Word = "Unreadable";
 
 /// At most so many fields are named in one refusal, and so many warnings are given.
 const MOST: usize = 8;
@@ -33,7 +29,7 @@ const MOST: usize = 8;
 /// Answers a request about a policy object, as of `at`. Pure.
 pub fn review(request: &Request, at: Timestamp) -> Answer {
     let nothing = |reason| Answer::admitted(&request.uid, Outcome::new("Allow", "Admitted", reason));
-    let ours = request.kind.group == api::GROUP && policy::PolicyKind::from_name(&request.kind.kind).is_some();
+    let ours = request.kind.group == api::GROUP && PolicyKind::from_name(&request.kind.kind).is_some();
     if !ours || !request.sub_resource.is_empty() || !matches!(request.operation.as_str(), "CREATE" | "UPDATE") {
         return nothing("NotApplicable");
     }
@@ -45,7 +41,7 @@ pub fn review(request: &Request, at: Timestamp) -> Answer {
     };
     let (given, stored) = (rest(&whole, &request.object), rest(&old, &request.old_object));
     let (given, stored) = (whole.as_ref().map_or(&given, Raw::value), old.as_ref().map_or(&stored, Raw::value));
-    let stored = if request.operation == "UPDATE" { PolicyChecks::of(stored).found } else { Vec::new() };
+    let stored = if request.operation == "UPDATE" { checks(stored) } else { Vec::new() };
     let (in_place, given): (Vec<_>, Vec<_>) = PolicyChecks::of(given)
         .found
         .into_iter()
@@ -80,284 +76,6 @@ pub fn review(request: &Request, at: Timestamp) -> Answer {
     answer
 }
 
-/// What [`review`] would say when this object was created at the moment `at`, of what can be judged all the same: for manifests that are
-/// looked at before they are applied. Managed policies that are not built in are left to the verdicts.
-///
-/// `text` finds what stands in a ConfigMap, given a namespace where the reference has one, a name and a key; it is none
-/// where verdicts say enough. No webhook looks at ConfigMaps, so here is the one place where such a document meets the
-/// grammar of its type.
-pub fn remarks<'t>(
-    object: &Value,
-    at: Timestamp,
-    text: impl Fn(Option<&str>, &str, &str) -> Option<&'t str>,
-) -> Vec<String> {
-    let claims = PolicyChecks::of(object).found.into_iter();
-    let in_config_map = |field: &str, kind: PolicyType, reference: &Value| {
-        let part = |name: &str| reference.get(name).and_then(Value::as_str);
-        let (name, key) = (part("name")?, part("key")?);
-        let document = Value::from(text(part("namespace"), name, key)?);
-        let what = format!("{field}: key {key} of ConfigMap {name}");
-        match check_document(kind, &document) {
-            CheckResult::Refused(_, message) if parses(&document) => {
-                Some(format!("{what}: {message}; AWS does not store such a policy, and no webhook looks at ConfigMaps"))
-            }
-            CheckResult::Warning(_, message) => Some(format!("{what}: {message}")),
-            CheckResult::Good | CheckResult::Refused(..) => None,
-        }
-    };
-    let remark = |(field, claim): (String, PolicyCheck<'_>)| match (&claim, claim.check(at)) {
-        (PolicyCheck::InConfigMap(kind, reference), _) => in_config_map(&field, *kind, reference),
-        (PolicyCheck::Managed(_), _) | (_, CheckResult::Good | CheckResult::Warning("UnknownManagedPolicy", _)) => None,
-        (PolicyCheck::Document(_, document), CheckResult::Refused(_, message)) if parses(document) => {
-            Some(format!("{field}: {message}; the webhook of the cluster refuses it"))
-        }
-        // Whoever reads the manifest strictly has found it already.
-        (_, CheckResult::Refused(..)) => None,
-        (_, CheckResult::Warning(_, message)) => Some(format!("{field}: {message}")),
-    };
-    claims.filter_map(remark).collect()
-}
-
-/// A place in a policy object that may be wrong. Two are equal where they say the same, wherever they stand.
-#[derive(Debug, PartialEq)]
-enum PolicyCheck<'a> {
-    /// A policy document of this type.
-    Document(PolicyType, &'a Value),
-    /// A reference to a document of this type in a ConfigMap. What stands there may be another thing tomorrow.
-    InConfigMap(PolicyType, &'a Value),
-    /// In place of a resource-based policy, and nothing that one may be.
-    Shapeless(&'a Value),
-    /// What is wrong with a reference to a ConfigMap where a resource-based policy stands.
-    BadReference(String),
-    /// The ARN of a managed policy of a principal.
-    Managed(&'a str),
-    /// The ARN of a policy of the organization.
-    Organization(&'a str),
-    /// A condition key that was given before in another spelling.
-    RepeatedKey(&'a str),
-    /// A pattern of repositories whose every match is taken by an earlier entry: its index.
-    Shadowed(&'a str, usize),
-    /// The end of an exemption.
-    End(&'a str),
-    /// A pattern of images of an exemption.
-    Exempted(&'a str),
-}
-
-/// Why a policy object is refused, as a word for metrics and the audit log.
-type Word = &'static str;
-
-const MALFORMED: Word = "MalformedDocument";
-const TOO_DEEP: Word = "DocumentTooDeep";
-const UNREADABLE: Word = "Unreadable";
-
-/// What is to be said of a [`PolicyCheck`].
-enum CheckResult {
-    Good,
-    /// A word for metrics, and the text.
-    Refused(Word, String),
-    /// A word for metrics, and the text.
-    Warning(Word, String),
-}
-
-impl PolicyCheck<'_> {
-    fn check(&self, at: Timestamp) -> CheckResult {
-        match self {
-            PolicyCheck::Document(kind, document) => check_document(*kind, document),
-            PolicyCheck::Shapeless(_) => CheckResult::Refused(MALFORMED, policy::SHAPE.to_owned()),
-            PolicyCheck::BadReference(message) => CheckResult::Refused(MALFORMED, message.clone()),
-            PolicyCheck::Managed(arn) if managed::find(arn).is_none() => unknown_managed(arn),
-            PolicyCheck::Organization(arn) if organization_policies::find(arn).is_none() => unknown_managed(arn),
-            PolicyCheck::Organization(arn) if arn.contains(":iam::") => CheckResult::Warning(
-                "NotOfOrganization",
-                format!(
-                    "`{arn}` is a managed policy of IAM, which AWS Organizations cannot attach; its text is used as it is"
-                ),
-            ),
-            PolicyCheck::Managed(_) | PolicyCheck::Organization(_) | PolicyCheck::InConfigMap(..) => CheckResult::Good,
-            PolicyCheck::RepeatedKey(key) => {
-                let message = format!("`{key}` is given twice: condition keys have no upper and lower case");
-                CheckResult::Refused(MALFORMED, message)
-            }
-            PolicyCheck::Shadowed(pattern, by) => CheckResult::Warning(
-                "EntryNeverCounts",
-                format!(
-                    "`{pattern}` never counts: spec.repositories[{by}] comes first and matches all that it matches"
-                ),
-            ),
-            PolicyCheck::End(end) if policy::date_time(end).is_some_and(|end| end <= at) => CheckResult::Warning(
-                "ExemptionEnded",
-                format!("`{end}` is in the past: this exemption lets nothing in, and can be deleted"),
-            ),
-            PolicyCheck::Exempted(pattern) if !ImagePattern::new(pattern).may_be_of_ecr() => CheckResult::Warning(
-                "EntryNeverCounts",
-                format!(
-                    "`{pattern}` exempts nothing: no image of Amazon ECR matches it; a pattern has the registry's host, such \
-                     as 111122223333.dkr.ecr.us-east-1.amazonaws.com/legacy/*"
-                ),
-            ),
-            PolicyCheck::End(_) | PolicyCheck::Exempted(_) => CheckResult::Good,
-        }
-    }
-}
-
-/// The claims of an object, each with its path, in the order of the schema.
-struct PolicyChecks<'a> {
-    kind: policy::PolicyKind,
-    found: Vec<(String, PolicyCheck<'a>)>,
-}
-
-impl<'a> PolicyChecks<'a> {
-    /// Reads the plain JSON: an object that this version cannot decode may hold documents that it can read.
-    fn of(object: &'a Value) -> Self {
-        let kind = object.get("kind").and_then(Value::as_str).and_then(policy::PolicyKind::from_name);
-        let mut claims = Self { kind: kind.unwrap_or(policy::PolicyKind::EcrAccessPolicy), found: Vec::new() };
-        let Some(spec) = object.get("spec") else { return claims };
-        if let Some(account) = spec.pointer("/puller/serviceAccount") {
-            let path = "spec.puller.serviceAccount";
-            claims.identity(path, account);
-            claims.identities(&format!("{path}.roles"), account.get("roles"));
-            claims.identities(&format!("{path}.fallbackNodes"), account.get("fallbackNodes"));
-        }
-        if let Some(role) = spec.pointer("/puller/role") {
-            claims.identity("spec.puller.role", role);
-        }
-        claims.identities("spec.puller.nodes", spec.pointer("/puller/nodes"));
-        for (path, entry) in items("spec.repositories", spec.get("repositories")) {
-            claims.resource_policy(&path, PolicyType::Resource, entry);
-        }
-        claims.shadowed(spec.get("repositories"));
-        for (path, entry) in items("spec.registries", spec.get("registries")) {
-            claims.resource_policy(&path, PolicyType::Registry, entry);
-        }
-        for (field, kind) in [("serviceControlPolicies", PolicyType::Scp), ("resourceControlPolicies", PolicyType::Rcp)]
-        {
-            let levels = spec.get("organization").and_then(|organization| organization.get(field));
-            for (path, level) in items(&format!("spec.organization.{field}"), levels) {
-                for (path, entry) in items(&format!("{path}.policies"), level.get("policies")) {
-                    claims.policy(&path, kind, entry);
-                }
-            }
-        }
-        claims.repeated_keys(spec.get("context"));
-        for (path, exemption) in items("spec.exemptions", spec.get("exemptions")) {
-            for (path, image) in items(&format!("{path}.images"), exemption.get("images")) {
-                claims.found.extend(image.as_str().map(|image| (path, PolicyCheck::Exempted(image))));
-            }
-            let end = exemption.get("expiresAt").and_then(Value::as_str);
-            claims.found.extend(end.map(|end| (format!("{path}.expiresAt"), PolicyCheck::End(end))));
-        }
-        claims
-    }
-
-    fn identities(&mut self, path: &str, holders: Option<&'a Value>) {
-        for (path, holder) in items(path, holders) {
-            self.identity(&path, holder);
-        }
-    }
-
-    fn identity(&mut self, path: &str, holder: &'a Value) {
-        let Some(identity) = holder.get("identity") else { return };
-        let path = format!("{path}.identity");
-        for (path, entry) in items(&format!("{path}.policies"), identity.get("policies")) {
-            self.policy(&path, PolicyType::Identity, entry);
-        }
-        if let Some(boundary) = identity.get("permissionsBoundary") {
-            self.policy(&format!("{path}.permissionsBoundary"), PolicyType::Boundary, boundary);
-        }
-    }
-
-    /// What has a `document` or a `managedPolicyArn`.
-    fn policy(&mut self, path: &str, kind: PolicyType, entry: &'a Value) {
-        if let Some(document) = entry.get("document").filter(|document| !document.is_null()) {
-            self.found.push((format!("{path}.document"), PolicyCheck::Document(kind, document)));
-        }
-        if let Some(reference) = entry.get("configMapKeyRef") {
-            self.found.push((format!("{path}.configMapKeyRef"), PolicyCheck::InConfigMap(kind, reference)));
-        }
-        if let Some(arn) = entry.get("managedPolicyArn").and_then(Value::as_str) {
-            let claim = match kind {
-                PolicyType::Scp | PolicyType::Rcp => PolicyCheck::Organization(arn),
-                _ => PolicyCheck::Managed(arn),
-            };
-            self.found.push((format!("{path}.managedPolicyArn"), claim));
-        }
-    }
-
-    fn resource_policy(&mut self, path: &str, kind: PolicyType, entry: &'a Value) {
-        let path = format!("{path}.policy");
-        match entry.get("policy") {
-            None => {}
-            Some(Value::String(word)) if word == "Unknown" => {}
-            Some(Value::Object(fields)) if fields.len() == 1 && fields.contains_key("document") => {
-                self.found.extend(
-                    fields.values().map(|document| (format!("{path}.document"), PolicyCheck::Document(kind, document))),
-                );
-            }
-            Some(Value::Object(fields)) if fields.len() == 1 && fields.contains_key("configMapKeyRef") => {
-                self.config_map(&path, kind, fields.values().next());
-            }
-            Some(other) => self.found.push((path, PolicyCheck::Shapeless(other))),
-        }
-    }
-
-    /// The API server does not look into a resource-based policy, so its reference is held to its shape here.
-    fn config_map(&mut self, path: &str, kind: PolicyType, reference: Option<&'a Value>) {
-        let Some(reference) = reference else { return };
-        let path = format!("{path}.configMapKeyRef");
-        let errors = policy::validate_config_map_key_ref(self.kind, reference);
-        if errors.is_empty() {
-            self.found.push((path.clone(), PolicyCheck::InConfigMap(kind, reference)));
-        }
-        self.found.extend(
-            errors.into_iter().map(|error| (format!("{path}{}", error.path), PolicyCheck::BadReference(error.message))),
-        );
-    }
-
-    fn repeated_keys(&mut self, context: Option<&'a Value>) {
-        let mut seen = BTreeSet::new();
-        for key in context.and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys) {
-            if !seen.insert(key.to_ascii_lowercase()) {
-                self.found.push((format!("spec.context[{key}]"), PolicyCheck::RepeatedKey(key)));
-            }
-        }
-    }
-
-    fn shadowed(&mut self, repositories: Option<&'a Value>) {
-        let mut earlier: Vec<(&str, ArnPattern)> = Vec::new();
-        for (path, entry) in items("spec.repositories", repositories) {
-            let pattern = entry.get("match").and_then(Value::as_str).unwrap_or_default();
-            // A wildcard of the later pattern is matched as the character that it is. A `?` takes it too, though `*`
-            // stands for more than one character.
-            let covers = |(text, compiled): &(&str, ArnPattern)| {
-                compiled.matches(pattern) && !(text.contains('?') && pattern.contains('*'))
-            };
-            if let Some(by) = earlier.iter().position(covers) {
-                self.found.push((path, PolicyCheck::Shadowed(pattern, by)));
-            }
-            earlier.push((pattern, ArnPattern::new(pattern)));
-        }
-    }
-}
-
-/// The items of a list, each with its path; none where it is no list.
-fn items<'a>(path: &str, list: Option<&'a Value>) -> impl Iterator<Item = (String, &'a Value)> {
-    let items = list.and_then(Value::as_array).into_iter().flatten().enumerate();
-    items.map(move |(index, item)| (format!("{path}[{index}]"), item))
-}
-
-/// A document is a mapping, or a string with JSON text, of which every byte counts.
-fn check_document(kind: PolicyType, document: &Value) -> CheckResult {
-    match iam_verdict::validate(kind, &text(document)) {
-        Ok(()) => CheckResult::Good,
-        Err(error) if parses(document) && is_doubtful(kind, &error) => {
-            let message = format!("{}; AWS may refuse to store this policy", describe(&error));
-            CheckResult::Warning("DoubtfulDocument", message)
-        }
-        Err(error) if error.kind == DocumentErrorKind::TooDeep => CheckResult::Refused(TOO_DEEP, describe(&error)),
-        Err(error) => CheckResult::Refused(MALFORMED, describe(&error)),
-    }
-}
-
 /// Whether an update says what is stored already.
 fn has_the_stored_spec(request: &Request) -> bool {
     let spec = member(&request.object, b"spec");
@@ -383,48 +101,6 @@ fn unread(request: &Request, error: DecodeError) -> Answer {
     let field = if path.is_empty() { request.kind.kind.clone() } else { path };
     let message = "is nested too deeply, or is no text".to_owned();
     refuse(request, UNREADABLE, vec![FieldCause { reason: "FieldValueInvalid", message, field }])
-}
-
-fn text(document: &Value) -> String {
-    match document {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Whether verdicts can be made of it.
-fn parses(document: &Value) -> bool {
-    Policy::parse(&text(document)).is_ok()
-}
-
-/// Whether only the service that stores the policy can say that the error is one.
-///
-/// Identity-based policies, boundaries and the policies of an organization are checked by AWS against one grammar. A
-/// resource-based policy is checked by its service: which names of principals still lead to somebody, whether a Sid may
-/// stand twice, and what it makes of a `Resource` in a policy of one repository, it decides itself.
-fn is_doubtful(kind: PolicyType, error: &DocumentError) -> bool {
-    match kind {
-        PolicyType::Resource => error.element.is_some(),
-        PolicyType::Registry => {
-            matches!(error.element, Some(StatementElement::Sid | StatementElement::PrincipalType))
-        }
-        _ => false,
-    }
-}
-
-/// `$.Statement[0].Effect: message (hint)`; with the name of its page where the document is not read at all.
-fn describe(error: &DocumentError) -> String {
-    let hint = error.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    let page = if error.kind == DocumentErrorKind::TooDeep { format!(" [{TOO_DEEP}]") } else { String::new() };
-    format!("{}: {}{hint}{page}", error.path, error.message)
-}
-
-fn unknown_managed(arn: &str) -> CheckResult {
-    let message = format!(
-        "`{arn}` is none of the AWS managed policies that this version of ecr-access knows: verdicts that depend on it are \
-         Unknown; write its document out instead"
-    );
-    CheckResult::Warning("UnknownManagedPolicy", message)
 }
 
 fn refuse(request: &Request, reason: Word, mut causes: Vec<FieldCause>) -> Answer {

@@ -8,6 +8,7 @@
 //! - [`decode()`] reads an object and refuses, with the path, what this binary does not understand.
 //! - [`compiled`] is what verdicts are made of.
 
+pub mod check;
 pub mod compiled;
 mod decode;
 mod error;

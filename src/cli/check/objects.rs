@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::api::{self, GROUP};
-use crate::webhook::policies;
 use ecr_forecast::cluster::config_map::ConfigMapName;
 use ecr_forecast::cluster::{Subject, SubjectError, WorkloadKind};
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::policy::check;
 use ecr_forecast::policy::compiled::{ConfigMapFacts, PolicyObject, label_command};
 use ecr_forecast::policy::{self, API_VERSION, POLICY_DOCUMENT_LABEL};
 
@@ -414,7 +414,7 @@ fn take_policy(
         let namespace = object.namespace.as_deref().or(namespace)?.to_owned();
         gathered.inventory.config_map(&ConfigMapName { namespace, name: name.to_owned() })?.text(key)
     };
-    for remark in policies::remarks(&object.value, at, text) {
+    for remark in check::remarks(&object.value, at, text) {
         gathered.notes.push_with(|| CheckProblem::new(&origin, reference.as_deref(), "", &remark).to_string());
     }
     let mut of_config_maps = Vec::new();
