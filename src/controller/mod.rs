@@ -37,7 +37,7 @@ use metrics::{
     WriteLabels, WriteResult,
 };
 use plan::Attempt;
-use recorder::{EventResult, Recorder};
+use recorder::{EventOutcome, Recorder};
 use scan::BackgroundScan;
 
 pub mod ahead;
@@ -397,17 +397,17 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         let mut news = tidings.news.into_iter();
         while let Some((key, one)) = news.next() {
             match self.recorder.tell(&key, &one, self.leader).await {
-                EventResult::Done => {}
-                EventResult::Limited => {
+                EventOutcome::Done => {}
+                EventOutcome::Limited => {
                     metrics.events.get_or_create(&EventLabels { result: EventResult::limited }).inc();
                 }
                 // The status says it; an API server in trouble is not asked to take more.
-                EventResult::Failed => {
+                EventOutcome::Failed => {
                     let rest = u64::try_from(news.len()).unwrap_or(u64::MAX);
                     metrics.events.get_or_create(&EventLabels { result: EventResult::failed }).inc_by(rest);
                     return Some(Instant::now() + recorder::REFILL);
                 }
-                EventResult::Fenced => return None,
+                EventOutcome::Fenced => return None,
             }
         }
         let judging = &self.options.forecast;
@@ -420,18 +420,18 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                 let report = ecr_forecast::forecast_under(&policy, &view.inventory, &first.held.subject, at, judging);
                 let Some(news) = events::denial(&policy, first, &report, audits) else { continue };
                 let told = if failed {
-                    EventResult::Failed
+                    EventOutcome::Failed
                 } else {
                     self.recorder.tell(&policy.key, &news, self.leader).await
                 };
                 match told {
-                    EventResult::Done => self.recorder.told(&policy.key, first.key, Instant::now()),
-                    EventResult::Limited | EventResult::Failed => {
-                        failed |= told == EventResult::Failed;
+                    EventOutcome::Done => self.recorder.told(&policy.key, first.key, Instant::now()),
+                    EventOutcome::Limited | EventOutcome::Failed => {
+                        failed |= told == EventOutcome::Failed;
                         waiting += 1 + i64::try_from(firsts.len()).unwrap_or(i64::MAX - 1);
                         break;
                     }
-                    EventResult::Fenced => return None,
+                    EventOutcome::Fenced => return None,
                 }
             }
         }

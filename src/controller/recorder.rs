@@ -45,7 +45,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How an attempt to tell ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum EventResult {
+pub enum EventOutcome {
     /// It is told, or the API server does not want to hear of it: no second attempt.
     Done,
     /// Too many Events lately.
@@ -119,13 +119,13 @@ impl Recorder {
     }
 
     /// Tells `news` about `policy`, if `leader` still says so and not too much was told of late.
-    pub async fn tell(&mut self, policy: &PolicyKey, news: &EventDraft, leader: impl Fn() -> bool) -> EventResult {
+    pub async fn tell(&mut self, policy: &PolicyKey, news: &EventDraft, leader: impl Fn() -> bool) -> EventOutcome {
         let now = Instant::now();
         if !leader() {
-            return EventResult::Fenced;
+            return EventOutcome::Fenced;
         }
         if !self.limits.take(policy, now) {
-            return EventResult::Limited;
+            return EventOutcome::Limited;
         }
         self.series.retain(|_, series| series.at + KEPT > now);
         let outcome = match tokio::time::timeout(TIMEOUT, self.write(news)).await {
@@ -137,12 +137,12 @@ impl Recorder {
                 if self.failure.take().is_some() {
                     tracing::info!("Events can be written again");
                 }
-                (EventResult::written, EventResult::Done)
+                (EventResult::written, EventOutcome::Done)
             }
             Err(error) => {
                 let refused = error.code().is_some_and(|code| (400..500).contains(&code) && code != 429);
                 self.log(policy, &error);
-                (EventResult::failed, if refused { EventResult::Done } else { EventResult::Failed })
+                (EventResult::failed, if refused { EventOutcome::Done } else { EventOutcome::Failed })
             }
         };
         self.metrics.events.get_or_create(&EventLabels { result }).inc();
@@ -386,9 +386,9 @@ mod tests {
         let mut tell = async |note: &str, leads: bool| recorder.tell(&key("pull"), &news("api", note), || leads).await;
         assert_eq!(
             (tell("n", true).await, tell("n", true).await, tell("m", true).await),
-            (EventResult::Done, EventResult::Done, EventResult::Done)
+            (EventOutcome::Done, EventOutcome::Done, EventOutcome::Done)
         );
-        assert_eq!(tell("n", false).await, EventResult::Fenced);
+        assert_eq!(tell("n", false).await, EventOutcome::Fenced);
         let counts = || {
             let events = api.events();
             events.iter().map(|event| event["series"]["count"].as_i64().unwrap_or(1)).collect::<Vec<_>>()
@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(counts(), [2, 1], "in the order of the telling");
         let first = api.events()[0]["metadata"]["name"].as_str().unwrap().to_owned();
         api.delete("events", "payments", &first);
-        assert_eq!(tell("n", true).await, EventResult::Done);
+        assert_eq!(tell("n", true).await, EventOutcome::Done);
         assert_eq!(counts(), [1, 1]);
     }
 
@@ -427,7 +427,7 @@ mod tests {
                 let news = news(policy, &format!("{policy} {index} {}", api.told().len()));
                 told.push(recorder.tell(&key(policy), &news, || true).await);
             }
-            told.iter().filter(|told| **told == EventResult::Done).count()
+            told.iter().filter(|told| **told == EventOutcome::Done).count()
         };
         assert_eq!((tell("loud", 30).await, tell("quiet", 3).await, tell("loud", 3).await), (20, 3, 0));
         assert_eq!(api.told().len(), 23, "what is limited is not written");

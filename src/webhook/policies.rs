@@ -42,10 +42,8 @@ pub fn review(request: &Request, at: Timestamp) -> Answer {
     let (given, stored) = (rest(&whole, &request.object), rest(&old, &request.old_object));
     let (given, stored) = (whole.as_ref().map_or(&given, Raw::value), old.as_ref().map_or(&stored, Raw::value));
     let stored = if request.operation == "UPDATE" { checks(stored) } else { Vec::new() };
-    let (in_place, given): (Vec<_>, Vec<_>) = PolicyChecks::of(given)
-        .found
-        .into_iter()
-        .partition(|(_, claim)| stored.iter().any(|(_, known)| known == claim));
+    let (in_place, given): (Vec<_>, Vec<_>) =
+        checks(given).into_iter().partition(|(_, claim)| stored.iter().any(|(_, known)| known == claim));
 
     let (mut refused, mut causes, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for (field, claim) in given {

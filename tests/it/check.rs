@@ -496,6 +496,12 @@ fn evaluate_answers_line_by_line() {
     assert_eq!(run.code, 2);
 }
 
+#[test]
+fn the_schema_in_docs_is_that_of_the_types() {
+    let text = format!("{}\n", serde_json::to_string_pretty(&ecr_access::cli::check::schema()).unwrap());
+    golden::hold(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/check-report.schema.json"), &text);
+}
+
 pub fn schema() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/check-report.schema.json");
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()

@@ -4,7 +4,9 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::cluster::Subject;
 use crate::diagnose::grants::{Document, Elsewhere, Excess, excess, minimal};
@@ -19,8 +21,9 @@ use crate::puller::{Puller, PullerIdentity, Pullers, pullers};
 use crate::select::{Selection, select};
 
 /// One piece of advice. It changes no verdict.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "advice")]
 pub struct Advice {
     /// What it is about.
     pub kind: AdviceKind,
@@ -34,14 +37,17 @@ pub struct Advice {
     pub target: String,
     /// The policy.
     pub policy: String,
-    /// What is wrong with it, in one line.
+    /// What is wrong with the policy. A lint begins with the path in the document and ends with its id, which docs/lints.md
+    /// explains.
     pub message: String,
-    /// A policy that would do for all images that the subjects pull with this principal.
+    /// A policy that would do for every image that the results pull with this principal.
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub document: Option<Document>,
 }
 
 /// The kinds of advice. Stable words, part of the report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[schemars(inline)]
 pub enum AdviceKind {
     /// A policy grants more than the pulls that are made with it need.
     BroaderThanNeeded,

@@ -31,7 +31,7 @@ pub(crate) struct RepositoryDiagnosis {
     pub(crate) cause: Option<CauseCode>,
     /// The statement that came closest to allowing the first request that is denied.
     pub(crate) miss: Option<NearMiss>,
-    /// What is almost right in that statement.
+    /// What is misspelt right in that statement.
     pub(crate) hint: Option<String>,
     /// What else there is to say.
     pub(crate) remark: Option<String>,
@@ -189,27 +189,27 @@ impl<'a> Case<'a> {
             }
             return;
         };
-        let almost = annotation::almost(annotation, account);
+        let misspelt = annotation::misspelt_annotation(annotation, account);
         let can = |other: &Puller| {
             other.who != self.puller.who
                 && PullEvaluator::new(other, self.declared, *at).judge(&self.found.image, needs).verdict
                     == Verdict::Allow
         };
-        let other = if almost.is_some() || nothing_granted {
+        let other = if misspelt.is_some() || nothing_granted {
             puller::others(spec, account).into_iter().take(MAX_OTHERS).find(can)
         } else {
             None
         };
-        let typed = almost.as_ref().filter(|almost| {
+        let typed = misspelt.as_ref().filter(|misspelt| {
             let named = other
                 .as_ref()
-                .is_some_and(|other| almost.role.as_ref().map(ToString::to_string) == Some(other.who.to_string()));
-            named || nothing_granted || almost.cause() == CauseCode::AnnotationAlmostRight
+                .is_some_and(|other| misspelt.role.as_ref().map(ToString::to_string) == Some(other.who.to_string()));
+            named || nothing_granted || misspelt.cause() == CauseCode::AnnotationAlmostRight
         });
-        if let Some(almost) = typed {
-            diagnosis.cause = Some(almost.cause());
+        if let Some(misspelt) = typed {
+            diagnosis.cause = Some(misspelt.cause());
             diagnosis.remark =
-                Some(format!("service account {}/{}: {}", account.namespace, account.name, almost.why(annotation)));
+                Some(format!("service account {}/{}: {}", account.namespace, account.name, misspelt.why(annotation)));
         } else if let Some(other) = other.as_ref().filter(|_| nothing_granted) {
             diagnosis.cause = Some(CauseCode::RightsOnAnotherRole);
             diagnosis.remark = Some(format!("{}, which is declared too, could pull it", other.who));

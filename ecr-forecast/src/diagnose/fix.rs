@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use iam_verdict::{Decision, Layer, NamedPolicy, NearMiss, Outcome, Policy};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::diagnose::edit::{self, CarveOut, Statement};
 use crate::diagnose::near_miss::{close, hint};
@@ -25,35 +26,44 @@ use crate::facts::missing::MissingFact;
 use crate::judge::{Existence, Misses, PullEvaluator, PullJudgement, RequestDecision, Verdict};
 use crate::puller::{Puller, PullerIdentity};
 
-/// One change that helps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One step; all steps together let every denied request of the image be allowed, as far as the rest is known.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "fix")]
 pub struct Fix {
     /// What kind of change.
     pub kind: FixKind,
     /// The layer whose policy changes.
+    #[schemars(with = "Option<String>", extend("enum" = [
+        "identity", "resource", "registry", "boundary", "session", "scp", "rcp", "endpoint", null,
+    ]))]
     pub attach_to: Option<&'static str>,
-    /// What the policy is attached to: the role, the repository's ARN, `registry ACCOUNT/REGION`, or the level of the
-    /// organization; of an annotation the service account.
+    /// What the policy is attached to: a role ARN or `service account NAMESPACE/NAME`, a repository ARN, `registry
+    /// ACCOUNT/REGION`, the level of the organization; of `SetAnnotation` `ServiceAccount/NAMESPACE/NAME`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub target: Option<String>,
-    /// The policy to change; none where it is a new one.
+    /// The policy to change; null where a new one is to be made.
     pub policy: Option<String>,
-    /// The key of a ConfigMap, as `namespace/name/key`, where that policy's document stands.
+    /// The key of a ConfigMap, as `NAMESPACE/NAME/KEY`, where the document of that policy stands.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub config_map: Option<String>,
-    /// The statement that `document` takes the place of; without a document it is to be removed, and without a
-    /// statement the policy is to be detached.
+    /// The statement that `document` takes the place of; without a document it is to be removed. A `NarrowDeny` without it
+    /// detaches the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub statement: Option<String>,
-    /// The statement to add, or to put in the place of another one; of `SetAnnotation` the annotation.
+    /// The statement to add, or to put in the place of `statement`; of `SetAnnotation` the annotation.
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub document: Option<Statement>,
     /// Why this helps, for a person.
     pub why: String,
 }
 
 /// The kinds of changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Hash, Serialize)]
+#[schemars(inline)]
 pub enum FixKind {
     /// Add the statement.
     AddStatement,

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ecr::image::EcrImage;
@@ -39,7 +40,8 @@ const CONSOLE: [&str; 7] = [
 ];
 
 /// What somebody wants of a repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[schemars(inline)]
 pub enum Need {
     /// To pull an image that is there.
     Pull,

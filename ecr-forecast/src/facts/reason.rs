@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Why an image has its verdict, coarsely. Stable words, part of the report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Hash, Serialize)]
+#[schemars(inline)]
 pub enum Reason {
     /// Every request of the pull is allowed.
     Allowed,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::judge::options::Options;
@@ -11,7 +12,8 @@ use crate::policy::Action;
 use crate::policy::compiled::Exemption;
 
 /// What happens to the object at admission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Hash, Serialize)]
+#[schemars(inline)]
 pub enum Admission {
     /// It is admitted without a word.
     Admitted,
@@ -66,12 +68,14 @@ impl Actions {
 }
 
 /// The exemption that an image is under.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "exemption")]
 pub struct ExemptionUse {
-    /// Its name in the policy.
+    /// Its name in `spec.exemptions`.
     pub name: String,
-    /// The moment from which on it is gone.
+    /// The moment from which on it is gone, in UTC.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub expires_at: Timestamp,
     /// Why it is there.
     #[serde(skip)]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use iam_verdict::{Decision, Outcome};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ecr::image::EcrImage;
@@ -11,7 +12,8 @@ use crate::facts::declared::{Declared, Presence};
 use crate::facts::missing::MissingFact;
 
 /// The outcome for an image or a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Hash, Serialize)]
+#[schemars(inline)]
 pub enum Verdict {
     /// The pull is permitted, whatever the facts that are not known turn out to be.
     Allow,

@@ -83,7 +83,7 @@ fn without_null(schema: &mut Schema) {
 }
 
 /// The variants of an enum, each of which has a description in Rust, are one `enum`.
-fn words_in_one_list(schema: &mut Schema) {
+pub fn words_in_one_list(schema: &mut Schema) {
     let Some(Value::Array(variants)) = schema.get("oneOf") else { return };
     let Some(words) = variants.iter().map(|variant| variant.get("const").cloned()).collect::<Option<Vec<Value>>>()
     else {
@@ -95,7 +95,7 @@ fn words_in_one_list(schema: &mut Schema) {
 }
 
 /// The first paragraph of a doc comment is for users, in one line; what follows is for readers of the code.
-fn first_paragraph(schema: &mut Schema) {
+pub fn first_paragraph(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
         let paragraph: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
         *text = paragraph.join(" ");

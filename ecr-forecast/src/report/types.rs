@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use iam_verdict::Decision;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::diagnose::Fix;
@@ -15,28 +16,40 @@ use crate::policy::compiled::PolicyKey;
 use crate::report::texts::{Parts, Texts};
 
 /// The outcome for one subject.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "result")]
 pub struct Report {
     /// `Pod`, `Deployment`, …
+    #[schemars(extend("enum" = [
+        "Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController",
+    ]))]
     pub kind: String,
     /// The namespace.
     pub namespace: String,
     /// The name.
     pub name: String,
-    /// The policy in force; in the report `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
+    /// The policy that selects the service account: `EcrAccessPolicy/NAMESPACE/NAME` or `ClusterEcrAccessPolicy/NAME`.
+    #[schemars(with = "Option<String>")]
     pub policy: Option<PolicyKey>,
     /// The verdict over all images.
+    #[schemars(extend("enum" = ["Allow", "Deny", "Unknown", "NotSelected"]))]
     pub verdict: Verdict,
-    /// What admission does about it.
+    /// What the webhook would do. Templates of workloads are never rejected.
     pub admission: Admission,
+    /// What the verdict rests on beside facts, such as `SameAccountAssumed`.
+    ///
     /// Assumptions and observations, see [`note`](crate::judge::note).
     pub notes: Vec<&'static str>,
     /// The images, in the order of the subject's.
     pub images: Vec<ImageReport>,
-    /// When the verdict changes by itself, because a policy has a condition on the time, or what admission does about it,
-    /// because an exemption ends. None where that is never, or not known: see [`NextChange`](crate::judge::NextChange).
+    /// When the verdict changes by itself, because a policy has a condition on the time, or what happens at admission,
+    /// because an exemption ends. Left out where neither ever does, and where there are too many dates
+    /// to say.
+    ///
+    /// See [`NextChange`](crate::judge::NextChange).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub next_transition: Option<Timestamp>,
     /// What a Deny and an Unknown do to a pod.
     #[serde(skip)]
@@ -47,12 +60,13 @@ pub struct Report {
 }
 
 /// The outcome for one image.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "image")]
 pub struct ImageReport {
-    /// The field that holds the image.
+    /// The full path in the object: `spec.template.spec.containers[0].image`.
     pub field: String,
-    /// The container or volume.
+    /// The container, or the volume that mounts the image.
     pub container: String,
     /// The image as written.
     pub image: String,
@@ -60,18 +74,25 @@ pub struct ImageReport {
     pub verdict: Verdict,
     /// Why, coarsely.
     pub reason: Reason,
-    /// The facts that would settle an Unknown.
+    /// The facts that made it Unknown: condition keys, `role:ARN`, `serviceAccount:NAMESPACE/NAME`,
+    /// `configMap:NAMESPACE/NAME/KEY`, `imagePullSecret`, …
+    #[schemars(with = "Vec<String>")]
     pub missing: Vec<MissingFact>,
-    /// What a user sees, for this image alone.
+    /// What a user of the cluster would read.
+    ///
+    /// For this image alone.
     pub message: String,
     /// Everybody who may pull it, with the requests that were judged.
     pub candidates: Vec<Candidate>,
-    /// Why, finely.
+    /// A stable code, finer than `reason`; docs/reasons/ has a page for each.
+    #[schemars(with = "Option<String>")]
     pub cause: Option<CauseCode>,
     /// What would help.
     pub fix: Vec<Fix>,
-    /// The exemption that lets it in all the same, where it is not certain that it can be pulled.
+    /// The exemption of the policy that this image is under: a refusal of it is a warning. Left out where there is none, and
+    /// where the image can be pulled.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ExemptionUse")]
     pub exemption: Option<ExemptionUse>,
     /// The parts that messages are put together from.
     #[serde(skip)]
@@ -81,39 +102,48 @@ pub struct ImageReport {
     pub(crate) parts: Parts,
 }
 
-/// Somebody who may pull an image.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// A principal that may pull the image.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "candidate")]
 pub struct Candidate {
-    /// The role ARN, or `service account NAMESPACE/NAME`.
+    /// A role ARN, or `service account NAMESPACE/NAME` where only its policies are known.
     pub principal: String,
-    /// How it was found.
+    /// How the principal was found, such as the annotation that names it.
     pub found_by: String,
     /// Its verdict.
+    #[schemars(extend("enum" = ["Allow", "Deny", "Unknown"]))]
     pub verdict: Verdict,
     /// The requests of the pull.
     pub decisions: Vec<DecisionReport>,
 }
 
-/// One IAM request and its decision.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The outcome of one IAM request.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "decision")]
 pub struct DecisionReport {
     /// The action.
     pub action: &'static str,
     /// The resource ARN or `*`.
     pub resource: String,
-    /// `Allowed`, `ExplicitlyDenied`, `ImplicitlyDenied` or `Unknown`.
+    /// What IAM answers.
     #[serde(serialize_with = "decision_word")]
+    #[schemars(with = "String", extend("enum" = ["Allowed", "ExplicitlyDenied", "ImplicitlyDenied", "Unknown"]))]
     pub decision: Decision,
     /// The deciding layer.
+    #[schemars(with = "Option<String>", extend("enum" = [
+        "identity", "resource", "registry", "boundary", "session", "scp", "rcp", "endpoint", null,
+    ]))]
     pub layer: Option<&'static str>,
     /// The deciding policy.
     pub policy: Option<String>,
-    /// The deciding statement: its Sid, or `#index`.
+    /// The deciding statement: the Sid, or `#index`.
     pub statement: Option<String>,
-    /// What the request is needed for, where that is not the pull of an image that is there.
+    /// What the request is for, where that is not the pull of an image that is there: `Import` fills a pull-through cache,
+    /// the others were asked for with `--requires`.
     #[serde(skip_serializing_if = "is_pull")]
+    #[schemars(extend("enum" = ["Import", "Push", "List", "Console"]))]
     pub need: Need,
 }
 

@@ -9,6 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use problems::{CheckProblem, Problems};
@@ -28,8 +29,11 @@ mod origin;
 mod path;
 pub mod problems;
 mod read;
+mod schema;
 mod text;
 pub mod yaml;
+
+pub use schema::schema;
 
 /// Arguments of `ecr-access check`.
 #[derive(Debug, clap::Args)]
@@ -79,31 +83,42 @@ without empty ones. An object that is given twice counts as the last one given.
 
 Exit codes: 0 nothing denied, 1 some verdict is Deny or some admission Rejected, 2 bad input (the rest is still judged).";
 
-/// What `-o json` prints, in this order of fields.
-#[derive(Debug, Serialize)]
+/// What `ecr-access check -o json` prints. Within v1alpha1 fields are added, never renamed or removed; the same input and
+/// `at` give the same bytes.
+///
+/// In this order of fields. `docs/check-report.schema.json` is [`schema()`] of it.
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
     /// Always `ecraccess.dev/v1alpha1`.
+    #[schemars(extend("const" = API_VERSION))]
     pub api_version: &'static str,
     /// Always `CheckReport`.
+    #[schemars(extend("const" = "CheckReport"))]
     pub kind: &'static str,
-    /// The moment as of which everything was judged.
+    /// The moment as of which everything was judged, in UTC.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// How many pods and workloads got which verdict.
     pub summary: Summary,
-    /// What is wrong with the input, at most [`problems::MOST`].
+    /// What is wrong with the input, in its order; the first 100. Where there is one, the exit code is 2 and the rest is judged
+    /// all the same.
+    #[schemars(length(max = problems::MOST))]
     pub problems: Vec<CheckProblem>,
-    /// How many problems there are behind those.
+    /// How many problems there are behind those in `problems`. Of an object with more than 1,000 problems the first 1,000 are
+    /// counted.
     pub problems_omitted: usize,
-    /// The pods and workloads, in the order of the input.
+    /// The pods and workloads, in the order of the input: paths as given, files of a directory sorted, documents as they
+    /// stand.
     pub results: Vec<Report>,
-    /// What is worth changing in the policies that they pull with. It changes no verdict, and no exit code.
+    /// What is worth changing in the policies that the results pull with. It changes no verdict, and no exit code.
     pub advice: Vec<Advice>,
 }
 
 /// Counts by verdict.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 pub struct Summary {
     /// Every image can be pulled.
     pub allow: usize,

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::origin::Origin;
@@ -17,9 +18,10 @@ pub const MOST: usize = 100;
 pub const LONGEST: usize = 1024;
 
 /// Something in the input that is wrong.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(inline)]
 pub struct CheckProblem {
-    /// The file, the document in it counted from 1, the item of a list, and the object where it has a name:
+    /// A text of more than 1,024 bytes ends in `…` here, in `path` and in `message`. The file, the document in it counted from 1, the item of a list, and the object where it has a name:
     /// `app.yaml: document 2: Pod/payments/api-0`.
     pub object: String,
     /// The field, such as `spec.puller.role.arn`; empty where the whole is meant.
