@@ -66,6 +66,7 @@ lint: $(CARGO_DENY) $(CARGO_SHEAR) wasm msrv ## Formatting, clippy, dependency r
 	$(CARGO_DENY) --log-level warn check bans licenses sources
 	$(CARGO_SHEAR) shear --locked
 	bash -n hack/*.sh tests/cluster/*.sh .ci/run
+	python3 -B hack/names.py
 	python3 -B hack/circles_test.py --quiet
 	python3 -B hack/circles.py iam-verdict/src --allow 0 --allow-nested 4
 	python3 -B hack/public_items.py ecr-forecast/src --most 150

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use crate::decision::{Decision, Layer, Outcome};
 use crate::document::{Effect, Statement};
 use crate::environment::{Environment, NamedPolicy, PolicyState};
+use crate::exact;
 use crate::index::Action;
 use crate::layers::{Bits, Frame, Place, bit, places, unreadable_grants};
 use crate::request::Request;
-use crate::settle;
 use crate::statement::{Forms, applies_beyond_action, principal_forms, same_account};
 use crate::truth::Truth;
 
@@ -43,7 +43,7 @@ use crate::truth::Truth;
 /// ```
 #[must_use]
 pub fn evaluate(env: &Environment, request: &Request) -> Outcome {
-    let (decision, layer, source) = judge(env, request, settle::decide);
+    let (decision, layer, source) = judge(env, request, exact::decide);
     Outcome {
         decision,
         layer,
@@ -56,7 +56,7 @@ pub fn evaluate(env: &Environment, request: &Request) -> Outcome {
 /// several readings.
 #[must_use]
 pub fn decide(env: &Environment, request: &Request) -> Decision {
-    judge(env, request, settle::decide).0
+    judge(env, request, exact::decide).0
 }
 
 /// Whether the request is allowed, where one look tells: true and false hold for every filling of the facts that are not
@@ -169,7 +169,7 @@ impl<'a> Tally<'a> {
 fn judge<'a>(
     env: &'a Environment,
     request: &Request,
-    settle: fn(&Environment, &Request, Decision) -> Decision,
+    exact: fn(&Environment, &Request, Decision) -> Decision,
 ) -> (Decision, Option<Layer>, Option<Source<'a>>) {
     let frame = Frame::new(env, &request.principal);
     let same = same_account(env, request);
@@ -196,7 +196,7 @@ fn judge<'a>(
     } else if always && possible & bit::DENY == 0 {
         Decision::Allowed
     } else {
-        settle(env, request, if ever { Decision::Unknown } else { Decision::ImplicitlyDenied })
+        exact(env, request, if ever { Decision::Unknown } else { Decision::ImplicitlyDenied })
     };
     match decision {
         Decision::Allowed => {

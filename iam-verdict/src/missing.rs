@@ -3,9 +3,9 @@
 use crate::decision::{Decision, Missing};
 use crate::environment::Environment;
 use crate::evaluate;
+use crate::exact::count::set;
+use crate::exact::model::Model;
 use crate::request::Request;
-use crate::settle::count::set;
-use crate::settle::model::Model;
 
 /// The facts that would settle an Unknown decision: whatever they turn out to be, the decision is definite then.
 ///
@@ -18,14 +18,14 @@ pub fn missing(env: &Environment, request: &Request) -> Missing {
     }
     let model = Model::new(env, request);
     let all = || model.facts.iter().map(|fact| fact.name.clone()).collect();
-    let Some(readings) = model.readings().filter(|_| model.is_small()) else {
+    let Some(worlds) = model.worlds().filter(|_| model.is_small()) else {
         return Missing { facts: all(), minimal: false };
     };
     // IAM-UNK-5: leave facts out, in order of appearance, as long as the rest settles.
     let mut kept: Vec<bool> = vec![true; model.facts.len()];
     for fact in 0..model.facts.len() {
         set(&mut kept, fact, false);
-        if !model.settles(&readings, &kept) {
+        if !model.settles(&worlds, &kept) {
             set(&mut kept, fact, true);
         }
     }

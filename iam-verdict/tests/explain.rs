@@ -38,7 +38,7 @@ fn explanations_agree_with_decisions() {
             Decision::Allowed => {
                 assert_eq!(near, None, "{id}");
                 assert!(!denied, "{id}");
-                // Where each reading has a grant of its own, nobody is named.
+                // Where each world has a grant of its own, nobody is named.
                 if outcome.statement.is_some() {
                     assert_eq!(deciding(&explanation), Some((false, Truth::True)), "{id}");
                     named += 1;
@@ -46,7 +46,7 @@ fn explanations_agree_with_decisions() {
                 counts[0] += 1;
             }
             Decision::ExplicitlyDenied => {
-                // Where each reading has a deny of its own, nobody is named.
+                // Where each world has a deny of its own, nobody is named.
                 assert_eq!(denied, outcome.statement.is_some(), "{id}");
                 if denied {
                     assert_eq!(deciding(&explanation), Some((true, Truth::True)), "{id}");

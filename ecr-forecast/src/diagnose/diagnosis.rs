@@ -113,7 +113,7 @@ struct Case<'a> {
 impl<'a> Case<'a> {
     /// None of a repository that can be pulled from. Where policy or puller are not known there are no repositories.
     fn new(judgement: &'a Judgement, found: &'a RepositoryJudgement) -> Option<Self> {
-        let spoken = found.spokesman().filter(|_| found.verdict != Verdict::Allow)?;
+        let spoken = found.worst_candidate().filter(|_| found.verdict != Verdict::Allow)?;
         Some(Self {
             judgement,
             found,

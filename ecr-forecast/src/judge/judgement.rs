@@ -179,7 +179,7 @@ impl ImageJudgement {
 
 impl RepositoryJudgement {
     /// The candidate that messages speak of, by its index: whoever is worst off speaks for all.
-    pub(crate) fn spokesman(&self) -> Option<usize> {
+    pub(crate) fn worst_candidate(&self) -> Option<usize> {
         [Verdict::Deny, Verdict::Unknown, Verdict::Allow]
             .into_iter()
             .find_map(|worst| self.pulls.iter().position(|pull| pull.verdict == worst))
@@ -360,7 +360,7 @@ pub(crate) fn speaks_up(verdict: Verdict, missing: &[MissingFact]) -> bool {
 impl RepositoryJudgement {
     /// Asks every candidate and folds their verdicts: they must agree.
     fn new(image: EcrImage, courts: &[PullEvaluator<'_>], needs: &[Need], has_secret: bool) -> Self {
-        let pulls: Vec<PullJudgement> = courts.iter().map(|court| court.judge(&image, needs)).collect();
+        let pulls: Vec<PullJudgement> = courts.iter().map(|evaluator| evaluator.judge(&image, needs)).collect();
         let agree = |verdict| pulls.iter().all(|pull| pull.verdict == verdict);
         let differ = ![Verdict::Allow, Verdict::Deny, Verdict::Unknown].into_iter().any(agree);
         let not_found = pulls.iter().any(|pull| pull.existence == Existence::NotFound);

@@ -15,23 +15,23 @@ impl<'a> PullEvaluator<'a> {
     #[must_use]
     pub fn judge(&self, image: &EcrImage, needs: &[Need]) -> PullJudgement {
         let mut notes = self.notes();
-        let mut trial = RepositoryEvaluation::new(self, image, &mut notes);
-        let asks = trial.asks(needs);
+        let mut evaluation = RepositoryEvaluation::new(self, image, &mut notes);
+        let asks = evaluation.asks(needs);
         let (mut missing, mut import_missing) = (Missing::wanted(), Missing::wanted());
         let mut answers = Vec::with_capacity(asks.len());
         for ask in asks {
-            let facts = if trial.is_conditional(&ask) { &mut import_missing } else { &mut missing };
-            let outcome = trial.outcome(&ask, facts);
+            let facts = if evaluation.is_conditional(&ask) { &mut import_missing } else { &mut missing };
+            let outcome = evaluation.outcome(&ask, facts);
             answers.push(RequestDecision { ask, outcome });
         }
-        let (verdict, existence) = trial.fold(answers.iter().map(|answer| (&answer.ask, answer.outcome.decision)));
+        let (verdict, existence) = evaluation.fold(answers.iter().map(|answer| (&answer.ask, answer.outcome.decision)));
         if existence == Existence::OnlyIfCached {
             missing.add(MissingFact::Presence(image.arn().to_string()));
             missing.extend(import_missing.facts);
         }
-        let reads_clock = trial.reads_clock();
+        let reads_clock = evaluation.reads_clock();
         if verdict == Verdict::Allow {
-            notes.extend(trial.advice(&answers));
+            notes.extend(evaluation.advice(&answers));
         }
         // A Deny does not depend on what is missing.
         let missing = if verdict == Verdict::Unknown { missing.facts } else { Vec::new() };

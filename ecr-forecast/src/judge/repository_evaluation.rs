@@ -22,10 +22,10 @@ use crate::puller::PullerIdentity;
 const REPOSITORY_POLICY: &str = "repositoryPolicy";
 const REGISTRY_POLICY: &str = "registryPolicy";
 
-/// One puller before one repository. Requests that differ in their action alone share their hearing.
+/// One puller before one repository. Requests that differ in their action alone share their evaluation.
 #[derive(Debug)]
 pub(crate) struct RepositoryEvaluation<'a> {
-    court: &'a PullEvaluator<'a>,
+    evaluator: &'a PullEvaluator<'a>,
     place: ResourceSide<'a>,
     /// Whether the repository, with the tag that is pulled, is there; none where that is not known.
     presence: Option<Presence>,
@@ -57,17 +57,17 @@ struct ResourceSide<'a> {
 }
 
 impl<'a> RepositoryEvaluation<'a> {
-    /// Prepares to judge what the puller of `court` can do with the repository of `image`; adds to `notes` what the
+    /// Prepares to judge what the puller of `evaluator` can do with the repository of `image`; adds to `notes` what the
     /// verdict rests on.
-    pub(crate) fn new(court: &'a PullEvaluator<'a>, image: &'a EcrImage, notes: &mut Vec<&'static str>) -> Self {
-        let entry = court.declared.repository(image);
-        let registry = court.declared.registry(&image.account, &image.region);
+    pub(crate) fn new(evaluator: &'a PullEvaluator<'a>, image: &'a EcrImage, notes: &mut Vec<&'static str>) -> Self {
+        let entry = evaluator.declared.repository(image);
+        let registry = evaluator.declared.registry(&image.account, &image.region);
         Self {
-            court,
-            place: ResourceSide::new(court, image, entry, registry, notes),
+            evaluator,
+            place: ResourceSide::new(evaluator, image, entry, registry, notes),
             presence: entry.and_then(|entry| entry.presence),
-            cached: is_cached(image, court.declared),
-            time: Time::At(court.at),
+            cached: is_cached(image, evaluator.declared),
+            time: Time::At(evaluator.at),
             login: None,
             repository: None,
             import: None,
@@ -115,13 +115,13 @@ impl<'a> RepositoryEvaluation<'a> {
 
     /// Decides one request; adds to `missing` what would settle it.
     pub(crate) fn outcome(&mut self, ask: &RequiredRequest, missing: &mut Missing) -> Outcome {
-        let mut hearing = self.take(ask);
+        let mut evaluation = self.take(ask);
         let fact = |name| self.fact(name);
-        let mut outcome = hearing.decide(missing, fact);
+        let mut outcome = evaluation.decide(missing, fact);
         // RES-10: that the puller is of the registry's account is assumed, and never causes a Deny. What nobody
         // allows in one account nobody allows across accounts, which takes both sides; a statement that denies by
         // account may be about another one.
-        if outcome.decision == Decision::ExplicitlyDenied && self.court.is_account_assumed() {
+        if outcome.decision == Decision::ExplicitlyDenied && self.evaluator.is_account_assumed() {
             let elsewhere = self.elsewhere(ask).decide(&mut Missing::unwanted(), fact);
             if !is_denied(elsewhere.decision) {
                 missing.add(MissingFact::Account);
@@ -132,8 +132,9 @@ impl<'a> RepositoryEvaluation<'a> {
             (ask.is_login(), is_denied(outcome.decision), &self.place.registry_of_login)
         {
             // Whether a registry policy can deny a login is not documented; that it cannot grant one is.
-            let decision =
-                under_registry(&mut hearing, policy, |hearing| hearing.decide(&mut Missing::unwanted(), fact).decision);
+            let decision = under_registry(&mut evaluation, policy, |evaluation| {
+                evaluation.decide(&mut Missing::unwanted(), fact).decision
+            });
             let may_deny = decision == Decision::ExplicitlyDenied
                 || (decision == Decision::Unknown && outcome.decision == Decision::Allowed);
             if may_deny {
@@ -141,7 +142,7 @@ impl<'a> RepositoryEvaluation<'a> {
                 outcome = Outcome::unknown();
             }
         }
-        self.keep(ask, hearing);
+        self.keep(ask, evaluation);
         outcome
     }
 
@@ -150,9 +151,9 @@ impl<'a> RepositoryEvaluation<'a> {
         if answer.outcome.decision != Decision::ImplicitlyDenied {
             return None;
         }
-        let hearing = self.take(&answer.ask);
-        let miss = hearing.nearest_miss();
-        self.keep(&answer.ask, hearing);
+        let evaluation = self.take(&answer.ask);
+        let miss = evaluation.nearest_miss();
+        self.keep(&answer.ask, evaluation);
         miss
     }
 
@@ -176,23 +177,23 @@ impl<'a> RepositoryEvaluation<'a> {
 
     /// Whether some request that was looked at reads the time.
     pub(crate) fn reads_clock(&self) -> bool {
-        let hearings = [&self.login, &self.repository, &self.import, &self.creation];
-        hearings.into_iter().flatten().any(RequestEvaluation::reads_clock)
+        let evaluations = [&self.login, &self.repository, &self.import, &self.creation];
+        evaluations.into_iter().flatten().any(RequestEvaluation::reads_clock)
     }
 
-    /// The seconds, since 1970-01-01T00:00:00Z and after the court's time, at which the decision of a request may be
+    /// The seconds, since 1970-01-01T00:00:00Z and after the evaluator's time, at which the decision of a request may be
     /// another one, in order; between two of them it stays.
     pub(crate) fn instants(&mut self, ask: &RequiredRequest) -> Vec<i64> {
-        let mut hearing = self.take(ask);
-        let now = self.court.at.as_second();
-        let mut all = hearing.instants(now);
-        if self.court.is_account_assumed() {
+        let mut evaluation = self.take(ask);
+        let now = self.evaluator.at.as_second();
+        let mut all = evaluation.instants(now);
+        if self.evaluator.is_account_assumed() {
             all.extend(self.elsewhere(ask).instants(now));
         }
         if let (true, Some(policy)) = (ask.is_login(), &self.place.registry_of_login) {
-            all.extend(under_registry(&mut hearing, policy, |hearing| hearing.instants(now)));
+            all.extend(under_registry(&mut evaluation, policy, |evaluation| evaluation.instants(now)));
         }
-        self.keep(ask, hearing);
+        self.keep(ask, evaluation);
         all.sort_unstable();
         all.dedup();
         all
@@ -207,30 +208,30 @@ impl<'a> RepositoryEvaluation<'a> {
     /// Whether one look tells that a request is allowed at every time, or refused at every time.
     pub(crate) fn is_settled(&mut self, ask: &RequiredRequest) -> bool {
         self.time = Time::Any;
-        let mut hearing = self.take(ask);
-        let settled = match (hearing.allows_at_sight(), &self.place.registry_of_login) {
+        let mut evaluation = self.take(ask);
+        let settled = match (evaluation.allows_at_sight(), &self.place.registry_of_login) {
             (Some(true), Some(policy)) if ask.is_login() => {
-                under_registry(&mut hearing, policy, |hearing| hearing.allows_at_sight() == Some(true))
+                under_registry(&mut evaluation, policy, |evaluation| evaluation.allows_at_sight() == Some(true))
             }
             (Some(true), _) => true,
             // A statement that denies may not count, see `outcome`.
-            (Some(false), _) => !self.court.is_account_assumed(),
+            (Some(false), _) => !self.evaluator.is_account_assumed(),
             (None, _) => false,
         };
-        self.keep(ask, hearing);
+        self.keep(ask, evaluation);
         settled
     }
 
-    /// The hearing of a request.
+    /// The evaluation of a request.
     fn take(&mut self, ask: &RequiredRequest) -> RequestEvaluation {
-        let mut hearing = self.slot(ask).take().unwrap_or_else(|| self.hearing(ask));
-        hearing.ask(ask.action);
-        hearing.set_time(self.time);
-        hearing
+        let mut evaluation = self.slot(ask).take().unwrap_or_else(|| self.evaluation(ask));
+        evaluation.ask(ask.action);
+        evaluation.set_time(self.time);
+        evaluation
     }
 
-    fn keep(&mut self, ask: &RequiredRequest, hearing: RequestEvaluation) {
-        *self.slot(ask) = Some(hearing);
+    fn keep(&mut self, ask: &RequiredRequest, evaluation: RequestEvaluation) {
+        *self.slot(ask) = Some(evaluation);
     }
 
     fn slot(&mut self, ask: &RequiredRequest) -> &mut Option<RequestEvaluation> {
@@ -243,15 +244,15 @@ impl<'a> RepositoryEvaluation<'a> {
     }
 
     /// Arranges the layers and the context for one request.
-    fn hearing(&self, ask: &RequiredRequest) -> RequestEvaluation {
-        let Self { court, place, .. } = self;
-        let mut environment = court.environment.clone();
+    fn evaluation(&self, ask: &RequiredRequest) -> RequestEvaluation {
+        let Self { evaluator, place, .. } = self;
+        let mut environment = evaluator.environment.clone();
         let login = ask.is_login();
         if login {
             // Asked in the puller's own account, where no policy of a repository has a say.
             environment.resource_account = Account::SameAsResource;
         } else {
-            environment.resource_account = place.account(court.role());
+            environment.resource_account = place.account(evaluator.role());
             let by_registry_v1 = matches!(ask.need, Need::Import);
             if place.registry_scope == RegistryPolicyScope::V2 || by_registry_v1 {
                 environment.registry.clone_from(&place.registry);
@@ -269,18 +270,18 @@ impl<'a> RepositoryEvaluation<'a> {
             }
         }
         if !login || place.same_account {
-            environment.rcps.clone_from(&court.rcps);
+            environment.rcps.clone_from(&evaluator.rcps);
         }
-        let role = court.role();
+        let role = evaluator.role();
         let facts = Facts {
-            session: match &court.puller.who {
+            session: match &evaluator.puller.who {
                 PullerIdentity::Role { session, .. } => *session,
                 PullerIdentity::ServiceAccount { .. } => Session::ServiceAccountToken,
             },
             principal_arn: role.map(RoleArn::as_str),
             // The account of a puller without a role is an assumption, and no condition may deny because of it.
             principal_account: role.map(RoleArn::account),
-            principal_tags: court.puller.identity.as_ref().and_then(|identity| identity.tags()),
+            principal_tags: evaluator.puller.identity.as_ref().and_then(|identity| identity.tags()),
             resource_account: if login { role.map(RoleArn::account) } else { Some(&place.image.account) },
             region: &place.image.region,
             target: match ask.action {
@@ -289,46 +290,47 @@ impl<'a> RepositoryEvaluation<'a> {
                 action => Target::Repository { tags: place.tags, importing: action == needs::IMPORT },
             },
             user_id_by_session: user_id_by_session(&environment),
-            declared: &court.declared.context,
-            at: court.at,
+            declared: &evaluator.declared.context,
+            at: evaluator.at,
         };
-        let own = place.keys.iter().map(String::as_str).filter(|key| !court.keys.contains(key));
-        let keys = court.keys.iter().copied().chain(own);
+        let own = place.keys.iter().map(String::as_str).filter(|key| !evaluator.keys.contains(key));
+        let keys = evaluator.keys.iter().copied().chain(own);
         // A time that the user declared does not pass.
-        let passes = |key: &&str| keys.clone().any(|used| used == *key) && court.declared.context.get(key).is_none();
+        let passes =
+            |key: &&str| keys.clone().any(|used| used == *key) && evaluator.declared.context.get(key).is_none();
         let clock = TIME_KEYS.into_iter().filter(passes).collect();
         let request = |context| Request {
-            principal: court.principal.clone(),
+            principal: evaluator.principal.clone(),
             action: ask.action.to_owned(),
             resource: ask.resource.clone(),
             context,
         };
         let requests = contexts(keys.clone(), &facts).into_iter().map(request).collect();
-        RequestEvaluation::new(environment, requests, clock, court.at)
+        RequestEvaluation::new(environment, requests, clock, evaluator.at)
     }
 
     /// The same request of a puller whose account is not known; denied only where it is denied whichever it is.
     fn elsewhere(&self, ask: &RequiredRequest) -> RequestEvaluation {
-        let mut hearing = self.hearing(ask);
-        for request in &mut hearing.requests {
+        let mut evaluation = self.evaluation(ask);
+        for request in &mut evaluation.requests {
             request.principal.account = Account::Unknown;
         }
         // Across accounts a repository policy that was not declared may allow whatever the puller's own policies do; so
         // these alone tell, as they do within one account. One that was declared tells for itself.
         if self.place.repository.is_some() && !ask.is_login() {
-            hearing.environment.resource_account = Account::Known(self.place.image.account.clone());
+            evaluation.environment.resource_account = Account::Known(self.place.image.account.clone());
         }
-        hearing.set_time(self.time);
-        hearing
+        evaluation.set_time(self.time);
+        evaluation
     }
 
     /// What the engine calls by this name. A key that the user declared is one, whatever its name looks like: no other key
     /// that could be taken for a fact of another kind is ever open.
     fn fact(&self, name: String) -> MissingFact {
-        if let Some(written) = self.court.declared.context.written(&name) {
+        if let Some(written) = self.evaluator.declared.context.written(&name) {
             return MissingFact::ConditionKey(written.to_owned());
         }
-        let mut unread = self.court.unread.iter().chain(&self.place.unread);
+        let mut unread = self.evaluator.unread.iter().chain(&self.place.unread);
         match unread.find(|fact| fact.to_string() == name) {
             Some(fact) => fact.clone(),
             None if name == "account" => MissingFact::Account,
@@ -338,20 +340,20 @@ impl<'a> RepositoryEvaluation<'a> {
     }
 
     fn login_account(&self) -> &str {
-        self.court.role().map_or(self.place.image.account.as_str(), RoleArn::account)
+        self.evaluator.role().map_or(self.place.image.account.as_str(), RoleArn::account)
     }
 }
 
 impl<'a> ResourceSide<'a> {
     /// RES-8: the resource side of one repository.
     fn new(
-        court: &PullEvaluator<'a>,
+        evaluator: &PullEvaluator<'a>,
         image: &'a EcrImage,
         entry: Option<&'a RepositoryEntry>,
         registry: Option<&'a RegistryEntry>,
         notes: &mut Vec<&'static str>,
     ) -> Self {
-        let role = court.role();
+        let role = evaluator.role();
         let other_partition = role.is_some_and(|arn| arn.partition() != image.partition);
         let same_account = !other_partition && role.is_none_or(|arn| arn.account() == image.account);
         let registry_policy = registry.and_then(|registry| Some((registry, registry.policy.as_ref()?)));
@@ -371,7 +373,7 @@ impl<'a> ResourceSide<'a> {
             // With the puller's policies declared, leaving out the repository's asserts that there is none. Without
             // them everything is open already, and declaring them settles both.
             None if same_account => {
-                if court.puller.identity.is_some() {
+                if evaluator.puller.identity.is_some() {
                     notes.push(note::NO_REPOSITORY_POLICY_DECLARED);
                 }
                 None
@@ -384,7 +386,7 @@ impl<'a> ResourceSide<'a> {
         let registry_of_login = match role {
             None => registry,
             Some(_) if other_partition || same_account => registry.filter(|_| same_account),
-            Some(arn) => court.declared.registry(arn.account(), &image.region),
+            Some(arn) => evaluator.declared.registry(arn.account(), &image.region),
         };
         let registry_of_login = registry_of_login
             .filter(|registry| registry.scope == RegistryPolicyScope::V2)
@@ -393,7 +395,7 @@ impl<'a> ResourceSide<'a> {
         if let (Some(NamedPolicy { policy: PolicyState::Unreadable(_), .. }), None, false) =
             (&repository, &registry_of_repository, same_account)
         {
-            // Of a repository that is to be made, see `hearing`.
+            // Of a repository that is to be made, see `evaluation`.
             unread.push(registry_fact(&image.account, &image.region));
         }
         let policies = repository.iter().chain(&registry_of_repository).chain(&registry_of_login);
@@ -428,13 +430,13 @@ impl<'a> ResourceSide<'a> {
 
 /// What `look` finds with the registry policy of the puller's own account in force, which a login is judged without.
 fn under_registry<T>(
-    hearing: &mut RequestEvaluation,
+    evaluation: &mut RequestEvaluation,
     policy: &NamedPolicy,
     look: impl FnOnce(&mut RequestEvaluation) -> T,
 ) -> T {
-    hearing.environment.registry = Some(policy.clone());
-    let found = look(hearing);
-    hearing.environment.registry = None;
+    evaluation.environment.registry = Some(policy.clone());
+    let found = look(evaluation);
+    evaluation.environment.registry = None;
     found
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct PullState {
 /// The decisions of one puller about one repository, looked at from one moment to a later one.
 #[derive(Debug)]
 pub(crate) struct Timeline<'a> {
-    trial: RepositoryEvaluation<'a>,
+    evaluation: RepositoryEvaluation<'a>,
     /// The requests, those that change at the fewest moments first; where one alone decides, that one.
     leaves: Vec<Leaf>,
     /// Somebody wants to know whether the pull alone is denied.
@@ -71,47 +71,47 @@ struct Leaf {
 }
 
 impl<'a> Timeline<'a> {
-    /// Begins with what was judged by `court`; none where the budget does not reach. With `has_secret` the object has an
+    /// Begins with what was judged by `evaluator`; none where the budget does not reach. With `has_secret` the object has an
     /// image pull secret.
     #[must_use]
     pub fn new(
-        court: &'a PullEvaluator<'a>,
+        evaluator: &'a PullEvaluator<'a>,
         image: &'a EcrImage,
         judgement: &PullJudgement,
         has_secret: bool,
         budget: &mut Budget,
     ) -> Option<Self> {
-        let mut trial = RepositoryEvaluation::new(court, image, &mut Vec::new());
+        let mut evaluation = RepositoryEvaluation::new(evaluator, image, &mut Vec::new());
         let wants_by_pull = has_secret && judgement.answers.iter().any(|answer| !answer.ask.need.is_pull());
         let mut answers: Vec<&RequestDecision> = judgement.answers.iter().collect();
         answers.sort_by_key(|answer| !answer.is_denied());
         let mut leaves = Vec::with_capacity(answers.len());
         for answer in answers {
-            let leaf = Leaf::new(&mut trial, answer, budget)?;
+            let leaf = Leaf::new(&mut evaluation, answer, budget)?;
             // Denied for ever, it leaves the others nothing to decide.
-            let decides = answer.is_denied() && leaf.instants.is_empty() && !trial.is_conditional(&leaf.ask);
+            let decides = answer.is_denied() && leaf.instants.is_empty() && !evaluation.is_conditional(&leaf.ask);
             if decides && !wants_by_pull {
-                return Some(Self { trial, leaves: vec![leaf], wants_by_pull });
+                return Some(Self { evaluation, leaves: vec![leaf], wants_by_pull });
             }
             leaves.push(leaf);
         }
         leaves.sort_by_key(|leaf| leaf.instants.len());
-        Some(Self { trial, leaves, wants_by_pull })
+        Some(Self { evaluation, leaves, wants_by_pull })
     }
 
     /// What the decisions come to at `at`, which is not before the moment of the look before; none where the budget does
     /// not reach. No more of them is looked at than it takes to be sure.
     #[must_use]
     pub fn look(&mut self, at: Timestamp, budget: &mut Budget) -> Option<Lasting<PullState>> {
-        if self.trial.is_missing() {
+        if self.evaluation.is_missing() {
             let what = PullState { verdict: Verdict::Deny, existence: Existence::NotFound, by_pull: false };
             return Some(Lasting { what, until: None });
         }
         let mut until = None;
         for leaf in &mut self.leaves {
-            let lasting = leaf.look(&mut self.trial, at, budget)?;
+            let lasting = leaf.look(&mut self.evaluation, at, budget)?;
             // One request denied denies, whatever becomes of the others.
-            if !self.wants_by_pull && is_denied(lasting.what) && !self.trial.is_conditional(&leaf.ask) {
+            if !self.wants_by_pull && is_denied(lasting.what) && !self.evaluation.is_conditional(&leaf.ask) {
                 let what = PullState {
                     verdict: Verdict::Deny,
                     existence: Existence::Settled,
@@ -122,32 +122,32 @@ impl<'a> Timeline<'a> {
             until = earlier(until, lasting.until);
         }
         let decisions = self.leaves.iter().map(|leaf| (&leaf.ask, leaf.decision));
-        let (verdict, existence) = self.trial.fold(decisions.clone());
+        let (verdict, existence) = self.evaluation.fold(decisions.clone());
         let what = PullState { verdict, existence, by_pull: is_by_pull(decisions) };
         Some(Lasting { what, until })
     }
 }
 
 impl Leaf {
-    fn new(trial: &mut RepositoryEvaluation<'_>, answer: &RequestDecision, budget: &mut Budget) -> Option<Self> {
+    fn new(evaluation: &mut RepositoryEvaluation<'_>, answer: &RequestDecision, budget: &mut Budget) -> Option<Self> {
         let RequestDecision { ask, outcome } = answer;
         // One look with the time not known often tells that no moment matters; to gather them takes longer.
-        let settled = outcome.decision != Decision::Unknown && trial.is_settled(ask);
-        let instants = if settled { Vec::new() } else { trial.instants(ask) };
+        let settled = outcome.decision != Decision::Unknown && evaluation.is_settled(ask);
+        let instants = if settled { Vec::new() } else { evaluation.instants(ask) };
         budget.spend(1 + instants.len() / 16)?;
         Some(Self { ask: ask.clone(), decision: outcome.decision, instants, passed: 0 })
     }
 
     fn look(
         &mut self,
-        trial: &mut RepositoryEvaluation<'_>,
+        evaluation: &mut RepositoryEvaluation<'_>,
         at: Timestamp,
         budget: &mut Budget,
     ) -> Option<Lasting<Decision>> {
         let passed = self.instants.partition_point(|instant| *instant <= at.as_second());
         if passed != self.passed {
             budget.spend(1 + self.instants.len() / 8)?;
-            self.decision = trial.decision(&self.ask, Time::At(at));
+            self.decision = evaluation.decision(&self.ask, Time::At(at));
             self.passed = passed;
         }
         let until = self.instants.get(passed).and_then(|instant| Timestamp::from_second(*instant).ok());

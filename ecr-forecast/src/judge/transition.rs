@@ -187,8 +187,8 @@ impl VerdictInTime<'_> {
             return Some(Lasting { what: *verdict, until: None });
         };
         if timelines.is_empty() {
-            for (court, pull) in courts.iter().zip(&found.pulls) {
-                timelines.push(Timeline::new(court, &found.image, pull, has_secret, budget)?);
+            for (evaluator, pull) in courts.iter().zip(&found.pulls) {
+                timelines.push(Timeline::new(evaluator, &found.image, pull, has_secret, budget)?);
             }
         }
         let mut until = None;

@@ -109,7 +109,7 @@ impl Case<'_> {
         diagnosis: &RepositoryDiagnosis,
         pullers: &[Puller],
     ) -> Texts {
-        let spoken = found.spokesman().and_then(|at| Some((pullers.get(at)?, found.pulls.get(at)?)));
+        let spoken = found.worst_candidate().and_then(|at| Some((pullers.get(at)?, found.pulls.get(at)?)));
         let Some((puller, pull)) = spoken else { return Texts::default() };
         let speaker = WorstCandidate {
             pull,

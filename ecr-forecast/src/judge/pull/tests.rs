@@ -683,11 +683,11 @@ fn decisions_change_with_time() {
         "Condition": {"DateLessThan": {"aws:CurrentTime": "2027-01-01T00:00:00Z"}}}]});
     let end: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
     let (image, puller, nothing) = (team_app(), by_role(until.clone()), Declared::default());
-    let court = PullEvaluator::new(&puller, &nothing, at());
-    let judgement = court.judge(&image, &[Need::Pull]);
+    let evaluator = PullEvaluator::new(&puller, &nothing, at());
+    let judgement = evaluator.judge(&image, &[Need::Pull]);
     assert_eq!((judgement.verdict, judgement.reads_clock), (Verdict::Allow, true));
     let mut budget = Budget(1000);
-    let mut timeline = Timeline::new(&court, &image, &judgement, false, &mut budget).unwrap();
+    let mut timeline = Timeline::new(&evaluator, &image, &judgement, false, &mut budget).unwrap();
     let mut look = |at| timeline.look(at, &mut budget).map(|lasting| (lasting.what.verdict, lasting.until)).unwrap();
     assert_eq!(look(at()), (Verdict::Allow, Some(end)));
     // One second later than its end a date may make a difference once more; here it does not.
@@ -696,7 +696,7 @@ fn decisions_change_with_time() {
     assert_eq!(look(second), (Verdict::Deny, None));
     assert_eq!(judge(&image, &puller, &nothing, &[Need::Pull], end).verdict, Verdict::Deny);
     let mut little = Budget(2);
-    assert!(Timeline::new(&court, &image, &judgement, false, &mut little).is_none());
+    assert!(Timeline::new(&evaluator, &image, &judgement, false, &mut little).is_none());
     // A time that is declared stands still.
     let mut still = Declared::default();
     still.context.set("aws:CurrentTime", vec!["2026-12-01T00:00:00Z".to_owned()]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::count::MAX_READINGS;
-use super::witness::witnesses;
+use super::representatives::representatives;
 use crate::condition::operator::Comparison;
 use crate::condition::value;
 use crate::pattern::Pattern;
@@ -81,7 +81,7 @@ fn texts(questions: &[Question], known: &BTreeSet<&str>) -> Option<Vec<Vec<bool>
         questions.iter().map(answer).collect()
     };
     // Too many known texts to look for others beside each: then a class may be looked at that has no other text.
-    let texts = witnesses(&wild, known, 1).or_else(|| witnesses(&wild, &BTreeSet::new(), 1))?;
+    let texts = representatives(&wild, known, 1).or_else(|| representatives(&wild, &BTreeSet::new(), 1))?;
     distinct(texts.iter().map(vector))
 }
 

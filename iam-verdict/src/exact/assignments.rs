@@ -1,4 +1,4 @@
-//! The combinations of truth values that the fillings of one open key produce.
+//! The combinations of truth values that the assignments of one open key produce.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ enum Role {
 }
 
 /// The atoms that read one open key and no other.
-pub(super) struct Fillings<'a> {
+pub(super) struct Assignments<'a> {
     pub(super) key: &'a str,
     pub(super) atoms: &'a [Atom<'a>],
     pub(super) request: &'a Request,
@@ -58,8 +58,8 @@ pub(super) struct Fillings<'a> {
     pub(super) listed: bool,
 }
 
-impl Fillings<'_> {
-    /// Every combination of truth values that a filling of the key produces (a superset where that is not known).
+impl Assignments<'_> {
+    /// Every combination of truth values that an assignment of the key produces (a superset where that is not known).
     pub(super) fn combinations(&self) -> Option<Vec<Vec<bool>>> {
         let fact = self.request.context.lookup(self.key);
         let mut all: BTreeSet<Vec<bool>> = BTreeSet::new();
@@ -161,7 +161,7 @@ impl Fillings<'_> {
     /// What becomes of an atom where the key has several values.
     fn role(&self, atom: &Atom<'_>) -> Option<Role> {
         match atom {
-            // Presence is the same for all fillings here.
+            // Presence is the same for all assignments here.
             Atom::Condition(condition) if condition.operator.test == Test::Null && *condition.key == *self.key => {
                 Some(Role::Line(Quantifier::Any))
             }

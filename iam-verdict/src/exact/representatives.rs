@@ -9,7 +9,7 @@ const MAX_STEPS: usize = 40_000;
 
 /// Texts of which each class has `each` members (all, where it has fewer). A class is what no pattern tells apart;
 /// texts in `known` are classes of their own and left out. None where the search is too long.
-pub(super) fn witnesses(patterns: &[&Pattern], known: &BTreeSet<&str>, each: usize) -> Option<Vec<String>> {
+pub(super) fn representatives(patterns: &[&Pattern], known: &BTreeSet<&str>, each: usize) -> Option<Vec<String>> {
     let mut alphabet = BTreeSet::from([':']);
     let mut automata = Vec::new();
     for pattern in patterns {
@@ -127,7 +127,7 @@ mod tests {
         let patterns: Vec<Pattern> =
             patterns.iter().map(|(text, fold)| Pattern::new(text, Wildcards::Free, false, *fold)).collect();
         let known = known.iter().copied().collect();
-        let texts = witnesses(&patterns.iter().collect::<Vec<_>>(), &known, each).unwrap();
+        let texts = representatives(&patterns.iter().collect::<Vec<_>>(), &known, each).unwrap();
         assert!(texts.iter().all(|text| !known.contains(text.as_str())));
         texts.iter().map(|text| patterns.iter().map(|pattern| pattern.matches_plain(text)).collect()).collect()
     }
@@ -145,8 +145,8 @@ mod tests {
     #[test]
     fn classes_have_as_many_members_as_asked_for() {
         let any = Pattern::new("a*", Wildcards::Free, false, false);
-        assert_eq!(witnesses(&[&any], &BTreeSet::new(), 3).unwrap().len(), 6);
+        assert_eq!(representatives(&[&any], &BTreeSet::new(), 3).unwrap().len(), 6);
         let single = Pattern::new("a", Wildcards::Free, false, false);
-        assert_eq!(witnesses(&[&single], &BTreeSet::new(), 3).unwrap().len(), 4);
+        assert_eq!(representatives(&[&single], &BTreeSet::new(), 3).unwrap().len(), 4);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::assignments::Assignments;
 use super::atom::{Atom, Form};
 use super::dimension::Dimension;
-use super::fillings::Fillings;
-use super::together::Together;
+use super::joint::Joint;
 use crate::arn;
 use crate::condition::operator::Quantifier;
 use crate::decision::Layer;
@@ -170,7 +170,7 @@ impl<'a> Model<'a> {
             if live.sets & have == live.sets {
                 return false;
             }
-            // Without this bit every reading would be granted the same: it adds nothing.
+            // Without this bit every world would be granted the same: it adds nothing.
             (in_same || across) && (live.sets != bit::ACCOUNT || self.same != Ok(true))
         });
         if let Err(_atom) = self.same
@@ -219,8 +219,9 @@ impl<'a> Model<'a> {
         for (fact, atoms) in by_key {
             let Some(Source::Key(name)) = self.facts.get(fact).map(|fact| fact.source.clone()) else { continue };
             let kinds = self.kinds(&atoms);
-            let fillings = Fillings { key: &name, atoms: &kinds, request: self.request, listed: self.listed(&name) };
-            let options = if self.atoms.len() <= MAX_ATOMS { fillings.combinations() } else { None };
+            let assignments =
+                Assignments { key: &name, atoms: &kinds, request: self.request, listed: self.listed(&name) };
+            let options = if self.atoms.len() <= MAX_ATOMS { assignments.combinations() } else { None };
             match options {
                 Some(options) => self.dimensions.push(Dimension::plain(vec![fact], atoms, options)),
                 // Too many to list: each atom on its own, which is a superset.
@@ -287,7 +288,7 @@ impl<'a> Model<'a> {
             let lists = |key: &String| key::is_multivalued(key) || (!key::is_single(key) && self.listed(key));
             let few = self.atoms.len() <= MAX_ATOMS && !keys.iter().any(lists);
             let options =
-                if few { Together { keys: &keys, atoms: &kinds, request: self.request }.fillings() } else { None };
+                if few { Joint { keys: &keys, atoms: &kinds, request: self.request }.assignments() } else { None };
             match options {
                 Some(options) => {
                     facts.iter().for_each(|fact| drop(by_key.remove(fact)));

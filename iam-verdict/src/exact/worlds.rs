@@ -1,4 +1,4 @@
-//! The readings of a model: the decision in each, and which facts tell them apart.
+//! The worlds of a model: the decision in each, and which facts tell them apart.
 
 use std::collections::HashMap;
 
@@ -11,8 +11,8 @@ use crate::layers::bit;
 const MAX_FACTS: usize = 6;
 
 impl Model<'_> {
-    /// The decision of every reading, in mixed radix over the dimensions; none beyond the bound.
-    pub(crate) fn readings(&self) -> Option<Vec<Decision>> {
+    /// The decision of every world, in mixed radix over the dimensions; none beyond the bound.
+    pub(crate) fn worlds(&self) -> Option<Vec<Decision>> {
         if self.facts.len() > MAX_FACTS || self.atoms.len() > MAX_ATOMS {
             return None;
         }
@@ -28,13 +28,13 @@ impl Model<'_> {
                     set(&mut truth, *atom, *value);
                 }
             }
-            decisions.push(self.reading(&truth));
+            decisions.push(self.world(&truth));
             count_up(&mut chosen, self.dimensions.iter().map(|dimension| dimension.options.len()));
         }
         Some(decisions)
     }
 
-    fn reading(&self, truth: &[bool]) -> Decision {
+    fn world(&self, truth: &[bool]) -> Decision {
         let holds = |live: &&Live| live.atoms.iter().all(|atom| at(truth, *atom));
         let bits = self.live.iter().filter(holds).fold(self.certain, |sum, live| sum | live.sets);
         let same = match self.same {
@@ -51,45 +51,45 @@ impl Model<'_> {
     }
 
     /// Whether the decision is definite as soon as the `kept` facts are known.
-    pub(crate) fn settles(&self, readings: &[Decision], kept: &[bool]) -> bool {
+    pub(crate) fn settles(&self, worlds: &[Decision], kept: &[bool]) -> bool {
         let mut groups: HashMap<usize, bool> = HashMap::new();
         let mut chosen = vec![0_usize; self.dimensions.len()];
         loop {
-            let mut reading = 0;
+            let mut world = 0;
             let mut stride = 1;
             // The labels of the kept facts as one number.
             let mut group = 0_usize;
-            for (dimension, filling) in self.dimensions.iter().zip(&chosen) {
-                let Some(filling) = dimension.fillings.get(*filling) else { continue };
-                reading += filling.option * stride;
+            for (dimension, assignment) in self.dimensions.iter().zip(&chosen) {
+                let Some(assignment) = dimension.assignments.get(*assignment) else { continue };
+                world += assignment.option * stride;
                 stride *= dimension.options.len().max(1);
                 let mut put = |label: usize, range: usize| group = group.wrapping_mul(range).wrapping_add(label);
-                if filling.labels.is_empty() {
+                if assignment.labels.is_empty() {
                     if dimension.facts.iter().all(|fact| at(kept, *fact)) {
-                        put(filling.option, dimension.options.len());
+                        put(assignment.option, dimension.options.len());
                     }
                     continue;
                 }
-                for ((fact, label), range) in dimension.facts.iter().zip(&filling.labels).zip(&dimension.ranges) {
+                for ((fact, label), range) in dimension.facts.iter().zip(&assignment.labels).zip(&dimension.ranges) {
                     if at(kept, *fact) {
                         put(*label, *range);
                     }
                 }
             }
-            let allowed = readings.get(reading) == Some(&Decision::Allowed);
+            let allowed = worlds.get(world) == Some(&Decision::Allowed);
             if *groups.entry(group).or_insert(allowed) != allowed {
                 return false;
             }
-            let sizes = self.dimensions.iter().map(|dimension| dimension.fillings.len());
+            let sizes = self.dimensions.iter().map(|dimension| dimension.assignments.len());
             if !count_up(&mut chosen, sizes) {
                 return true;
             }
         }
     }
 
-    /// Fillings of all dimensions, where they are few enough to look at each.
+    /// Assignments of all dimensions, where they are few enough to look at each.
     pub(crate) fn is_small(&self) -> bool {
-        let sizes = self.dimensions.iter().map(|dimension| dimension.fillings.len());
+        let sizes = self.dimensions.iter().map(|dimension| dimension.assignments.len());
         sizes
             .into_iter()
             .try_fold(1_usize, |product, size| product.checked_mul(size))

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::assignments::{Substituted, Values, substituted, values};
 use super::atom::Atom;
 use super::count::count_up;
-use super::fillings::{Substituted, Values, substituted, values};
-use super::witness::witnesses;
+use super::representatives::representatives;
 use crate::clause::Clause;
 use crate::condition::operator::Test;
 use crate::condition::{Condition, Kind};
@@ -14,23 +14,23 @@ use crate::pattern::{Pattern, Token};
 use crate::request::Request;
 use crate::truth::Truth;
 
-/// Fillings that are looked at.
+/// Assignments that are looked at.
 const MAX_FILLINGS: usize = 4_096;
 
 /// The atoms that read at least one of some open keys, and no other open one. The keys hold one value each.
-pub(super) struct Together<'a> {
+pub(super) struct Joint<'a> {
     pub(super) keys: &'a [String],
     pub(super) atoms: &'a [Atom<'a>],
     pub(super) request: &'a Request,
 }
 
-impl Together<'_> {
-    /// Every filling of the keys that the atoms can tell apart, as a number for each key, with what it makes of the
+impl Joint<'_> {
+    /// Every assignment of the keys that the atoms can tell apart, as a number for each key, with what it makes of the
     /// atoms. None where the keys are compared in another way than for being equal.
     ///
     /// A text is told apart by the patterns and by which other keys hold it. So it is enough that each key can take, of
     /// every class of texts that patterns make, as many members as there are keys.
-    pub(super) fn fillings(&self) -> Option<BTreeSet<(Vec<usize>, Vec<bool>)>> {
+    pub(super) fn assignments(&self) -> Option<BTreeSet<(Vec<usize>, Vec<bool>)>> {
         let mut patterns = Vec::new();
         let mut known = BTreeSet::new();
         for atom in self.atoms {
@@ -52,7 +52,7 @@ impl Together<'_> {
         let (wild, plain): (Vec<&Pattern>, Vec<&Pattern>) =
             patterns.iter().partition(|pattern| pattern.folds() || pattern.literal().is_none());
         known.extend(plain.into_iter().filter_map(Pattern::literal).map(str::to_owned));
-        let others = witnesses(&wild, &known.iter().map(String::as_str).collect(), self.keys.len())?;
+        let others = representatives(&wild, &known.iter().map(String::as_str).collect(), self.keys.len())?;
         let values: Vec<Fact> = known.into_iter().chain(others).map(Fact::value).collect();
         let options: Vec<Vec<Fact>> = self.keys.iter().map(|key| self.options(key, &values)).collect();
         let count = options.iter().try_fold(1_usize, |product, options| product.checked_mul(options.len()))?;
