@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test test-long availability load attacks scale soak differential fuzz lint wasm msrv bench bench-peers crds bundle cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test test-long availability load cost attacks scale soak differential fuzz lint wasm msrv bench bench-peers crds bundle cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell sha256sum <rust-toolchain.toml | cut -c1-16)
@@ -49,6 +49,9 @@ availability: ## 2,000 admissions through each of restarts, rotations and losses
 
 load: ## One replica: 200,000 reviews, three times what it holds, 1,000 slow clients (REVIEWS)
 	cargo test --profile measure --test cluster -- --long load::big
+
+cost: ## What a review takes of the processors beside a server that only reads it (REVIEWS)
+	cargo test --profile measure --test cluster -- --long load::cost
 
 attacks: ## Strangers flood both ports, honest load beside them; a right is taken away (minutes)
 	cargo test --profile measure --test cluster -- --long attacks

@@ -42,8 +42,13 @@ pub struct Answers {
 }
 
 impl Target {
-    /// Calls go to `address`, about a pod of `namespace` with so many containers, whose images may be pulled.
+    /// Calls go to a replica's `address`, about a pod of `namespace` with so many containers, whose images may be pulled.
     pub fn new(address: &str, namespace: &str, containers: usize) -> Result<Target> {
+        Target::sized(&format!("{address}:9443"), namespace, containers, 30)
+    }
+
+    /// The same of any server, `address` having its port, and with so many settings in the pod's environment.
+    pub fn sized(address: &str, namespace: &str, containers: usize, settings: usize) -> Result<Target> {
         let config = rustls::ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()?
             .dangerous()
@@ -51,7 +56,7 @@ impl Target {
             .with_no_client_auth();
         let mut object = pod("measured", "api", &image("good"));
         let environment: Vec<_> =
-            (0..30).map(|i| json!({"name": format!("SETTING_{i}"), "value": format!("value of setting {i}, {}", "x".repeat(60))})).collect();
+            (0..settings).map(|i| json!({"name": format!("SETTING_{i}"), "value": format!("value of setting {i}, {}", "x".repeat(60))})).collect();
         object["spec"]["containers"] = (0..containers)
             .map(|index| json!({"name": format!("c{index}"), "image": image(&format!("good/{index}"))}))
             .collect();
@@ -63,7 +68,7 @@ impl Target {
                 "operation": "CREATE", "namespace": namespace, "name": "measured", "object": object,
             },
         });
-        let (address, body) = (format!("{address}:9443"), Bytes::from(serde_json::to_vec(&review)?));
+        let (address, body) = (address.to_owned(), Bytes::from(serde_json::to_vec(&review)?));
         Ok(Target { address, connector: TlsConnector::from(Arc::new(config)), body })
     }
 

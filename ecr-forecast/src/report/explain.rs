@@ -41,35 +41,35 @@ pub(crate) struct WorstCandidate<'a> {
 pub(crate) fn denied(
     subject: &Subject,
     used: &ImageUse,
-    speaker: &WorstCandidate<'_>,
+    worst: &WorstCandidate<'_>,
     fixes: &[Fix],
     object: Option<&PolicyKey>,
 ) -> Texts {
-    refused(of_image(subject, used, "cannot pull ", ": "), speaker, fixes, object)
+    refused(of_image(subject, used, "cannot pull ", ": "), worst, fixes, object)
 }
 
 /// An image whose puller is denied, with a pull secret that may help.
 pub(crate) fn pull_secret(
     subject: &Subject,
     used: &ImageUse,
-    speaker: &WorstCandidate<'_>,
+    worst: &WorstCandidate<'_>,
     fixes: &[Fix],
     object: Option<&PolicyKey>,
 ) -> Texts {
     let pieces = of_image(subject, used, "only an image pull secret can pull ", ", and none is read here: ");
-    refused(pieces, speaker, fixes, object)
+    refused(pieces, worst, fixes, object)
 }
 
 /// What is said of a refusal after `pieces`. Where the line would be too long, the statement that came closest is told
 /// of in the detail alone, before any ARN or name is shortened.
-fn refused(mut pieces: Vec<Piece>, speaker: &WorstCandidate<'_>, fixes: &[Fix], object: Option<&PolicyKey>) -> Texts {
-    let Refusal { said, closest } = refusal(speaker, fixes);
+fn refused(mut pieces: Vec<Piece>, worst: &WorstCandidate<'_>, fixes: &[Fix], object: Option<&PolicyKey>) -> Texts {
+    let Refusal { said, closest } = refusal(worst, fixes);
     pieces.extend(said);
-    let code: Vec<Piece> = code(speaker.cause).into_iter().collect();
+    let code: Vec<Piece> = code(worst.cause).into_iter().collect();
     let whole = [pieces.as_slice(), &closest, &code].concat();
     let told = fits(&whole, MAX_LINE);
     let text = if told { line(&whole, MAX_LINE) } else { line(&[pieces, code].concat(), MAX_LINE) };
-    let (detail, fix) = (detail(speaker, told), fix(fixes, object, speaker.several));
+    let (detail, fix) = (detail(worst, told), fix(fixes, object, worst.several));
     Texts { line: text, detail, fix, ..Texts::default() }
 }
 
@@ -128,24 +128,24 @@ pub(crate) fn depends_on_node(
 pub(crate) fn open(
     subject: &Subject,
     used: &ImageUse,
-    speaker: &WorstCandidate<'_>,
+    worst: &WorstCandidate<'_>,
     (missing, declared): (&[MissingFact], Option<&Declared>),
     (fixes, object): (&[Fix], Option<&PolicyKey>),
 ) -> Texts {
     let mut pieces = place(subject, used);
     pieces.extend([Piece::words("not known whether "), Piece::long(&used.image), Piece::words(" can be pulled by ")]);
-    pieces.extend(puller(speaker.puller));
+    pieces.extend(puller(worst.puller));
     let missing: Vec<String> = missing
         .iter()
         .map(|fact| match declared.and_then(|declared| declared.unread(fact)) {
             Some(unread) => unread.why.clone(),
-            None => in_words(fact, speaker.puller),
+            None => in_words(fact, worst.puller),
         })
         .collect();
     pieces.push(Piece::words(": "));
     pieces.push(Piece::long(&missing.join("; ")));
-    pieces.extend(code(speaker.cause));
-    Texts { line: line(&pieces, MAX_LINE), fix: fix(fixes, object, speaker.several), ..Texts::default() }
+    pieces.extend(code(worst.cause));
+    Texts { line: line(&pieces, MAX_LINE), fix: fix(fixes, object, worst.several), ..Texts::default() }
 }
 
 /// An image whose puller is not known.
@@ -171,9 +171,9 @@ pub(crate) fn invalid(subject: &Subject, used: &ImageUse, why: &str) -> Texts {
 }
 
 /// An image that can be pulled.
-pub(crate) fn allowed(used: &ImageUse, speaker: &WorstCandidate<'_>) -> Texts {
+pub(crate) fn allowed(used: &ImageUse, worst: &WorstCandidate<'_>) -> Texts {
     let mut pieces = vec![Piece::long(&used.image), Piece::words(" can be pulled by ")];
-    pieces.extend(puller(speaker.puller));
+    pieces.extend(puller(worst.puller));
     Texts { line: line(&pieces, MAX_LINE), ..Texts::default() }
 }
 
@@ -276,15 +276,15 @@ struct Refusal {
     closest: Vec<Piece>,
 }
 
-fn refusal(speaker: &WorstCandidate<'_>, fixes: &[Fix]) -> Refusal {
-    let mut pieces = puller(speaker.puller).to_vec();
-    let Some(answer) = first_denied(speaker.pull) else { return Refusal { said: pieces, closest: Vec::new() } };
+fn refusal(worst: &WorstCandidate<'_>, fixes: &[Fix]) -> Refusal {
+    let mut pieces = puller(worst.puller).to_vec();
+    let Some(answer) = first_denied(worst.pull) else { return Refusal { said: pieces, closest: Vec::new() } };
     let explicit = answer.outcome.decision == Decision::ExplicitlyDenied;
     pieces.push(Piece::words(if explicit { " is denied " } else { " is not allowed to call " }));
     pieces.push(Piece::words(answer.ask.action));
     pieces.push(Piece::words(" on "));
     pieces.push(Piece::long(&answer.ask.resource));
-    if speaker.cause == Some(CauseCode::PullerOfOtherPartition) {
+    if worst.cause == Some(CauseCode::PullerOfOtherPartition) {
         pieces.push(Piece::words(": no policy reaches into another partition"));
         return Refusal { said: pieces, closest: Vec::new() };
     }
@@ -292,7 +292,7 @@ fn refusal(speaker: &WorstCandidate<'_>, fixes: &[Fix]) -> Refusal {
         pieces.extend(denial(answer));
         return Refusal { said: pieces, closest: Vec::new() };
     }
-    let gap = gap(answer, speaker, fixes);
+    let gap = gap(answer, worst, fixes);
     pieces.extend(gap.said);
     Refusal { said: pieces, closest: gap.closest }
 }
@@ -312,15 +312,15 @@ fn denial(answer: &RequestDecision) -> Vec<Piece> {
 }
 
 /// `: no identity policy allows it, closest is statement Pull of policy app-pull`
-fn gap(answer: &RequestDecision, speaker: &WorstCandidate<'_>, fixes: &[Fix]) -> Refusal {
+fn gap(answer: &RequestDecision, worst: &WorstCandidate<'_>, fixes: &[Fix]) -> Refusal {
     let layer = refusing_layer(&answer.ask, &answer.outcome).unwrap_or(Layer::Identity);
-    let closest = close(speaker.miss).filter(|miss| miss.layer == layer || layer == Layer::Identity);
+    let closest = close(worst.miss).filter(|miss| miss.layer == layer || layer == Layer::Identity);
     let (words, name) = match (layer, closest) {
         (Layer::Resource | Layer::Registry, Some(miss)) => (kind_of_policy(layer), miss.policy.as_str()),
         (Layer::Resource, None) => ("the repository policy", ""),
         (Layer::Registry, None) => ("the registry policy", ""),
         (Layer::Boundary, _) => {
-            let boundary = speaker.puller.identity.as_ref().and_then(|identity| identity.boundary());
+            let boundary = worst.puller.identity.as_ref().and_then(|identity| identity.boundary());
             match boundary.map_or("", |boundary| &*boundary.policy.name) {
                 // A document has no name of its own.
                 "" | "permissionsBoundary" => ("the permissions boundary", ""),
@@ -366,16 +366,16 @@ const fn kind_of_policy(layer: Layer) -> &'static str {
 
 /// What the closest statement lacks, what else there is to say, and which further actions are denied. `told` says that
 /// the line has named the statement's policy.
-fn detail(speaker: &WorstCandidate<'_>, told: bool) -> Option<String> {
-    let first = first_denied(speaker.pull)?;
+fn detail(worst: &WorstCandidate<'_>, told: bool) -> Option<String> {
+    let first = first_denied(worst.pull)?;
     let mut parts: Vec<String> = Vec::new();
-    parts.extend(speaker.remark.map(clean));
-    if let Some(miss) = close(speaker.miss) {
-        let hint = speaker.hint.map(|hint| format!(" ({})", clean(hint))).unwrap_or_default();
+    parts.extend(worst.remark.map(clean));
+    if let Some(miss) = close(worst.miss) {
+        let hint = worst.hint.map(|hint| format!(" ({})", clean(hint))).unwrap_or_default();
         let of = if told { String::new() } else { format!(" of policy {}", clean(&miss.policy)) };
         parts.push(format!("statement {}{of}: {}{hint}", clean(&miss.statement), clean(&miss.what)));
     }
-    let also: Vec<&str> = speaker
+    let also: Vec<&str> = worst
         .pull
         .answers
         .iter()

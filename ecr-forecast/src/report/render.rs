@@ -111,7 +111,7 @@ impl Case<'_> {
     ) -> Texts {
         let spoken = found.worst_candidate().and_then(|at| Some((pullers.get(at)?, found.pulls.get(at)?)));
         let Some((puller, pull)) = spoken else { return Texts::default() };
-        let speaker = WorstCandidate {
+        let worst = WorstCandidate {
             pull,
             puller,
             cause: diagnosis.cause,
@@ -125,17 +125,17 @@ impl Case<'_> {
             (Verdict::Deny, Reason::RepositoryNotFound) => {
                 explain::not_found(subject, used, &found.image.arn().to_string(), fix, key)
             }
-            (Verdict::Deny, _) => explain::denied(subject, used, &speaker, fix, key),
+            (Verdict::Deny, _) => explain::denied(subject, used, &worst, fix, key),
             (Verdict::Unknown, Reason::DependsOnNode) => {
                 let candidates = self.candidates.get(index).map(Vec::as_slice).unwrap_or_default();
                 explain::depends_on_node(subject, used, candidates, fix, key)
             }
-            (Verdict::Unknown, Reason::PullSecret) => explain::pull_secret(subject, used, &speaker, fix, key),
+            (Verdict::Unknown, Reason::PullSecret) => explain::pull_secret(subject, used, &worst, fix, key),
             (Verdict::Unknown, _) => {
                 let declared = self.judgement.spec().map(|spec| &*spec.declared);
-                explain::open(subject, used, &speaker, (&found.missing, declared), (fix, key))
+                explain::open(subject, used, &worst, (&found.missing, declared), (fix, key))
             }
-            _ => explain::allowed(used, &speaker),
+            _ => explain::allowed(used, &worst),
         }
     }
 }

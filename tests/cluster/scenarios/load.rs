@@ -1,13 +1,17 @@
 //! One replica under more than it can do: calls are answered or turned away in time, slow clients keep nobody out, and
 //! memory does not grow. The small versions are part of the tests, the big ones are `make load`.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::bare::BareServer;
 use crate::harness::kubelet::ReplicaView;
 use crate::reviews::Target;
+use crate::stranger::processor_seconds;
 use crate::world::{RELEASE, World, image, pull_document, spec};
 
 /// What a call may take under overload, turned away or not.
@@ -141,21 +145,85 @@ pub fn peak(replica: &ReplicaView) -> Result<u64> {
     status(replica, "VmHWM:")
 }
 
-/// `/proc` names processes by their outer ids, the replica is known by the inner one.
 fn status(replica: &ReplicaView, field: &str) -> Result<u64> {
+    let text = std::fs::read_to_string(entry_of(replica.pid)?.join("status"))?;
+    let number = text.lines().find_map(|line| line.strip_prefix(field)?.split_whitespace().next());
+    Ok(number.context("a size")?.parse::<u64>()? << 10)
+}
+
+/// The entry of a process in `/proc`, which has the outer ids, while we know the inner one.
+fn entry_of(pid: u32) -> Result<PathBuf> {
     let ours = std::fs::read_link("/proc/self/ns/pid")?;
     for entry in std::fs::read_dir("/proc")? {
         let path = entry?.path();
-        let Ok(text) = std::fs::read_to_string(path.join("status")) else { continue };
-        let value =
-            |field: &str| text.lines().find_map(|line| line.strip_prefix(field)?.split_whitespace().next_back());
-        if value("NSpid:") != Some(&replica.pid.to_string()) {
-            continue;
-        }
-        if std::fs::read_link(path.join("ns/pid")).ok().as_ref() == Some(&ours) {
-            let number = text.lines().find_map(|line| line.strip_prefix(field)?.split_whitespace().next());
-            return Ok(number.context("a size")?.parse::<u64>()? << 10);
+        if inner_id(&path) == Some(pid) && std::fs::read_link(path.join("ns/pid")).ok().as_ref() == Some(&ours) {
+            return Ok(path);
         }
     }
-    anyhow::bail!("the process of {} is not found", replica.pod)
+    anyhow::bail!("the process {pid} is not found")
+}
+
+/// The innermost id of the process, or of the thread, of an entry.
+fn inner_id(entry: &Path) -> Option<u32> {
+    let text = std::fs::read_to_string(entry.join("status")).ok()?;
+    let ids = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    ids.split_whitespace().next_back()?.parse().ok()
+}
+
+// ---------------------------------------------------------------------------------------------- cost of a review
+
+/// Rounds of each server, in turns; the least of them counts.
+const ROUNDS: usize = 3;
+
+/// What a review costs of the processors beside a server that does nothing but read it, both of them on a processor of
+/// their own, for a pod of half a kilobyte and one of four.
+pub async fn cost(world: &World) -> Result<()> {
+    world.operator_settled(2).await?;
+    world.namespace("cost", &["api"]).await?;
+    world.policy("cost", "pull", spec(pull_document(&["good/*"]))).await?;
+    world.until_refused("cost", "api", &image("bad")).await?;
+    let reviews = std::env::var("REVIEWS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000) / 4;
+    let replica = world.cluster.replicas().into_iter().next().context("a replica")?;
+    let bare = BareServer::start()?;
+    let pinned = pin(replica.pid, 0).and_then(|()| pin(bare.pid(), 0)).and_then(|()| pin(std::process::id(), 1));
+    println!(
+        "    {reviews} reviews over 8 connections, the least of {ROUNDS} rounds; {}",
+        pinned
+            .map_or_else(|error| format!("on any processor: {error:#}"), |()| "each side on one processor".to_owned())
+    );
+    println!("    | review | ours | bare server | ours to bare |");
+    println!("    |---|---:|---:|---:|");
+    for settings in [0, 30] {
+        let of_ours = Target::sized(&format!("{}:9443", replica.address), "cost", 1, settings)?;
+        let of_bare = Target::sized(&bare.address.to_string(), "cost", 1, settings)?;
+        let (mut ours, mut theirs) = (f64::MAX, f64::MAX);
+        for _ in 0..ROUNDS {
+            ours = ours.min(microseconds(&of_ours, replica.pid, reviews).await?);
+            theirs = theirs.min(microseconds(&of_bare, bare.pid(), reviews).await?);
+        }
+        println!("    | {} bytes | {ours:.1} µs | {theirs:.1} µs | {:.2} |", of_ours.body_size(), ours / theirs);
+    }
+    world.must("DELETE", "/api/v1/namespaces/cost", None).await.map(drop)
+}
+
+/// Processor time of the process for each of so many reviews, all of which have to be answered.
+async fn microseconds(target: &Target, pid: u32, reviews: usize) -> Result<f64> {
+    let stat = entry_of(pid)?.join("stat");
+    let taken = || processor_seconds(&std::fs::read_to_string(&stat)?);
+    // Whatever is slower the first time.
+    target.closed_loop(8, reviews / 10).await?;
+    let before = taken()?;
+    let answers = target.closed_loop(8, reviews).await?;
+    ensure!(answers.by_status.keys().eq([&200]) && answers.broken == 0, "{answers}");
+    Ok((taken()? - before) * 1e6 / answers.count() as f64)
+}
+
+/// Keeps all threads of a process on one processor.
+fn pin(pid: u32, processor: usize) -> Result<()> {
+    for task in std::fs::read_dir(entry_of(pid)?.join("task"))? {
+        let thread = inner_id(&task?.path()).context("a thread")?.to_string();
+        let output = Command::new("taskset").args(["-p", "-c", &processor.to_string(), &thread]).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
 }

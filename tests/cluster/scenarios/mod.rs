@@ -121,6 +121,7 @@ pub fn all() -> Vec<Scenario> {
         OurOwnAndTime: attacks_load::a_stranger_floods;
         OurOwnAndTime: attacks_load::idle_connections;
         OurOwnAndTime: load::big;
+        OurOwnAndTime: load::cost;
         OurOwnAndTime: scale::five_thousand_pods;
         OurOwn: secrecy::no_level_and_no_error_brings_what_users_wrote_into_a_log;
         OurOwn: limits::nobody_is_locked_out_without_the_operator;
