@@ -11,14 +11,14 @@ use axum::http::Request;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ecr_access::runtime::metrics::Metrics;
 use ecr_access::runtime::watch::object::{Item, Raw};
-use ecr_access::webhook::cluster::{Cluster, ReadError};
+use ecr_access::webhook::cluster::{Cluster, Read, ReadError};
 use ecr_access::webhook::limits::Limits;
 use ecr_access::webhook::review::Reviewer;
 use ecr_access::webhook::server::router;
-use ecr_forecast::cluster::config_map::ConfigMapName;
+use ecr_forecast::cluster::ObjectRef;
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::Options;
-use ecr_forecast::policy::compiled::{ConfigMapFacts, PolicyObject};
+use ecr_forecast::policy::compiled::PolicyObject;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -66,21 +66,19 @@ impl Cluster for FakeCluster {
         Some(Arc::clone(&self.inventory))
     }
 
-    async fn service_account(&self, namespace: &str, name: &str) -> Result<Option<ServiceAccountFacts>, ReadError> {
-        Ok(self.inventory.service_account(namespace, name).map(|facts| (**facts).clone()))
-    }
-
-    async fn namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ReadError> {
-        Ok(self.inventory.namespace(name).cloned())
-    }
-
-    async fn config_map(&self, name: &ConfigMapName) -> Result<Option<ConfigMapFacts>, ReadError> {
-        Ok(self.inventory.config_map(name).map(|facts| (**facts).clone()))
-    }
-
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
-        let policies = self.policies.iter().filter(|_| namespace.is_some());
-        Ok(policies.map(|policy| Raw::new(policy.clone()).into()).collect())
+    async fn get(&self, what: &ObjectRef) -> Result<Read, ReadError> {
+        let inventory = &self.inventory;
+        Ok(match what {
+            ObjectRef::ServiceAccount { namespace, name } => {
+                Read::ServiceAccount(inventory.service_account(namespace, name).map(|facts| (**facts).clone()))
+            }
+            ObjectRef::Namespace(name) => Read::Namespace(inventory.namespace(name).cloned()),
+            ObjectRef::ConfigMap(name) => Read::ConfigMap(inventory.config_map(name).map(|facts| (**facts).clone())),
+            ObjectRef::Policies(namespace) => {
+                let policies = self.policies.iter().filter(|_| namespace.is_some());
+                Read::Policies(policies.map(|policy| Raw::new(policy.clone()).into()).collect())
+            }
+        })
     }
 }
 

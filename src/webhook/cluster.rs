@@ -12,6 +12,7 @@ use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::{Kind, NameError};
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::reader::Reader;
+use ecr_forecast::cluster::ObjectRef;
 use ecr_forecast::cluster::config_map::ConfigMapName;
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::policy::PolicyKind;
@@ -87,26 +88,21 @@ pub trait Cluster: Send + Sync + 'static {
     /// Memory: everything that the watches know; `None` until they have seen everything once.
     fn snapshot(&self) -> Option<Arc<Inventory>>;
 
-    /// The ServiceAccount now, `None` where there is none.
-    fn service_account(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> impl Future<Output = Result<Option<ServiceAccountFacts>, ReadError>> + Send;
+    /// What it is now, past all caches.
+    fn get(&self, what: &ObjectRef) -> impl Future<Output = Result<Read, ReadError>> + Send;
+}
 
-    /// The labels of the Namespace now, `None` where there is none.
-    fn namespace(&self, name: &str)
-    -> impl Future<Output = Result<Option<BTreeMap<String, String>>, ReadError>> + Send;
-
-    /// The ConfigMap now, `None` where there is none, or none with the label of policy documents.
-    fn config_map(
-        &self,
-        name: &ConfigMapName,
-    ) -> impl Future<Output = Result<Option<ConfigMapFacts>, ReadError>> + Send;
-
-    /// All policies now: the `EcrAccessPolicy` objects of a namespace, or without one every
-    /// `ClusterEcrAccessPolicy`.
-    fn policies(&self, namespace: Option<&str>) -> impl Future<Output = Result<Vec<Item>, ReadError>> + Send;
+/// What was read of an [`ObjectRef`], by its kind. `None` where there is no such object.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// A service account.
+    ServiceAccount(Option<ServiceAccountFacts>),
+    /// The labels of a namespace.
+    Namespace(Option<BTreeMap<String, String>>),
+    /// The policies.
+    Policies(Vec<Item>),
+    /// A ConfigMap; none too where it lacks the label of policy documents.
+    ConfigMap(Option<ConfigMapFacts>),
 }
 
 /// The cluster that this program runs for. What it reads is as of now, past all caches.
@@ -172,30 +168,33 @@ impl Cluster for LiveCluster {
         self.index.synced().then(|| self.index.snapshot())
     }
 
-    async fn service_account(&self, namespace: &str, name: &str) -> Result<Option<ServiceAccountFacts>, ReadError> {
-        let what = format!("service account {namespace}/{name}");
-        let Some(raw) = self.object(&what, kinds::SERVICE_ACCOUNTS, namespace, name).await? else { return Ok(None) };
-        ServiceAccountFacts::from_json(raw.value()).map(Some).map_err(|error| ReadError::failed(&what, &error))
-    }
-
-    async fn namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ReadError> {
-        let raw = self.object(&format!("namespace {name}"), kinds::NAMESPACES, "", name).await?;
-        Ok(raw.as_ref().map(Raw::labels))
-    }
-
-    async fn config_map(&self, name: &ConfigMapName) -> Result<Option<ConfigMapFacts>, ReadError> {
-        let item = self.item(&format!("ConfigMap {name}"), kinds::CONFIG_MAPS, &name.namespace, &name.name).await?;
-        Ok(item.as_ref().and_then(config_map_facts))
-    }
-
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
-        let (reader, namespace) = (self.reader.clone(), namespace.map(str::to_owned));
-        let kind = match namespace {
-            Some(_) => PolicyKind::EcrAccessPolicy,
-            None => PolicyKind::ClusterEcrAccessPolicy,
-        };
-        let key = namespace.clone().unwrap_or_default();
-        self.lists.read(key, move || async move { policies(&reader, kind, namespace.as_deref()).await }).await
+    async fn get(&self, what: &ObjectRef) -> Result<Read, ReadError> {
+        let named = what.to_string();
+        match what {
+            ObjectRef::ServiceAccount { namespace, name } => {
+                let raw = self.object(&named, kinds::SERVICE_ACCOUNTS, namespace, name).await?;
+                let facts = raw.map(|raw| ServiceAccountFacts::from_json(raw.value())).transpose();
+                facts.map(Read::ServiceAccount).map_err(|error| ReadError::failed(&named, &error))
+            }
+            ObjectRef::Namespace(name) => {
+                let raw = self.object(&named, kinds::NAMESPACES, "", name).await?;
+                Ok(Read::Namespace(raw.as_ref().map(Raw::labels)))
+            }
+            ObjectRef::Policies(namespace) => {
+                let (reader, namespace) = (self.reader.clone(), namespace.clone());
+                let kind = match namespace {
+                    Some(_) => PolicyKind::EcrAccessPolicy,
+                    None => PolicyKind::ClusterEcrAccessPolicy,
+                };
+                let key = namespace.clone().unwrap_or_default();
+                let list = move || async move { policies(&reader, kind, namespace.as_deref()).await };
+                self.lists.read(key, list).await.map(Read::Policies)
+            }
+            ObjectRef::ConfigMap(ConfigMapName { namespace, name }) => {
+                let item = self.item(&named, kinds::CONFIG_MAPS, namespace, name).await?;
+                Ok(Read::ConfigMap(item.as_ref().and_then(config_map_facts)))
+            }
+        }
     }
 }
 
@@ -237,7 +236,13 @@ mod tests {
             api.put_bytes(resource, "payments", "fine", &tricky("fine", text));
             api.put_bytes(resource, "payments", "deep", &tricky("deep", &deep));
         }
-        let account = |name: &'static str| cluster.service_account("payments", name);
+        let account = async |name: &str| {
+            let what = ObjectRef::ServiceAccount { namespace: "payments".to_owned(), name: name.to_owned() };
+            cluster.get(&what).await.map(|read| match read {
+                Read::ServiceAccount(facts) => facts,
+                other => panic!("{other:?}"),
+            })
+        };
         let fine = account("fine").await.unwrap().unwrap();
         assert_eq!((fine.image_pull_secrets, fine.resource_version.is_some()), (vec!["x".to_owned()], true));
         assert_eq!(account("other").await, Ok(None));
@@ -247,22 +252,32 @@ mod tests {
             "{error}"
         );
 
-        let name = |name: &str| ConfigMapName { namespace: "payments".to_owned(), name: name.to_owned() };
-        assert_eq!(cluster.config_map(&name("fine")).await.unwrap().unwrap().text("app.json"), Some("{}"));
-        assert_eq!(cluster.config_map(&name("deep")).await.unwrap().unwrap().text("app.json"), None);
+        let config_map = async |name: &str| {
+            let name = ConfigMapName { namespace: "payments".to_owned(), name: name.to_owned() };
+            match cluster.get(&ObjectRef::ConfigMap(name)).await.unwrap() {
+                Read::ConfigMap(facts) => facts,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(config_map("fine").await.unwrap().text("app.json"), Some("{}"));
+        assert_eq!(config_map("deep").await.unwrap().text("app.json"), None);
         api.put("configmaps", json!({"metadata": {"name": "plain", "namespace": "payments"}}));
         for absent in ["plain", "other"] {
-            assert!(cluster.config_map(&name(absent)).await.unwrap().is_none(), "{absent}");
+            assert!(config_map(absent).await.is_none(), "{absent}");
         }
 
         api.put("namespaces", json!({"metadata": {"name": "payments", "labels": {"team": "a"}}}));
-        assert_eq!(cluster.namespace("payments").await.unwrap().unwrap()["team"], "a");
+        match cluster.get(&ObjectRef::Namespace("payments".to_owned())).await.unwrap() {
+            Read::Namespace(labels) => assert_eq!(labels.unwrap()["team"], "a"),
+            other => panic!("{other:?}"),
+        }
         api.answer("serviceaccounts", 500);
         let error = account("fine").await.unwrap_err();
         assert!(matches!(error, ReadError::Failed { .. }), "{error}");
         let names = [("payments", "a/../b"), ("a?b", "x"), ("", "x")];
         for (namespace, name) in names {
-            let error = cluster.service_account(namespace, name).await.unwrap_err();
+            let what = ObjectRef::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() };
+            let error = cluster.get(&what).await.unwrap_err();
             assert!(matches!(error, ReadError::Name(_)), "{error}");
         }
     }
@@ -276,20 +291,26 @@ mod tests {
         }
         let deep = format!(r#","spec":{{"onDeny":"Warn","puller":{}}}"#, nested(200));
         api.put_bytes("ecraccesspolicies", "payments", "p550-deep", &tricky("p550-deep", &deep));
-        let found = cluster.policies(Some("payments")).await.unwrap();
+        let policies = async |namespace: Option<&str>| {
+            cluster.get(&ObjectRef::Policies(namespace.map(str::to_owned))).await.map(|read| match read {
+                Read::Policies(policies) => policies,
+                other => panic!("{other:?}"),
+            })
+        };
+        let found = policies(Some("payments")).await.unwrap();
         assert_eq!(found.len(), 601);
         let unreadable: Vec<_> = found.iter().filter(|item| matches!(item, Item::Unreadable(_))).collect();
         assert_eq!(unreadable.iter().map(|item| item.raw().name()).collect::<Vec<_>>(), [Some("p550-deep")]);
-        assert!(cluster.policies(None).await.unwrap().is_empty());
+        assert!(policies(None).await.unwrap().is_empty());
         // Without the CRD there are none.
         api.answer("clusterecraccesspolicies", 404);
-        assert!(cluster.policies(None).await.unwrap().is_empty());
+        assert!(policies(None).await.unwrap().is_empty());
         api.answer("clusterecraccesspolicies", 403);
-        assert!(cluster.policies(None).await.is_err());
+        assert!(policies(None).await.is_err());
         for index in 0..1500 {
             api.put("ecraccesspolicies", policy("payments", &format!("q{index:04}")));
         }
-        let error = cluster.policies(Some("payments")).await.unwrap_err();
+        let error = policies(Some("payments")).await.unwrap_err();
         assert_eq!(error, ReadError::TooMany { what: "ecraccesspolicies".to_owned() });
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::Webhook;
 use super::absent::Absent;
 use super::allotment::{Allotment, Turn};
-use super::cluster::{Cluster, MAX_CONFIG_MAPS, READ_TIMEOUT, ReadError};
+use super::cluster::{Cluster, MAX_CONFIG_MAPS, READ_TIMEOUT, Read, ReadError};
 use super::message::{Answer, FieldCause, MAX_CAUSES, Outcome, Refusal, Request};
 use super::review_input::{ReviewInput, describe};
 use crate::index::policy_object;
@@ -24,13 +24,12 @@ use crate::runtime::metrics::{Metrics, OutcomeLabels};
 use crate::runtime::seldom::{Seldom, beginning};
 use crate::runtime::shares::Permit;
 use crate::runtime::watch::object::Item;
-use ecr_forecast::cluster::Subject;
-use ecr_forecast::cluster::config_map::ConfigMapName;
+use ecr_forecast::cluster::{ObjectRef, Subject};
 use ecr_forecast::diagnose::diagnose;
-use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
-use ecr_forecast::judge::{Admission, Judgement, Options, Verdict, config_maps, judge};
+use ecr_forecast::inventory::Inventory;
+use ecr_forecast::judge::{Admission, Judgement, Options, Verdict, depends_on, judge};
 use ecr_forecast::policy::PolicyKind;
-use ecr_forecast::policy::compiled::{ConfigMapFacts, PolicyKey, PolicyObject};
+use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 use ecr_forecast::report::{Report, render};
 
 /// Judges pods and workloads against what a [`Cluster`] knows.
@@ -186,17 +185,17 @@ impl<C: Cluster> Reviewer<C> {
         // may name other ConfigMaps. All of them share one time.
         let until = Instant::now() + READ_TIMEOUT;
         while is_to_be_confirmed(&subject, &judgement) {
-            let missing = knowledge.missing_before_reject(&judgement, &subject);
+            let missing = knowledge.not_fresh(depends_on(&knowledge.inventory, &subject, &judgement));
             if missing.is_empty() {
                 break;
             }
-            if let Err(error) = self.confirm(&mut knowledge, missing, &subject, until, work).await {
+            if let Err(error) = self.confirm(&mut knowledge, missing, until, work).await {
                 self.count_confirmation("failed");
                 return unconfirmed(uid, &subject, &judgement, &error);
             }
             judgement = self.judge_with(&knowledge, &subject, at, work).await;
         }
-        if knowledge.fresh.contains(&FreshRead::Policies) {
+        if knowledge.fresh.contains(&ObjectRef::Policies(Some(subject.namespace.clone()))) {
             let turned = !is_to_be_confirmed(&subject, &judgement);
             self.count_confirmation(if turned { "changed" } else { "confirmed" });
         }
@@ -224,17 +223,17 @@ impl<C: Cluster> Reviewer<C> {
     /// ago, and one too many for a stranger.
     async fn fill_gaps(&self, knowledge: &mut ReviewInventory, subject: &Subject, work: &CpuPermit) {
         let mut missing = knowledge.gaps(subject);
-        missing.retain(|what| unknown_name(what, subject).is_none_or(|name| !self.absent.has(&name)));
+        missing.retain(|what| !self.absent.has(&what.to_string()));
         if missing.is_empty() || !work.may_ask_for_unknown() {
             return;
         }
         work.rest();
-        match self.read(&missing, subject, Instant::now() + READ_TIMEOUT, work).await {
+        match self.read(&missing, Instant::now() + READ_TIMEOUT, work).await {
             Ok(news) => {
-                for what in news.nothing_found() {
-                    self.absent.extend(unknown_name(&what, subject));
-                }
-                knowledge.apply(news, missing, subject);
+                let absent =
+                    |(_, read): &&(ObjectRef, Read)| matches!(read, Read::ServiceAccount(None) | Read::Namespace(None));
+                self.absent.extend(news.iter().filter(absent).map(|(what, _)| what.to_string()));
+                knowledge.apply(news);
             }
             Err(error) => {
                 static GAP: Seldom = Seldom::new();
@@ -251,27 +250,26 @@ impl<C: Cluster> Reviewer<C> {
     async fn confirm(
         &self,
         knowledge: &mut ReviewInventory,
-        missing: BTreeSet<FreshRead>,
-        subject: &Arc<Subject>,
+        missing: BTreeSet<ObjectRef>,
         until: Instant,
         work: &CpuPermit,
     ) -> Result<(), ReadError> {
         let asked =
-            missing.iter().chain(&knowledge.fresh).filter(|what| matches!(what, FreshRead::ConfigMap(_))).count();
+            missing.iter().chain(&knowledge.fresh).filter(|what| matches!(what, ObjectRef::ConfigMap(_))).count();
         if asked > MAX_CONFIG_MAPS {
             return Err(ReadError::TooManyConfigMaps(asked));
         }
-        let unknown = knowledge.gaps_among(&missing, subject);
+        let unknown = missing.iter().any(|what| knowledge.is_gap(what));
         if unknown && !work.may_ask_for_unknown() {
             return Err(ReadError::Busy);
         }
         work.rest();
-        let news = self.read(&missing, subject, until, work).await?;
+        let news = self.read(&missing, until, work).await?;
         // Compiling policies takes the processor too.
-        let (mut known, subject) = (std::mem::take(knowledge), Arc::clone(subject));
+        let mut known = std::mem::take(knowledge);
         *knowledge = work
             .run(move || {
-                known.apply(news, missing, &subject);
+                known.apply(news);
                 known
             })
             .await;
@@ -280,47 +278,16 @@ impl<C: Cluster> Reviewer<C> {
 
     async fn read(
         &self,
-        what: &BTreeSet<FreshRead>,
-        subject: &Subject,
+        what: &BTreeSet<ObjectRef>,
         until: Instant,
         work: &CpuPermit,
-    ) -> Result<FreshReads, ReadError> {
+    ) -> Result<Vec<(ObjectRef, Read)>, ReadError> {
         let _reads = work.reads(what.len(), until).await?;
-        let cluster = &self.cluster;
-        let namespace = subject.namespace.as_str();
-        let account = async {
-            if !what.contains(&FreshRead::ServiceAccount) {
-                return Ok(None);
-            }
-            cluster.service_account(namespace, &subject.service_account).await.map(Some)
-        };
-        let labels = async {
-            if !what.contains(&FreshRead::Namespace) {
-                return Ok(None);
-            }
-            cluster.namespace(namespace).await.map(Some)
-        };
-        let policies = async {
-            if !what.contains(&FreshRead::Policies) {
-                return Ok(None);
-            }
-            cluster.policies(Some(namespace)).await.map(Some)
-        };
-        let cluster_policies = async {
-            if !what.contains(&FreshRead::ClusterPolicies) {
-                return Ok(None);
-            }
-            cluster.policies(None).await.map(Some)
-        };
-        let mut config_maps = Vec::new();
-        for name in what.iter().filter_map(FreshRead::config_map) {
-            config_maps.push(read_config_map(cluster, name.clone()));
+        let mut reads = Vec::with_capacity(what.len());
+        for what in what {
+            reads.push(async move { Ok((what.clone(), self.cluster.get(what).await?)) });
         }
-        let config_maps = try_join_all(config_maps);
-        let all = async { tokio::try_join!(account, labels, policies, cluster_policies, config_maps) };
-        let (account, labels, policies, cluster_policies, config_maps) =
-            tokio::time::timeout_at(until, all).await.map_err(|_| ReadError::Timeout)??;
-        Ok(FreshReads { account, labels, policies, cluster_policies, config_maps })
+        tokio::time::timeout_at(until, try_join_all(reads)).await.map_err(|_| ReadError::Timeout)?
     }
 
     fn count_confirmation(&self, outcome: &'static str) {
@@ -328,160 +295,87 @@ impl<C: Cluster> Reviewer<C> {
     }
 }
 
-async fn read_config_map<C: Cluster>(
-    cluster: &C,
-    name: ConfigMapName,
-) -> Result<(ConfigMapName, Option<ConfigMapFacts>), ReadError> {
-    let facts = cluster.config_map(&name).await?;
-    Ok((name, facts))
-}
-
-/// What can be read fresh.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum FreshRead {
-    /// The pod's service account.
-    ServiceAccount,
-    /// The labels of the pod's namespace.
-    Namespace,
-    /// The policies of the pod's namespace.
-    Policies,
-    /// The policies of the cluster.
-    ClusterPolicies,
-    /// A ConfigMap with policy documents.
-    ConfigMap(ConfigMapName),
-}
-
-impl FreshRead {
-    fn config_map(&self) -> Option<&ConfigMapName> {
-        match self {
-            FreshRead::ConfigMap(name) => Some(name),
-            _ => None,
-        }
-    }
-}
-
-/// What a thing is called that memory may not know.
-fn unknown_name(what: &FreshRead, subject: &Subject) -> Option<String> {
-    match what {
-        FreshRead::ServiceAccount => Some(format!("{}/{}", subject.namespace, subject.service_account)),
-        FreshRead::Namespace => Some(subject.namespace.clone()),
-        _ => None,
-    }
-}
-
-/// What was read; `None` where it was not asked for.
-struct FreshReads {
-    account: Option<Option<ServiceAccountFacts>>,
-    labels: Option<Option<BTreeMap<String, String>>>,
-    policies: Option<Vec<Item>>,
-    cluster_policies: Option<Vec<Item>>,
-    /// `None` for one that is not there, or not with the label.
-    config_maps: Vec<(ConfigMapName, Option<ConfigMapFacts>)>,
-}
-
-impl FreshReads {
-    /// The service account and the namespace, where they were asked for and are not there.
-    fn nothing_found(&self) -> impl Iterator<Item = FreshRead> + use<> {
-        let account = matches!(self.account, Some(None)).then_some(FreshRead::ServiceAccount);
-        let namespace = matches!(self.labels, Some(None)).then_some(FreshRead::Namespace);
-        account.into_iter().chain(namespace)
-    }
-}
-
 /// What a review knows: memory, with what was read fresh put over it.
 #[derive(Default)]
 struct ReviewInventory {
     inventory: Inventory,
-    fresh: BTreeSet<FreshRead>,
+    fresh: BTreeSet<ObjectRef>,
 }
 
 impl ReviewInventory {
     /// What memory has not seen and a policy could ask for.
-    fn gaps(&self, subject: &Subject) -> BTreeSet<FreshRead> {
-        let inventory = &self.inventory;
-        let mut kinds = inventory.policies_for(&subject.namespace).map(|policy| policy.key.kind).peekable();
+    fn gaps(&self, subject: &Subject) -> BTreeSet<ObjectRef> {
+        let (namespace, name) = (subject.namespace.clone(), subject.service_account.clone());
+        let kinds: BTreeSet<PolicyKind> =
+            self.inventory.policies_for(&namespace).map(|policy| policy.key.kind).collect();
         let mut gaps = BTreeSet::new();
-        if kinds.peek().is_some() && inventory.service_account(&subject.namespace, &subject.service_account).is_none() {
-            gaps.insert(FreshRead::ServiceAccount);
+        if !kinds.is_empty() {
+            gaps.insert(ObjectRef::ServiceAccount { namespace: namespace.clone(), name });
         }
         // Only cluster policies look at the labels of a namespace.
-        if inventory.namespace(&subject.namespace).is_none()
-            && kinds.any(|kind| kind == PolicyKind::ClusterEcrAccessPolicy)
-        {
-            gaps.insert(FreshRead::Namespace);
+        if kinds.contains(&PolicyKind::ClusterEcrAccessPolicy) {
+            gaps.insert(ObjectRef::Namespace(namespace));
         }
+        gaps.retain(|what| self.is_gap(what));
         gaps
     }
 
-    /// Whether some of this is the service account or the namespace, and not known.
-    fn gaps_among(&self, missing: &BTreeSet<FreshRead>, subject: &Subject) -> bool {
-        let inventory = &self.inventory;
-        missing.iter().any(|what| match what {
-            FreshRead::ServiceAccount => {
-                inventory.service_account(&subject.namespace, &subject.service_account).is_none()
-            }
-            FreshRead::Namespace => inventory.namespace(&subject.namespace).is_none(),
-            _ => false,
-        })
+    /// Whether it is a service account or a namespace that is not known.
+    fn is_gap(&self, what: &ObjectRef) -> bool {
+        match what {
+            ObjectRef::ServiceAccount { namespace, name } => self.inventory.service_account(namespace, name).is_none(),
+            ObjectRef::Namespace(name) => self.inventory.namespace(name).is_none(),
+            ObjectRef::Policies(_) | ObjectRef::ConfigMap(_) => false,
+        }
     }
 
-    /// What has to be read before the bad news in `judgement` may leave.
-    ///
-    /// A list of the namespace's policies rather than the one that decided: a fix is as often a *new* policy, more
-    /// specific than the one that denies, as a change of the old one, and both may have come with the pod in one
-    /// `kubectl apply`. A list is also one request where reading each known policy would be many, and the only way to
-    /// see one that was deleted or that memory has not seen. Cluster policies and the namespace's labels matter only
-    /// where no policy of the namespace decides, since that one always wins: they are read when the one that denies is a
-    /// cluster policy, whether memory says so or the first round of reads. Of ConfigMaps those count on which the verdict
-    /// depends by what is known now; another round follows where the fresh policies name others.
-    fn missing_before_reject(&self, judgement: &Judgement, subject: &Subject) -> BTreeSet<FreshRead> {
-        let mut needed = BTreeSet::from([FreshRead::ServiceAccount, FreshRead::Policies]);
-        let namespaced = judgement.policy.as_ref().is_some_and(|policy| policy.key.kind == PolicyKind::EcrAccessPolicy);
-        if !namespaced {
-            needed.extend([FreshRead::Namespace, FreshRead::ClusterPolicies]);
-        }
-        needed.extend(config_maps(&self.inventory, subject).into_iter().map(FreshRead::ConfigMap));
-        needed.difference(&self.fresh).cloned().collect()
+    /// Of what a verdict rests on, what was not read in this review.
+    fn not_fresh(&self, mut what: BTreeSet<ObjectRef>) -> BTreeSet<ObjectRef> {
+        what.retain(|what| !self.fresh.contains(what));
+        what
     }
 
     /// Puts what was read over memory. It was read after memory was looked at, so it is at least as new.
-    fn apply(&mut self, news: FreshReads, asked: BTreeSet<FreshRead>, subject: &Subject) {
-        self.fresh.extend(asked);
-        match news.account {
-            Some(Some(facts)) => self.inventory.put_service_account(facts),
-            Some(None) => self.inventory.remove_service_account(&subject.namespace, &subject.service_account),
-            None => {}
-        }
-        match news.labels {
-            Some(Some(labels)) => self.inventory.put_namespace(subject.namespace.clone(), labels),
-            Some(None) => self.inventory.remove_namespace(&subject.namespace),
-            None => {}
-        }
-        let (mut put, mut gone) = (Vec::new(), Vec::new());
-        for (name, facts) in news.config_maps {
-            match facts {
-                Some(facts) => put.push(facts),
-                None => gone.push(name),
+    fn apply(&mut self, news: Vec<(ObjectRef, Read)>) {
+        let (mut put, mut gone, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+        for (what, read) in news {
+            self.fresh.insert(what.clone());
+            match (what, read) {
+                (_, Read::ServiceAccount(Some(facts))) => self.inventory.put_service_account(facts),
+                (ObjectRef::ServiceAccount { namespace, name }, _) => {
+                    self.inventory.remove_service_account(&namespace, &name);
+                }
+                (ObjectRef::Namespace(name), Read::Namespace(Some(labels))) => {
+                    self.inventory.put_namespace(name, labels);
+                }
+                (ObjectRef::Namespace(name), _) => self.inventory.remove_namespace(&name),
+                (_, Read::ConfigMap(Some(facts))) => put.push(facts),
+                (ObjectRef::ConfigMap(name), _) => gone.push(name),
+                (ObjectRef::Policies(namespace), Read::Policies(policies)) => lists.push((namespace, policies)),
+                (ObjectRef::Policies(_), _) => {}
             }
         }
+        // Before the policies, which are compiled with them.
         self.inventory.change_config_maps(put, &gone);
-        if let Some(policies) = news.policies {
-            self.replace_policies(PolicyKind::EcrAccessPolicy, policies, subject);
-        }
-        if let Some(policies) = news.cluster_policies {
-            self.replace_policies(PolicyKind::ClusterEcrAccessPolicy, policies, subject);
+        for (namespace, policies) in lists {
+            self.replace_policies(namespace, policies);
         }
     }
 
-    fn replace_policies(&mut self, kind: PolicyKind, objects: Vec<Item>, subject: &Subject) {
+    /// These are all policies of the namespace, or without one all of the cluster.
+    fn replace_policies(&mut self, namespace: Option<String>, objects: Vec<Item>) {
+        let kind = match namespace {
+            Some(_) => PolicyKind::EcrAccessPolicy,
+            None => PolicyKind::ClusterEcrAccessPolicy,
+        };
         let mut gone: BTreeMap<PolicyKey, Arc<PolicyObject>> = self
             .inventory
-            .policies_for(&subject.namespace)
+            .policies_for(namespace.as_deref().unwrap_or_default())
             .filter(|policy| policy.key.kind == kind)
             .map(|policy| (policy.key.clone(), Arc::clone(policy)))
             .collect();
         for object in objects {
-            let namespace = (kind == PolicyKind::EcrAccessPolicy).then(|| subject.namespace.clone());
+            let namespace = namespace.clone();
             let Some(name) = object.raw().name() else { continue };
             let key = PolicyKey { kind, namespace, name: name.to_owned() };
             let known = gone.remove(&key);

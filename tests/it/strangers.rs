@@ -11,15 +11,13 @@ use axum::http::{Request, Response, StatusCode, header};
 use ecr_access::runtime::callers::{ApiServers, Caller, Standing};
 use ecr_access::runtime::guarded::{Guard, Plain, Server};
 use ecr_access::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels};
-use ecr_access::runtime::watch::object::Item;
-use ecr_access::webhook::cluster::{Cluster, ReadError};
+use ecr_access::webhook::cluster::{Cluster, Read, ReadError};
 use ecr_access::webhook::limits::Limits;
 use ecr_access::webhook::review::Reviewer;
 use ecr_access::webhook::server::router;
-use ecr_forecast::cluster::config_map::ConfigMapName;
-use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::cluster::ObjectRef;
+use ecr_forecast::inventory::Inventory;
 use ecr_forecast::judge::Options;
-use ecr_forecast::policy::compiled::ConfigMapFacts;
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -190,20 +188,8 @@ impl Cluster for Watched {
         self.now().snapshot()
     }
 
-    async fn service_account(&self, namespace: &str, name: &str) -> Result<Option<ServiceAccountFacts>, ReadError> {
-        self.now().service_account(namespace, name).await
-    }
-
-    async fn namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ReadError> {
-        self.now().namespace(name).await
-    }
-
-    async fn config_map(&self, name: &ConfigMapName) -> Result<Option<ConfigMapFacts>, ReadError> {
-        self.now().config_map(name).await
-    }
-
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
-        self.now().policies(namespace).await
+    async fn get(&self, what: &ObjectRef) -> Result<Read, ReadError> {
+        self.now().get(what).await
     }
 }
 

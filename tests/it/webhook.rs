@@ -14,12 +14,12 @@ use ecr_access::runtime::readiness::Readiness;
 use ecr_access::runtime::shutdown::closing_connections;
 use ecr_access::runtime::watch::object::{Item, Raw};
 use ecr_access::webhook::certificates::{CertificateSecret, Loaded};
-use ecr_access::webhook::cluster::{Cluster, ReadError};
+use ecr_access::webhook::cluster::{Cluster, Read, ReadError};
 use ecr_access::webhook::limits::Limits;
 use ecr_access::webhook::review::Reviewer;
 use ecr_access::webhook::server::router;
 use ecr_access::webhook::tls::{self, CertResolver};
-use ecr_forecast::cluster::config_map::ConfigMapName;
+use ecr_forecast::cluster::ObjectRef;
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::Options;
 use ecr_forecast::policy::compiled::{ConfigMapFacts, PolicyObject};
@@ -135,25 +135,23 @@ impl Cluster for FakeCluster {
         }
     }
 
-    async fn service_account(&self, namespace: &str, name: &str) -> Result<Option<ServiceAccountFacts>, ReadError> {
-        self.read(format!("service account {namespace}/{name}")).await?;
-        Ok(self.api_server.inventory().service_account(namespace, name).map(|facts| (**facts).clone()))
-    }
-
-    async fn namespace(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ReadError> {
-        self.read(format!("namespace {name}")).await?;
-        Ok(self.api_server.inventory().namespace(name).cloned())
-    }
-
-    async fn config_map(&self, name: &ConfigMapName) -> Result<Option<ConfigMapFacts>, ReadError> {
-        self.read(format!("ConfigMap {name}")).await?;
-        Ok(self.api_server.inventory().config_map(name).map(|facts| (**facts).clone()))
-    }
-
-    async fn policies(&self, namespace: Option<&str>) -> Result<Vec<Item>, ReadError> {
-        self.read(format!("policies of {}", namespace.unwrap_or("the cluster"))).await?;
-        let of = |policy: &&Value| policy["metadata"].get("namespace").and_then(Value::as_str) == namespace;
-        Ok(self.api_server.policies.iter().filter(of).map(|policy| Raw::new(policy.clone()).into()).collect())
+    async fn get(&self, what: &ObjectRef) -> Result<Read, ReadError> {
+        self.read(what.to_string()).await?;
+        let inventory = self.api_server.inventory();
+        Ok(match what {
+            ObjectRef::ServiceAccount { namespace, name } => {
+                Read::ServiceAccount(inventory.service_account(namespace, name).map(|facts| (**facts).clone()))
+            }
+            ObjectRef::Namespace(name) => Read::Namespace(inventory.namespace(name).cloned()),
+            ObjectRef::ConfigMap(name) => Read::ConfigMap(inventory.config_map(name).map(|facts| (**facts).clone())),
+            ObjectRef::Policies(namespace) => {
+                let of = |policy: &&Value| {
+                    policy["metadata"].get("namespace").and_then(Value::as_str) == namespace.as_deref()
+                };
+                let policies = self.api_server.policies.iter().filter(of);
+                Read::Policies(policies.map(|policy| Raw::new(policy.clone()).into()).collect())
+            }
+        })
     }
 }
 

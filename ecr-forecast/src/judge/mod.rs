@@ -1,7 +1,7 @@
 //! The first stage: what is decided about a pod, as data. No words are made here, and nothing is looked for that would help.
 
 mod admission;
-mod config_maps;
+mod depends_on;
 mod judgement;
 mod options;
 mod pull;
@@ -14,7 +14,7 @@ mod transition;
 
 pub(crate) use admission::{Actions, AdmissionDecision};
 pub use admission::{Admission, ExemptionUse};
-pub use config_maps::config_maps;
+pub use depends_on::depends_on;
 pub(crate) use judgement::{Found, RepositoryJudgement, speaks_up};
 pub use judgement::{ImageJudgement, Judgement, judge, judge_under};
 pub use options::Options;
