@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::Request;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ecr_access::runtime::metrics::Metrics;
-use ecr_access::runtime::watch::object::{Item, Raw};
+use ecr_access::runtime::watch::object::Raw;
 use ecr_access::webhook::cluster::{Cluster, Read, ReadError};
 use ecr_access::webhook::limits::Limits;
 use ecr_access::webhook::review::Reviewer;

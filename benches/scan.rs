@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecr_access::controller::judged::Memory;
-use ecr_access::controller::scan::{survey, survey_again};
+use ecr_access::controller::scan::{scan, scan_again};
 use ecr_access::index::subjects::{ClusterWorkloads, ObjectMap, Owner, TrackedObject};
 use ecr_forecast::cluster::Subject;
 use ecr_forecast::diagnose::diagnose;
@@ -33,13 +33,13 @@ fn main() {
     let inventory = inventory();
     let options = Options::default();
     let look = |name: &str, population: &ClusterWorkloads, denied: i64| {
-        let found = survey(&inventory, population, now(), &options);
+        let found = scan(&inventory, population, now(), &options);
         let sum = |of: fn(&ecr_access::controller::scan::PolicyCounts) -> i64| found.tallies().map(of).sum::<i64>();
         assert_eq!((sum(|tally| tally.pods.denied), sum(|tally| tally.pods.unknown)), (denied, 0), "{name}");
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
-        let first = millis(least(3, || black_box(survey(&inventory, population, now(), &options))));
+        let first = millis(least(3, || black_box(scan(&inventory, population, now(), &options))));
         let mut memory = Memory::default();
-        let mut look = || black_box(survey_again(&mut memory, &inventory, population, now(), &options));
+        let mut look = || black_box(scan_again(&mut memory, &inventory, population, now(), &options));
         look();
         let again = millis(least(3, look));
         println!("{name:64} {first:>10.1} ms, {again:>10.1} ms with what the look before it found");

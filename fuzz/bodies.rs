@@ -12,7 +12,7 @@ use ecr_access::runtime::watch::reader::{Line, line, page};
 use ecr_access::webhook::Webhook;
 use ecr_access::webhook::message::Request;
 use ecr_access::webhook::policies;
-use ecr_access::webhook::question::Question;
+use ecr_access::webhook::review_input::ReviewInput;
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -163,7 +163,7 @@ const LAST_APPLIED: &[u8] = b"last-applied-configuration";
 /// Whatever is asked, the answer is one that the API server reads, and a deletion is never refused.
 fn an_answer(request: &Request) {
     for webhook in Webhook::ALL {
-        if let Question::Unreadable { what, why } = Question::of(webhook, request.clone(), Some("own")) {
+        if let ReviewInput::Unreadable { what, why } = ReviewInput::of(webhook, request.clone(), Some("own")) {
             assert!(what.len() < 4096 && why.len() < 4096);
         }
     }

@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::kinds::{Column, KINDS, Kind};
-use super::{GROUP, VERSION};
+use super::names::{GROUP, VERSION};
 
 /// The CRD of every kind, the namespaced policy first. The same value on every call.
 pub fn crds() -> Vec<CustomResourceDefinition> {

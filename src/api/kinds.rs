@@ -1,10 +1,10 @@
 //! The kinds of this API, one row each.
 
+use ecr_forecast::policy::PolicyKind;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 
 use super::policies::ClusterEcrAccessPolicy;
 use super::schema;
-use ecr_forecast::policy::PolicyKind;
 
 /// A kind of the group [`super::GROUP`], as its CustomResourceDefinition has it.
 #[derive(Debug)]

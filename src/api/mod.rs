@@ -7,15 +7,12 @@
 pub mod conditions;
 mod crd;
 mod kinds;
+mod names;
 mod policies;
 mod schema;
 pub mod status;
 
 pub use crd::crds;
+pub use names::{GROUP, VERSION};
 pub use policies::{ClusterEcrAccessPolicy, EcrAccessPolicy, validate};
 pub use status::{AdviceEntry, Denial, ExemptionStatus, PolicyStatus, VerdictCounts};
-
-/// The API group of every kind here.
-pub const GROUP: &str = "ecraccess.dev";
-/// The only version served so far.
-pub const VERSION: &str = "v1alpha1";

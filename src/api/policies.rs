@@ -1,6 +1,7 @@
 //! The kinds `EcrAccessPolicy` and `ClusterEcrAccessPolicy` as the client and the CustomResourceDefinitions know them. What
 //! stands in their `spec` is [`ecr_forecast::policy`].
 
+use ecr_forecast::policy::{self, FieldError, PolicyKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -8,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::status::PolicyStatus;
-use ecr_forecast::policy::{self, FieldError, PolicyKind};
 
 /// Who pulls, for which service accounts, and what a verdict does to a pod.
 ///

@@ -1,5 +1,7 @@
 //! The schema of a whole object, as the API server takes it: what every object has, and `spec` and `status` by their types.
 
+use ecr_forecast::policy::parts::{LABEL_LENGTH, NAME_LENGTH, merge};
+use ecr_forecast::policy::schema::{structural, within_one_namespace};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::Resource;
 use schemars::transform::Transform;
@@ -7,8 +9,6 @@ use schemars::{JsonSchema, Schema};
 use serde_json::json;
 
 use super::policies::EcrAccessPolicy;
-use ecr_forecast::policy::parts::{LABEL_LENGTH, NAME_LENGTH, merge};
-use ecr_forecast::policy::schema::{structural, within_one_namespace};
 
 /// The schema of the objects of a kind, by their type.
 pub(super) fn of<K: JsonSchema + Resource<DynamicType = ()>>() -> JSONSchemaProps {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::api;
 
 /// Arguments of `ecr-access crd`.

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 pub mod check;
 pub mod crd;
 pub mod evaluate;
+mod outcome;
 pub mod run;
 
 /// Predicts whether pods can pull their images from Amazon ECR, at admission and offline.
@@ -52,27 +53,6 @@ Examples:
   ecr-access crd | kubectl apply --server-side -f -       install the CRDs that match this binary
 
 Exit codes: 0 nothing denied, 1 something is denied or rejected, 2 bad input or usage.";
-
-/// What a subcommand found out, before it becomes an exit code.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// Nothing was denied.
-    Clean,
-    /// Some verdict is `Deny` or some admission is `Rejected`.
-    Denied,
-    /// The input or the usage was bad; a message is on standard error.
-    BadInput,
-}
-
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> ExitCode {
-        match outcome {
-            Outcome::Clean => ExitCode::SUCCESS,
-            Outcome::Denied => ExitCode::from(1),
-            Outcome::BadInput => ExitCode::from(2),
-        }
-    }
-}
 
 /// Parses the command line, runs the subcommand and returns the exit code.
 ///

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use ecr_forecast::judge::Options;
+use ecr_forecast::policy::Action;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::controller::{self, ControllerOptions};
 use crate::index::{self, Index, IndexOptions};
 use crate::runtime::callers::{ApiServers, Cidr};
@@ -27,8 +29,6 @@ use crate::webhook::limits::Limits;
 use crate::webhook::review::Reviewer;
 use crate::webhook::tls::{self, CertResolver};
 use crate::webhook::{api_servers, selftest, server};
-use ecr_forecast::judge::Options;
-use ecr_forecast::policy::Action;
 
 /// How long work that nobody waits for any more may hold up the exit.
 const LAST_WORDS: Duration = Duration::from_secs(2);

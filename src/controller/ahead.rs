@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use ecr_forecast::inventory::Inventory;
+use ecr_forecast::judge::{NextChange, Options, Verdict, judge_under};
+use ecr_forecast::policy::compiled::PolicyObject;
 use jiff::{SignedDuration, Timestamp};
 
 use super::expected_outcome::ExpectedOutcome;
 use super::judged::Judged;
 use crate::index::subjects::{ClusterWorkloads, Owner, TrackedObject};
-use ecr_forecast::inventory::Inventory;
-use ecr_forecast::judge::{NextChange, Options, Verdict, judge_under};
-use ecr_forecast::policy::compiled::PolicyObject;
 
 /// So long ahead it is told what will change. An instant that is found later than that is told when it is found.
 pub const AHEAD: SignedDuration = SignedDuration::from_hours(24);

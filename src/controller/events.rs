@@ -4,6 +4,11 @@
 //! object; the policy's own Events are about the policy. A policy that only audits is no business of the teams, so its
 //! denials are told at the policy, where its author looks.
 
+use ecr_forecast::judge::Verdict;
+use ecr_forecast::policy;
+use ecr_forecast::policy::compiled::PolicyObject;
+use ecr_forecast::report::{ImageReport, Report};
+use ecr_forecast::text::{cut, escaped};
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::ahead::UpcomingChange;
@@ -11,11 +16,6 @@ use super::denials::FirstDenial;
 use super::status::find;
 use crate::api::PolicyStatus;
 use crate::api::conditions::{CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_PULL_WOULD_FAIL};
-use ecr_forecast::judge::Verdict;
-use ecr_forecast::policy;
-use ecr_forecast::policy::compiled::PolicyObject;
-use ecr_forecast::report::{ImageReport, Report};
-use ecr_forecast::text::{cut, escaped};
 
 /// Bytes of a note at most ("Event", events.k8s.io/v1).
 pub const MAX_NOTE: usize = 1024;

@@ -11,16 +11,16 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::expected_outcome::ExpectedOutcome;
-use crate::index::subjects::TrackedObject;
 use ecr_forecast::cluster::Subject;
 use ecr_forecast::diagnose::causes;
 use ecr_forecast::facts::CauseCode;
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::{ImageJudgement, Judgement, NextChange, Options, Verdict, judge_under};
 use ecr_forecast::policy::compiled::PolicyObject;
+use jiff::Timestamp;
+
+use super::expected_outcome::ExpectedOutcome;
+use crate::index::subjects::TrackedObject;
 
 /// What is kept of a judgement.
 #[derive(Debug)]

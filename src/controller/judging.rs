@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use ecr_forecast::policy::PolicyKind;
+use ecr_forecast::policy::compiled::PolicyObject;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::status::{find, line, whole_seconds};
 use crate::api::PolicyStatus;
 use crate::api::conditions::{JUDGING, REASON_COUNTS_OUT_OF_DATE, REASON_WATCH_FAILING};
 use crate::index::kinds::{self, CONFIG_MAPS, NAMESPACES};
-use ecr_forecast::policy::PolicyKind;
-use ecr_forecast::policy::compiled::PolicyObject;
 
 /// The watches that have failed for a minute, by the name of the resource, each with what is wrong.
 pub type Failing = BTreeMap<&'static str, String>;

@@ -3,13 +3,17 @@
 //!
 //! One task does it all, on the leader alone. It looks at everything whenever something changed, and when a condition on
 //! the date is due to change a verdict, or an exemption to end. It works out what each status should say with pure
-//! functions ([`survey`], [`status`]), writes where the API server says otherwise ([`plan`]), and then tells what is new
+//! functions ([`scan`], [`status`]), writes where the API server says otherwise ([`plan`]), and then tells what is new
 //! ([`events`]). Nothing is remembered that matters: whoever leads next comes to the same result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ecr_forecast::cluster::WorkloadKind;
+use ecr_forecast::judge::Options;
+use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
+use ecr_forecast::policy::{self, Action};
 use futures::{StreamExt, stream};
 use kube::Client;
 use kube::api::{Patch, PatchParams};
@@ -25,10 +29,6 @@ use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::segment;
 use crate::runtime::watch::reader::Reader;
 use denials::FirstDenial;
-use ecr_forecast::cluster::WorkloadKind;
-use ecr_forecast::judge::Options;
-use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
-use ecr_forecast::policy::{self, Action};
 use events::EventDraft;
 use judged::Memory;
 use judging::Failing;
@@ -119,13 +119,13 @@ struct Term<'a, L> {
     options: &'a ControllerOptions,
     pods: Pods,
     workloads: Workloads,
-    survey: BackgroundScan,
+    scan: BackgroundScan,
     /// What was judged for it, for the next one.
     memory: Memory,
-    /// `survey` has counted pods and workloads.
+    /// `scan` has counted pods and workloads.
     counted: bool,
-    /// The changes that `survey` has seen.
-    surveyed: Changes,
+    /// The changes that `scan` has seen.
+    scanned: Changes,
     /// When to look again although nothing happened: a verdict changes by itself.
     look_again: Option<jiff::Timestamp>,
     attempts: BTreeMap<PolicyKey, Attempt>,
@@ -148,10 +148,10 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             options,
             pods: Pods::default(),
             workloads: Workloads::default(),
-            survey: BackgroundScan::default(),
+            scan: BackgroundScan::default(),
             memory: Memory::default(),
             counted: false,
-            surveyed: Changes::default(),
+            scanned: Changes::default(),
             look_again: None,
             attempts: BTreeMap::new(),
             recorder: Recorder::new(client.clone(), &options.instance, options.metrics.clone()),
@@ -204,7 +204,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                 Ok(()) = changed.changed() => {
                     let news = *changed.borrow_and_update();
                     let now = Instant::now();
-                    if news.policies != self.surveyed.policies || news.surroundings != self.surveyed.surroundings {
+                    if news.policies != self.scanned.policies || news.surroundings != self.scanned.surroundings {
                         look_at = earlier(look_at, now + GATHER);
                     } else {
                         write_at = earlier(write_at, now + GATHER);
@@ -278,24 +278,24 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         let at = jiff::Timestamp::now();
         let mut memory = std::mem::take(&mut self.memory);
         let work = tokio::task::spawn_blocking(move || {
-            (scan::survey_again(&mut memory, &inventory, &population, at, &options), memory)
+            (scan::scan_again(&mut memory, &inventory, &population, at, &options), memory)
         });
         match work.await {
-            Ok((survey, memory)) => {
+            Ok((scan, memory)) => {
                 self.memory = memory;
-                self.count(&survey);
-                self.look_again = survey.look_again(at);
-                self.survey = survey;
+                self.count(&scan);
+                self.look_again = scan.look_again(at);
+                self.scan = scan;
             }
             // What it said may quote a policy or a pod; where it was is in the log already.
             Err(_) => tracing::error!("a bug stopped the judging of pods; the statuses are kept as they are"),
         }
-        self.surveyed = changes;
+        self.scanned = changes;
     }
 
-    fn count(&self, survey: &BackgroundScan) {
+    fn count(&self, scan: &BackgroundScan) {
         let sum = |of: fn(&scan::PolicyCounts) -> api::VerdictCounts| {
-            survey.tallies().map(of).fold(api::VerdictCounts::default(), |sum, one| api::VerdictCounts {
+            scan.tallies().map(of).fold(api::VerdictCounts::default(), |sum, one| api::VerdictCounts {
                 allowed: sum.allowed + one.allowed,
                 denied: sum.denied + one.denied,
                 unknown: sum.unknown + one.unknown,
@@ -311,8 +311,8 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                 family.get_or_create(&VerdictLabels { verdict }).set(count);
             }
         }
-        metrics.next_transition.set(survey.next_transition().map_or(0, jiff::Timestamp::as_second));
-        let exemptions = || survey.tallies().flat_map(|tally| &tally.exemptions);
+        metrics.next_transition.set(scan.next_transition().map_or(0, jiff::Timestamp::as_second));
+        let exemptions = || scan.tallies().flat_map(|tally| &tally.exemptions);
         let active = exemptions().filter(|exemption| exemption.active).count();
         let counts =
             [(ExemptionState::active, active), (ExemptionState::expired, exemptions().count().saturating_sub(active))];
@@ -338,7 +338,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             let last = self.attempts.get(&policy.key);
             let before = last.and_then(|last| last.recent(now)).or(stored);
             // A policy that came after the last look is in the next one.
-            let Some(tally) = self.survey.tally(policy) else { continue };
+            let Some(tally) = self.scan.tally(policy) else { continue };
             let desired = status::desired_status(policy, tally, before, at);
             let desired = judging::with_watches(desired, policy, &self.failing, before, at);
             let [(_, yes), (_, no)] = &mut ready;

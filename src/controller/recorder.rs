@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Client;
@@ -20,7 +21,6 @@ use crate::api::PolicyStatus;
 use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::{Kind, segment};
 use crate::runtime::watch::reader::Reader;
-use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 
 /// `reportingController` of every Event.
 pub const REPORTING_CONTROLLER: &str = "ecraccess.dev/controller";

@@ -4,12 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::ahead::{UpcomingChange, UpcomingChanges};
-use super::denials::{Denials, FirstDenial};
-use super::judged::{Judged, Memory, ScanQuestion};
-use crate::api::status::MAX_ADVICE;
-use crate::api::{AdviceEntry, Denial, ExemptionStatus, VerdictCounts};
-use crate::index::subjects::{ClusterWorkloads, TrackedObject};
 use ecr_forecast::cluster::Subject;
 use ecr_forecast::diagnose::{self, Advice, Uses};
 use ecr_forecast::inventory::Inventory;
@@ -19,6 +13,13 @@ use ecr_forecast::policy::compiled::{Exemption, PolicyKey, PolicyObject};
 use ecr_forecast::scope;
 use ecr_forecast::select::{self, Selection};
 use ecr_forecast::text::escaped;
+
+use super::ahead::{UpcomingChange, UpcomingChanges};
+use super::denials::{Denials, FirstDenial};
+use super::judged::{Judged, Memory, ScanQuestion};
+use crate::api::status::MAX_ADVICE;
+use crate::api::{AdviceEntry, Denial, ExemptionStatus, VerdictCounts};
+use crate::index::subjects::{ClusterWorkloads, TrackedObject};
 
 /// What was found, by policy.
 #[derive(Clone, Debug, Default)]
@@ -119,24 +120,24 @@ struct Gathered {
 }
 
 /// Looks at everything in `inventory` and at the pods and workloads that are known.
-pub fn survey(
+pub fn scan(
     inventory: &Inventory,
     population: &ClusterWorkloads,
     at: jiff::Timestamp,
     options: &Options,
 ) -> BackgroundScan {
-    survey_again(&mut Memory::default(), inventory, population, at, options)
+    scan_again(&mut Memory::default(), inventory, population, at, options)
 }
 
 /// The same, with what `memory` holds of the look before: what rests on the same is not judged again.
-pub fn survey_again(
+pub fn scan_again(
     memory: &mut Memory,
     inventory: &Inventory,
     population: &ClusterWorkloads,
     at: jiff::Timestamp,
     options: &Options,
 ) -> BackgroundScan {
-    let mut survey = BackgroundScan::default();
+    let mut scan = BackgroundScan::default();
     for policy in inventory.policies() {
         let tally = PolicyCounts {
             uid: policy.uid.clone(),
@@ -146,10 +147,10 @@ pub fn survey_again(
             exemptions: exemptions(policy, at),
             ..PolicyCounts::default()
         };
-        survey.tallies.insert(policy.key.clone(), tally);
+        scan.tallies.insert(policy.key.clone(), tally);
     }
     let mut selected = Selected { inventory, by_account: HashMap::new() };
-    count_accounts(&mut survey, &mut selected, options);
+    count_accounts(&mut scan, &mut selected, options);
     // Gathered by policy, so that advice is worked out once, and for each repository once.
     let mut gathered: BTreeMap<&PolicyKey, Gathered> = inventory
         .policies()
@@ -178,7 +179,7 @@ pub fn survey_again(
         });
         for judged in all {
             let key = &judged.policy().key;
-            let (Some(tally), Some(gathered)) = (survey.tallies.get_mut(key), gathered.get_mut(key)) else { continue };
+            let (Some(tally), Some(gathered)) = (scan.tallies.get_mut(key), gathered.get_mut(key)) else { continue };
             count(if *template { &mut tally.workloads } else { &mut tally.pods }, judged.outlook.verdict);
             if !template {
                 tally.count_exemptions(judged);
@@ -191,7 +192,7 @@ pub fn survey_again(
     }
     memory.keep(judged);
     for policy in inventory.policies() {
-        let (Some(gathered), Some(tally)) = (gathered.remove(&policy.key), survey.tallies.get_mut(&policy.key)) else {
+        let (Some(gathered), Some(tally)) = (gathered.remove(&policy.key), scan.tallies.get_mut(&policy.key)) else {
             continue;
         };
         if !tally.is_complete() {
@@ -203,7 +204,7 @@ pub fn survey_again(
         let lints = diagnose::lints_of(policy).into_iter();
         lints.chain(gathered.uses.grants(&options.requires)).for_each(|advice| tally.advise(advice));
     }
-    survey
+    scan
 }
 
 /// Which policies are for a service account, found out once for each.
@@ -271,7 +272,7 @@ fn audits<'a>(
         .filter(move |policy| matches!(select::covers(policy, inventory, namespace, name), Some((_, true))))
 }
 
-fn count_accounts(survey: &mut BackgroundScan, selected: &mut Selected<'_>, options: &Options) {
+fn count_accounts(scan: &mut BackgroundScan, selected: &mut Selected<'_>, options: &Options) {
     let inventory = selected.inventory;
     let own = options.operator_namespace.as_deref();
     for account in inventory.service_accounts().filter(|account| !scope::is_left_alone(&account.namespace, own)) {
@@ -281,23 +282,23 @@ fn count_accounts(survey: &mut BackgroundScan, selected: &mut Selected<'_>, opti
             let tie =
                 |other: &PolicyKey, won| Tie { account: format!("{namespace}/{name}"), other: other.clone(), won };
             for loser in tied {
-                if let Some(tally) = survey.tallies.get_mut(loser) {
+                if let Some(tally) = scan.tallies.get_mut(loser) {
                     tally.ties.push(tie(&policy.key, false));
                 }
             }
-            if let Some(tally) = survey.tallies.get_mut(&policy.key) {
+            if let Some(tally) = scan.tallies.get_mut(&policy.key) {
                 tally.service_accounts += 1;
                 tally.ties.extend(tied.iter().map(|loser| tie(loser, true)));
             }
         }
         for policy in &policies.audits {
-            if let Some(tally) = survey.tallies.get_mut(&policy.key) {
+            if let Some(tally) = scan.tallies.get_mut(&policy.key) {
                 tally.service_accounts += 1;
             }
         }
     }
     for policy in inventory.policies() {
-        if let (Some(namespace), Some(tally)) = (&policy.key.namespace, survey.tallies.get_mut(&policy.key)) {
+        if let (Some(namespace), Some(tally)) = (&policy.key.namespace, scan.tallies.get_mut(&policy.key)) {
             let absent = |name: &&String| inventory.service_account(namespace, name).is_none();
             tally.absent_names = policy.scope.names.iter().filter(absent).cloned().collect();
         }

@@ -1,5 +1,8 @@
 //! What the status of a policy should say. Pure: the same policy, the same pods, the same words.
 
+use ecr_forecast::policy::Action;
+use ecr_forecast::policy::compiled::{CompiledSpec, PolicyObject, Problem};
+use ecr_forecast::text::{cut, escaped};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::scan::{PolicyCounts, Tie};
@@ -9,9 +12,6 @@ use crate::api::conditions::{
     REASON_NO_CONFLICT, REASON_POLICY_NOT_FOUND, REASON_READY, REASON_RESOLVED, REASON_SAME_RANK,
     REASON_UNSUPPORTED_SPEC, REASON_VERDICT_WILL_CHANGE, STALLED,
 };
-use ecr_forecast::policy::Action;
-use ecr_forecast::policy::compiled::{CompiledSpec, PolicyObject, Problem};
-use ecr_forecast::text::{cut, escaped};
 
 /// Problems that a message spells out; more are counted. A message is read by people, and in a terminal.
 const MAX_PROBLEMS: usize = 3;

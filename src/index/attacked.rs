@@ -4,6 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ecr_forecast::cluster::WorkloadKind;
+use ecr_forecast::cluster::config_map::ConfigMapName;
+use ecr_forecast::inventory::Inventory;
+use ecr_forecast::policy::PolicyKind;
+use ecr_forecast::policy::compiled::PolicyKey;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -13,11 +18,6 @@ use super::pods::{Pods, watch_pods};
 use super::workloads::{Workloads, watch_workloads};
 use super::{Index, IndexOptions, Source};
 use crate::runtime::watch::source::Signal;
-use ecr_forecast::cluster::WorkloadKind;
-use ecr_forecast::cluster::config_map::ConfigMapName;
-use ecr_forecast::inventory::Inventory;
-use ecr_forecast::policy::PolicyKind;
-use ecr_forecast::policy::compiled::PolicyKey;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

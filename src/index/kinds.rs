@@ -1,9 +1,10 @@
 //! The table of the kinds that are watched.
 
-use crate::api::{GROUP, VERSION};
-use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
 use ecr_forecast::cluster::WorkloadKind;
 use ecr_forecast::policy::PolicyKind;
+
+use crate::api::{GROUP, VERSION};
+use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
 
 /// Terminated pods pull nothing any more: the API server leaves them out, and sends a delete when a pod terminates.
 const NOT_TERMINATED: &str = "status.phase!=Succeeded,status.phase!=Failed";

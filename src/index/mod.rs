@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ecr_forecast::inventory::Inventory;
+use ecr_forecast::policy::compiled::PolicyKey;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use kube::Client;
 use tokio::sync::watch;
@@ -22,8 +24,6 @@ use crate::runtime::watch::health::{Health, Note, Progress};
 use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
 use crate::runtime::watch::source::{self, MARGIN, Signal};
 use crate::runtime::watch::timeouts;
-use ecr_forecast::inventory::Inventory;
-use ecr_forecast::policy::compiled::PolicyKey;
 use state::State;
 
 pub mod kinds;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ecr_forecast::cluster::Subject;
 use futures::Stream;
 use kube::Client;
 
@@ -12,7 +13,6 @@ use super::subjects::{ObjectMap, Owner, Subjects, TrackedObject};
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::source::{Signal, watch};
-use ecr_forecast::cluster::Subject;
 
 /// Watches all pods that are not terminated.
 pub fn watch_pods(client: Client, options: &IndexOptions) -> impl Stream<Item = Signal> + Send + use<> {

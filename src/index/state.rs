@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ecr_forecast::cluster::config_map::ConfigMapName;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::policy::compiled::{ConfigMapFacts, InventoryError, PolicyKey, PolicyObject};
+use ecr_forecast::policy::{self, PolicyKind};
+
 use super::kinds;
 use crate::api::PolicyStatus;
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::kind::Kind;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::relist::{Change, Relist};
-use ecr_forecast::cluster::config_map::ConfigMapName;
-use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
-use ecr_forecast::policy::compiled::{ConfigMapFacts, InventoryError, PolicyKey, PolicyObject};
-use ecr_forecast::policy::{self, PolicyKind};
 
 /// Which watch an event came from.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ecr_forecast::cluster::Subject;
 use serde_json::Value;
 
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::relist::Relist;
-use ecr_forecast::cluster::Subject;
 
 /// A pod or workload of the cluster, stripped.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use ecr_forecast::cluster::{Subject, WorkloadKind};
 use futures::{Stream, StreamExt, stream};
 use kube::Client;
 use serde_json::Value;
@@ -15,7 +16,6 @@ use super::{IndexOptions, kinds};
 use crate::runtime::watch::event::Event;
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::source::{Signal, watch};
-use ecr_forecast::cluster::{Subject, WorkloadKind};
 
 /// Watches all workloads, each signal with its kind.
 pub fn watch_workloads(

@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ecr_forecast::cluster::ObjectRef;
+use ecr_forecast::cluster::config_map::ConfigMapName;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
+use ecr_forecast::policy::PolicyKind;
+use ecr_forecast::policy::compiled::ConfigMapFacts;
 use kube::Client;
 
 use super::single_flight::SingleFlight;
@@ -12,11 +17,6 @@ use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::{Kind, NameError};
 use crate::runtime::watch::object::{Item, Raw};
 use crate::runtime::watch::reader::Reader;
-use ecr_forecast::cluster::ObjectRef;
-use ecr_forecast::cluster::config_map::ConfigMapName;
-use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
-use ecr_forecast::policy::PolicyKind;
-use ecr_forecast::policy::compiled::ConfigMapFacts;
 
 /// Pages of policies that are read before a rejection, 500 objects each. A namespace with more of them gets `Unknown`
 /// rather than a rejection that rests on half of them.

@@ -7,6 +7,8 @@
 //! What is wrong with an object, and whether that is a refusal or a warning, is [`ecr_forecast::policy::check`]'s affair; an
 //! object that does not decode is refused here.
 
+use ecr_forecast::policy::PolicyKind;
+use ecr_forecast::policy::check::{CheckResult, PolicyCheck, TOO_DEEP, Word, checks};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -17,8 +19,6 @@ use crate::runtime::watch::decode_error::DecodeError;
 use crate::runtime::watch::object::Raw;
 use crate::runtime::watch::place;
 use crate::runtime::watch::prune::pruned;
-use ecr_forecast::policy::PolicyKind;
-use ecr_forecast::policy::check::{CheckResult, PolicyCheck, TOO_DEEP, Word, checks};
 
 /// The object does not decode.
 const UNREADABLE: Word = "Unreadable";
@@ -127,6 +127,8 @@ fn refuse(request: &Request, reason: Word, mut causes: Vec<FieldCause>) -> Answe
 mod tests {
     use axum::body::Bytes;
     use serde_json::json;
+
+    use ecr_forecast::policy::check::remarks;
 
     use super::super::message::GroupKind;
     use super::*;

@@ -9,6 +9,13 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ecr_forecast::cluster::{ObjectRef, Subject};
+use ecr_forecast::diagnose::diagnose;
+use ecr_forecast::inventory::Inventory;
+use ecr_forecast::judge::{Admission, Judgement, Options, Verdict, depends_on, judge};
+use ecr_forecast::policy::PolicyKind;
+use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
+use ecr_forecast::report::{Report, render};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -24,13 +31,6 @@ use crate::runtime::metrics::{Metrics, OutcomeLabels};
 use crate::runtime::seldom::{Seldom, beginning};
 use crate::runtime::shares::Permit;
 use crate::runtime::watch::object::Item;
-use ecr_forecast::cluster::{ObjectRef, Subject};
-use ecr_forecast::diagnose::diagnose;
-use ecr_forecast::inventory::Inventory;
-use ecr_forecast::judge::{Admission, Judgement, Options, Verdict, depends_on, judge};
-use ecr_forecast::policy::PolicyKind;
-use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
-use ecr_forecast::report::{Report, render};
 
 /// Judges pods and workloads against what a [`Cluster`] knows.
 pub struct Reviewer<C> {

@@ -3,14 +3,14 @@
 //! The webhook configuration lets through little else (`charts/ecr-access`). It is all looked at again here: a
 //! configuration can be edited, and a server of an older version called by a newer one.
 
+use ecr_forecast::cluster::{Subject, SubjectError, WorkloadKind};
+use ecr_forecast::scope;
 use serde_json::Value;
 
 use super::Webhook;
 use super::message::{Outcome, Request};
 use crate::index::subjects::controller;
 use crate::runtime::watch::place;
-use ecr_forecast::cluster::{Subject, SubjectError, WorkloadKind};
-use ecr_forecast::scope;
 
 /// What a request comes down to.
 #[derive(Debug)]

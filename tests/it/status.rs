@@ -336,7 +336,7 @@ fn cases() -> Vec<(&'static str, &'static str, Option<Cluster>, Cluster)> {
 fn see(cluster: &Cluster, before: Option<&PolicyStatus>) -> (PolicyStatus, Vec<EventDraft>) {
     let (inventory, population, options) = (cluster.inventory(), cluster.population(), Options::default());
     let at = NOW.parse().unwrap();
-    let found = survey(&inventory, &population, at, &options);
+    let found = scan(&inventory, &population, at, &options);
     let key = |kind: PolicyKind, namespace: Option<&str>| PolicyKey {
         kind,
         namespace: namespace.map(str::to_owned),

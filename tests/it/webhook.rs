@@ -12,7 +12,7 @@ use ecr_access::runtime::callers::ApiServers;
 use ecr_access::runtime::metrics::Metrics;
 use ecr_access::runtime::readiness::Readiness;
 use ecr_access::runtime::shutdown::closing_connections;
-use ecr_access::runtime::watch::object::{Item, Raw};
+use ecr_access::runtime::watch::object::Raw;
 use ecr_access::webhook::certificates::{CertificateSecret, Loaded};
 use ecr_access::webhook::cluster::{Cluster, Read, ReadError};
 use ecr_access::webhook::limits::Limits;

@@ -1,11 +1,11 @@
 //! The webhook for workloads, from bytes to bytes: what is judged of a template, and what of an update. What an API
 //! server does with it is shown by `tests/cluster`.
 
+use ecr_forecast::cluster::WorkloadKind;
 use serde_json::{Value, json};
 
 use crate::webhook::{FakeCluster, Mood, ROLE, account, allowed, annotation, app, payments, policy, send, warnings};
 use ecr_access::webhook::limits::Limits;
-use ecr_forecast::cluster::WorkloadKind;
 
 const PATH: &str = "/validate/workloads";
 const GOOD: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";

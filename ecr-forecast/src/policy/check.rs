@@ -90,7 +90,7 @@ pub enum PolicyCheck<'a> {
 pub type Word = &'static str;
 
 /// A document, or what stands in its place, is none.
-pub const MALFORMED: Word = "MalformedDocument";
+const MALFORMED: Word = "MalformedDocument";
 /// A document nests too deeply.
 pub const TOO_DEEP: Word = "DocumentTooDeep";
 

@@ -66,7 +66,7 @@ pub fn validate(kind: PolicyKind, object: &Value) -> Vec<FieldError> {
 
 /// Everything that is wrong with a `configMapKeyRef` of an object of `kind`, by paths that begin behind it: for the one
 /// place where an API server does not look into it.
-pub fn validate_config_map_key_ref(kind: PolicyKind, reference: &Value) -> Vec<FieldError> {
+pub(super) fn validate_config_map_key_ref(kind: PolicyKind, reference: &Value) -> Vec<FieldError> {
     let mut found = Vec::new();
     Walk { kind, limits: true, found: &mut found }.value("", of_kind(kind, &INNER_CONFIG_MAPS), reference);
     if found.is_empty() {
@@ -280,7 +280,7 @@ impl Walk<'_> {
 }
 
 /// What a resource-based policy looks like.
-pub const SHAPE: &str = "must be {document: …} with the policy, {configMapKeyRef: …} that says where it stands, or the word \
+pub(super) const SHAPE: &str = "must be {document: …} with the policy, {configMapKeyRef: …} that says where it stands, or the word \
                          Unknown";
 
 /// A resource-based policy with none or both of its sources.

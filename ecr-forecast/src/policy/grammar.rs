@@ -144,7 +144,7 @@ pub(super) fn is_label_value(text: &str) -> bool {
 
 /// The moment that a text names as the format `date-time` of the API server has it: a date and a time of RFC 3339 with
 /// `T` between them, and an offset.
-pub fn date_time(text: &str) -> Option<jiff::Timestamp> {
+pub(crate) fn date_time(text: &str) -> Option<jiff::Timestamp> {
     let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c.to_ascii_uppercase() }).collect();
     let rest = shape.strip_prefix("0000-00-00T00:00:00")?;
     let fraction = rest.strip_prefix('.').map(|rest| (rest, rest.trim_start_matches('0')));

@@ -21,15 +21,15 @@ pub mod schema;
 mod spec;
 mod violations;
 
-pub use decode::{API_VERSION, SHAPE, decode, validate, validate_config_map_key_ref};
+pub use decode::{API_VERSION, decode, validate};
 pub use error::FieldError;
-pub use grammar::date_time;
+pub(crate) use grammar::date_time;
 pub use kind::PolicyKind;
 pub use label_selector::{LabelSelector, LabelSelectorRequirement};
 pub use spec::{
-    Action, ClusterEcrAccessPolicySpec, ConfigMapKeyRef, DEFAULT_ROLE_ANNOTATION, EVERY_REGION, EcrAccessPolicySpec,
-    Exemption, Identity, MAX_EXEMPTIONS, MappedRole, Organization, OrganizationLevel, POLICY_DOCUMENT_LABEL,
-    PermissionsBoundary, PolicyEntry, PolicyScope, Presence, PullThroughRule, Puller, RegistryDeclaration,
-    RepositoryDeclaration, ResourcePolicy, RolePuller, ServiceAccountPuller, ServiceAccountSelection,
-    UnknownActionError, UnknownWord,
+    Action, ClusterEcrAccessPolicySpec, ConfigMapKeyRef, EcrAccessPolicySpec, Exemption, Identity, MAX_EXEMPTIONS,
+    MappedRole, Organization, OrganizationLevel, POLICY_DOCUMENT_LABEL, PermissionsBoundary, PolicyEntry, PolicyScope,
+    Presence, PullThroughRule, Puller, RegistryDeclaration, RepositoryDeclaration, ResourcePolicy, RolePuller,
+    ServiceAccountPuller, ServiceAccountSelection, UnknownActionError, UnknownWord,
 };
+pub(crate) use spec::{DEFAULT_ROLE_ANNOTATION, EVERY_REGION};

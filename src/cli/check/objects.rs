@@ -2,21 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
-use serde_json::{Map, Value};
-
-use crate::api::{self, GROUP};
 use ecr_forecast::cluster::config_map::ConfigMapName;
 use ecr_forecast::cluster::{Subject, SubjectError, WorkloadKind};
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::policy::check;
 use ecr_forecast::policy::compiled::{ConfigMapFacts, PolicyObject, label_command};
 use ecr_forecast::policy::{self, API_VERSION, POLICY_DOCUMENT_LABEL};
+use ecr_forecast::text::cut;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::api::{self, GROUP};
 
 use super::origin::Origin;
 use super::problems::{ByObject, CheckProblem, Firsts, LONGEST, Problems};
 use super::read::Loaded;
-use ecr_forecast::text::cut;
 
 /// Everything that was understood of the input.
 #[derive(Debug, Default)]

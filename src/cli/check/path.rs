@@ -1,7 +1,8 @@
 //! The place of a value in a manifest, as text: `spec.items[0]["x.y"]`.
 
-use super::problems::LONGEST;
 use ecr_forecast::text::cut;
+
+use super::problems::LONGEST;
 
 /// One step into a value.
 pub enum Segment {

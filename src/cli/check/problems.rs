@@ -5,11 +5,11 @@
 
 use std::fmt;
 
+use ecr_forecast::text::cut;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::origin::Origin;
-use ecr_forecast::text::cut;
 
 /// So many are shown; the rest is counted.
 pub const MOST: usize = 100;

@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::transform_subschemas;
 use serde_json::{Value, json};
 
-use super::CheckReport;
+use super::report::CheckReport;
 
 /// The schema of [`CheckReport`], which `docs/check-report.schema.json` holds.
 #[must_use]

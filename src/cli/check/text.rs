@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::{CheckReport, Summary};
 use ecr_forecast::diagnose::Advice;
 use ecr_forecast::facts::missing::MissingFact;
 use ecr_forecast::judge::{Admission, Verdict, note};
 use ecr_forecast::report::{ImageReport, Report};
 use ecr_forecast::text::escaped;
+
+use super::report::{CheckReport, Summary};
 
 /// The report as text. `objects` is how many objects of known kinds the input had.
 ///

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Outcome;
+use super::outcome::Outcome;
 pub use explanation::{Explained, NearestMiss};
 pub use line::LineError;
 

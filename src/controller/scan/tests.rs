@@ -1,13 +1,13 @@
 //! Looks at small clusters.
 
+use ecr_forecast::cluster::Subject;
+use ecr_forecast::inventory::ServiceAccountFacts;
+use ecr_forecast::judge::{NextChange, Options};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::api::status::MAX_DENIALS;
 use crate::index::subjects::{ObjectMap, Owner};
-use ecr_forecast::cluster::Subject;
-use ecr_forecast::inventory::ServiceAccountFacts;
-use ecr_forecast::judge::{NextChange, Options};
 
 mod again;
 
@@ -92,11 +92,11 @@ fn unknown() -> ClusterWorkloads {
 }
 
 fn look(inventory: &Inventory, population: &ClusterWorkloads) -> BackgroundScan {
-    survey(inventory, population, NOW.parse().unwrap(), &Options::default())
+    scan(inventory, population, NOW.parse().unwrap(), &Options::default())
 }
 
-fn of<'a>(survey: &'a BackgroundScan, name: &str) -> &'a PolicyCounts {
-    survey.tallies.iter().find(|(key, _)| key.name == name).unwrap().1
+fn of<'a>(scan: &'a BackgroundScan, name: &str) -> &'a PolicyCounts {
+    scan.tallies.iter().find(|(key, _)| key.name == name).unwrap().1
 }
 
 const OLD: &str = "2026-01-01T00:00:00Z";
@@ -115,16 +115,16 @@ fn each_pod_is_counted_once_for_the_policy_that_is_in_force() {
         ("c", "worker", "team/app"),
         ("d", "worker", "team/other"),
     ]);
-    let survey = look(&inventory, &pods);
+    let scan = look(&inventory, &pods);
     let counted = |name| {
-        let tally = of(&survey, name);
+        let tally = of(&scan, name);
         (tally.service_accounts, tally.pods.allowed, tally.pods.denied, tally.pods.unknown)
     };
     assert_eq!(counted("by-name"), (1, 1, 1, 0));
     assert_eq!(counted("everyone"), (2, 2, 0, 0));
-    assert!(of(&survey, "everyone").denials.is_empty());
+    assert!(of(&scan, "everyone").denials.is_empty());
     assert_eq!(
-        of(&survey, "by-name").denials,
+        of(&scan, "by-name").denials,
         [Denial {
             namespace: "payments".to_owned(),
             service_account: "api".to_owned(),
@@ -153,8 +153,8 @@ fn the_first_denials_are_listed_and_the_rest_is_counted_in_any_order() {
     let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
     let names: Vec<String> = (0..30).map(|index| format!("pod-{index:02}")).collect();
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), "api", "secret/app")).collect();
-    let survey = look(&inventory, &pods(&many));
-    let tally = of(&survey, "everyone");
+    let scan = look(&inventory, &pods(&many));
+    let tally = of(&scan, "everyone");
     assert_eq!((tally.pods.denied, tally.denials.len(), tally.denials_omitted), (30, MAX_DENIALS, 10));
     assert_eq!(tally.firsts.len(), 1, "one service account, repository and cause");
     let listed: Vec<_> = tally.denials.iter().map(|denial| denial.name.as_str()).collect();
@@ -165,8 +165,8 @@ fn the_first_denials_are_listed_and_the_rest_is_counted_in_any_order() {
 fn a_denial_keeps_within_the_lengths_of_the_crd_whatever_a_pod_names() {
     let long = format!("secret/{}", "é".repeat(3000));
     let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
-    let survey = look(&inventory, &pods(&[("a", "api", long.as_str())]));
-    let denial = of(&survey, "everyone").denials.first().unwrap();
+    let scan = look(&inventory, &pods(&[("a", "api", long.as_str())]));
+    let denial = of(&scan, "everyone").denials.first().unwrap();
     assert_eq!(denial.image.chars().count(), crate::api::status::IMAGE_LENGTH);
     assert!(denial.image.ends_with('…'));
 }
@@ -205,8 +205,8 @@ fn a_workload_and_its_pods_are_one_denial_and_are_told_once() {
             held("Pod", "alone", "api", "secret/web"),
         ],
     );
-    let survey = look(&inventory, &population);
-    let tally = of(&survey, "everyone");
+    let scan = look(&inventory, &population);
+    let tally = of(&scan, "everyone");
     assert_eq!(tally.workloads, VerdictCounts { allowed: 1, denied: 1, unknown: 0 }, "owned ones are not counted");
     assert_eq!(tally.pods, VerdictCounts { denied: 4, ..VerdictCounts::default() });
     let rows: Vec<_> = tally
@@ -240,8 +240,8 @@ fn before_the_workloads_are_known_pods_are_counted_and_nothing_is_listed() {
     let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
     let mut population = pods(&[("a", "api", "secret/app")]);
     population.workloads = None;
-    let survey = look(&inventory, &population);
-    let tally = of(&survey, "everyone");
+    let scan = look(&inventory, &population);
+    let tally = of(&scan, "everyone");
     assert_eq!((tally.pods.denied, tally.workloads_known, tally.is_complete()), (1, false, false));
     assert!(tally.denials.is_empty() && tally.firsts.is_empty());
 }
@@ -296,9 +296,9 @@ fn the_next_change_is_the_earliest_and_what_it_turns_is_told_a_day_ahead() {
             held("Pod", "from", "api", "team/from"),
         ],
     );
-    let look_at = |at: &str| survey(&inventory, &population, at.parse().unwrap(), &Options::default());
-    let turn = |survey: &BackgroundScan| of(survey, "dated").turn.clone();
-    let next = |survey: &BackgroundScan, at: &str| survey.look_again(at.parse().unwrap()).map(|at| at.to_string());
+    let look_at = |at: &str| scan(&inventory, &population, at.parse().unwrap(), &Options::default());
+    let turn = |scan: &BackgroundScan| of(scan, "dated").turn.clone();
+    let next = |scan: &BackgroundScan, at: &str| scan.look_again(at.parse().unwrap()).map(|at| at.to_string());
 
     let early = "2026-11-20T00:00:00Z";
     let far = look_at(early);
@@ -337,9 +337,9 @@ fn a_policy_that_cannot_be_read_makes_its_own_pods_unknown_and_no_others() {
     let broken = policy("broken", OLD, json!({"serviceAccounts": {"names": ["api"]}, "puller": {"nobody": {}}}));
     let inventory =
         inventory(vec![broken, policy("fine", OLD, json!({}))], &[("payments", "api"), ("payments", "worker")]);
-    let survey = look(&inventory, &pods(&[("a", "api", "team/app"), ("b", "worker", "team/app")]));
-    assert_eq!(of(&survey, "broken").pods, VerdictCounts { unknown: 1, ..VerdictCounts::default() });
-    assert_eq!(of(&survey, "fine").pods, VerdictCounts { allowed: 1, ..VerdictCounts::default() });
+    let scan = look(&inventory, &pods(&[("a", "api", "team/app"), ("b", "worker", "team/app")]));
+    assert_eq!(of(&scan, "broken").pods, VerdictCounts { unknown: 1, ..VerdictCounts::default() });
+    assert_eq!(of(&scan, "fine").pods, VerdictCounts { allowed: 1, ..VerdictCounts::default() });
 }
 
 #[test]
@@ -353,16 +353,16 @@ fn a_tie_is_seen_from_both_sides_and_names_do_not_tie_with_the_rest() {
         ],
         &[("payments", "api"), ("payments", "worker")],
     );
-    let survey = look(&inventory, &unknown());
+    let scan = look(&inventory, &unknown());
     let ties = |name| {
-        let ties = of(&survey, name).ties.iter();
+        let ties = of(&scan, name).ties.iter();
         ties.map(|tie| (tie.account.as_str(), tie.other.name.as_str(), tie.won)).collect::<Vec<_>>()
     };
     assert_eq!(ties("old"), [("payments/api", "young", true)]);
     assert_eq!(ties("young"), [("payments/api", "old", false)]);
     assert!(ties("everyone").is_empty());
-    assert_eq!(of(&survey, "old").service_accounts, 1);
-    assert_eq!(of(&survey, "young").service_accounts, 0);
+    assert_eq!(of(&scan, "old").service_accounts, 1);
+    assert_eq!(of(&scan, "young").service_accounts, 0);
 }
 
 #[test]
@@ -377,11 +377,11 @@ fn an_auditing_policy_is_judged_beside_the_one_in_force_and_conflicts_with_nobod
         }}}}),
     );
     let inventory = inventory(vec![audit, policy("in-force", YOUNG, json!({}))], &[("payments", "api")]);
-    let survey = look(&inventory, &pods(&[("a", "api", "team/app")]));
-    assert_eq!(of(&survey, "in-force").pods, VerdictCounts { allowed: 1, ..VerdictCounts::default() });
-    assert_eq!(of(&survey, "audit").pods, VerdictCounts { denied: 1, ..VerdictCounts::default() });
-    assert_eq!((of(&survey, "audit").service_accounts, of(&survey, "in-force").service_accounts), (1, 1));
-    assert!(of(&survey, "audit").ties.is_empty() && of(&survey, "in-force").ties.is_empty());
+    let scan = look(&inventory, &pods(&[("a", "api", "team/app")]));
+    assert_eq!(of(&scan, "in-force").pods, VerdictCounts { allowed: 1, ..VerdictCounts::default() });
+    assert_eq!(of(&scan, "audit").pods, VerdictCounts { denied: 1, ..VerdictCounts::default() });
+    assert_eq!((of(&scan, "audit").service_accounts, of(&scan, "in-force").service_accounts), (1, 1));
+    assert!(of(&scan, "audit").ties.is_empty() && of(&scan, "in-force").ties.is_empty());
 }
 
 #[test]
@@ -389,12 +389,12 @@ fn the_operators_namespace_is_left_alone_and_names_that_nobody_has_are_told() {
     let names = json!({"serviceAccounts": {"names": ["api", "wroker"]}});
     let inventory = inventory(vec![policy("names", OLD, names)], &[("payments", "api"), ("other", "wroker")]);
     let pods = pods(&[("a", "api", "team/app")]);
-    let survey = look(&inventory, &pods);
-    assert_eq!(of(&survey, "names").absent_names, ["wroker"]);
-    assert_eq!((of(&survey, "names").service_accounts, of(&survey, "names").pods.allowed), (1, 1));
+    let scan = look(&inventory, &pods);
+    assert_eq!(of(&scan, "names").absent_names, ["wroker"]);
+    assert_eq!((of(&scan, "names").service_accounts, of(&scan, "names").pods.allowed), (1, 1));
     let options = Options { operator_namespace: Some("payments".to_owned()), ..Options::default() };
-    let survey = super::survey(&inventory, &pods, NOW.parse().unwrap(), &options);
-    assert_eq!((of(&survey, "names").service_accounts, of(&survey, "names").pods), (0, VerdictCounts::default()));
+    let scan = super::scan(&inventory, &pods, NOW.parse().unwrap(), &options);
+    assert_eq!((of(&scan, "names").service_accounts, of(&scan, "names").pods), (0, VerdictCounts::default()));
 }
 
 #[test]
@@ -416,8 +416,8 @@ fn exemptions_are_told_with_the_pods_that_make_use_of_them() {
         ("d", "api", "other/app"),
     ]);
     let told = |pods| -> Vec<(String, String, bool, i64)> {
-        let survey = look(&inventory, pods);
-        let exemptions = of(&survey, "exempting").exemptions.clone().into_iter();
+        let scan = look(&inventory, pods);
+        let exemptions = of(&scan, "exempting").exemptions.clone().into_iter();
         exemptions.map(|one| (one.name, one.expires_at, one.active, one.pods)).collect()
     };
     let expected = |secret| {
@@ -435,8 +435,8 @@ fn exemptions_are_told_with_the_pods_that_make_use_of_them() {
     let again = look(&inventory, &unknown()).look_again(NOW.parse().unwrap());
     assert_eq!(again, Some("2027-01-01T00:00:00Z".parse().unwrap()));
     // What a status counts stays what it is. What is exempted is told by its row, and by no Event.
-    let survey = look(&inventory, &pods);
-    let tally = of(&survey, "exempting");
+    let scan = look(&inventory, &pods);
+    let tally = of(&scan, "exempting");
     assert_eq!((tally.pods.denied, tally.denials.len(), tally.firsts.len()), (3, 3, 1));
     let by: Vec<_> = tally.denials.iter().map(|row| row.exemption.as_deref()).collect();
     assert_eq!(by, [Some("z-secret"), Some("z-secret"), None]);
@@ -474,17 +474,17 @@ fn advice_is_about_what_each_policys_own_pods_pull_and_changes_no_verdict() {
         &[("payments", "api"), ("payments", "worker")],
     );
     let pods = pods(&[("a", "api", "team/app"), ("b", "api", "team/app"), ("c", "worker", "team/work")]);
-    let survey = look(&inventory, &pods);
-    assert_eq!(codes(of(&survey, "in-force")), [("arn:aws:iam::111122223333:role/api", "BroaderThanNeeded")]);
-    assert_eq!(codes(of(&survey, "audit")), [("arn:aws:iam::111122223333:role/worker", "BroaderThanNeeded")]);
-    assert!(codes(of(&survey, "unused")).is_empty() && codes(of(&survey, "everyone")).is_empty());
-    let [advice] = of(&survey, "in-force").advice.as_slice() else { panic!("one") };
+    let scan = look(&inventory, &pods);
+    assert_eq!(codes(of(&scan, "in-force")), [("arn:aws:iam::111122223333:role/api", "BroaderThanNeeded")]);
+    assert_eq!(codes(of(&scan, "audit")), [("arn:aws:iam::111122223333:role/worker", "BroaderThanNeeded")]);
+    assert!(codes(of(&scan, "unused")).is_empty() && codes(of(&scan, "everyone")).is_empty());
+    let [advice] = of(&scan, "in-force").advice.as_slice() else { panic!("one") };
     assert!(advice.policy == "pull" && advice.message.contains("the one repository in use"), "{advice:?}");
     // What is advised is enough, and nothing is left to advise.
     let document: Value = serde_json::from_str(advice.document.as_ref().unwrap()).unwrap();
     let followed = with_statements("followed", json!({}), document["Statement"].clone());
-    let survey = look(&world(vec![followed]), &running(&[("a", "api", "team/app")]));
-    let tally = of(&survey, "followed");
+    let scan = look(&world(vec![followed]), &running(&[("a", "api", "team/app")]));
+    let tally = of(&scan, "followed");
     assert_eq!((tally.pods.allowed, tally.pods.denied, tally.advice.len()), (1, 0, 0));
 }
 
@@ -493,8 +493,8 @@ fn a_lint_is_told_without_a_pod_and_nothing_is_told_before_pods_are_known() {
     let token = json!([allow("ecr:GetAuthorizationToken", "arn:aws:ecr:us-east-1:111122223333:repository/my\nrepo")]);
     let inventory = inventory(vec![with_statements("page", json!({}), token)], &[]);
     assert!(of(&look(&inventory, &unknown()), "page").advice.is_empty());
-    let survey = look(&inventory, &pods(&[]));
-    let [advice] = of(&survey, "page").advice.as_slice() else { panic!("{survey:?}") };
+    let scan = look(&inventory, &pods(&[]));
+    let [advice] = of(&scan, "page").advice.as_slice() else { panic!("{scan:?}") };
     assert_eq!((advice.target.as_str(), advice.code.as_str()), ("service accounts", "needs-star-resource"));
     assert!(advice.message.starts_with("`$.Statement[0].") && advice.document.is_none(), "{advice:?}");
     assert!(!advice.message.contains(char::is_control), "{advice:?}");
@@ -507,8 +507,8 @@ fn the_first_advice_is_listed_lints_before_grants_and_the_rest_is_counted() {
     let accounts: Vec<_> = names.iter().map(|name| ("payments", name.as_str())).collect();
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), name.as_str(), "team/app")).collect();
     let inventory = inventory(vec![with_statements("broad", json!({}), statements)], &accounts);
-    let survey = look(&inventory, &pods(&many));
-    let tally = of(&survey, "broad");
+    let scan = look(&inventory, &pods(&many));
+    let tally = of(&scan, "broad");
     assert_eq!((tally.advice.len(), tally.advice_omitted, tally.pods.allowed), (MAX_ADVICE, 21, 30));
     assert_eq!(codes(tally)[0], ("service accounts", "needs-star-resource"));
     assert_eq!(codes(tally)[9], ("arn:aws:iam::111122223333:role/account-08", "BroaderThanNeeded"));
@@ -517,9 +517,9 @@ fn the_first_advice_is_listed_lints_before_grants_and_the_rest_is_counted() {
 #[test]
 fn what_was_found_holds_for_that_version_of_the_policy_alone() {
     let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[]);
-    let survey = look(&inventory, &unknown());
+    let scan = look(&inventory, &unknown());
     let mut edited = policy("everyone", OLD, json!({}));
-    assert!(survey.tally(&edited).is_some());
+    assert!(scan.tally(&edited).is_some());
     edited.generation = Some(2);
-    assert!(survey.tally(&edited).is_none());
+    assert!(scan.tally(&edited).is_none());
 }

@@ -1,8 +1,9 @@
 //! Where in an object its JSON cannot be decoded: a path for whoever wrote it.
 
+use ecr_forecast::text::escaped;
+
 use super::cut::{Cursor, CutError};
 use super::decode_error::DecodeError;
-use ecr_forecast::text::escaped;
 
 /// Steps that a path has at most. What cannot be decoded is often nested deeply.
 const MAX_STEPS: usize = 12;

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use ecr_forecast::text::{cut, escaped};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes};
 use kube::Client;
@@ -19,7 +20,6 @@ use super::cut::{Cursor, CutError};
 use super::kind::{Kind, segment};
 use super::lines::Lines;
 use super::object::{self, Item};
-use ecr_forecast::text::{cut, escaped};
 
 /// Bytes of an answer, and of a line of a watch, at most. An object has 1.5 MiB in an API server as it comes, and 8 MiB
 /// where its etcd takes that.

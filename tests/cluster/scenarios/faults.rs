@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ecr_access::controller::{status::desired_status, survey::survey};
+use ecr_access::controller::{scan::scan, status::desired_status};
 use ecr_access::index::pods::{Pods, watch_pods};
-use ecr_access::index::subjects::Population;
+use ecr_access::index::subjects::ClusterWorkloads;
 use ecr_access::index::{self, Index, IndexOptions, WatchSignal};
 use ecr_forecast::cluster::config_map::ConfigMapName;
 use ecr_forecast::forecast;
@@ -70,8 +70,8 @@ impl View {
         let subjects = self.pods.lock().unwrap_or_else(PoisonError::into_inner).held().unwrap_or_default();
         let at = jiff::Timestamp::UNIX_EPOCH;
         let options = Options::default();
-        let population = Population { pods: Some(Arc::clone(&subjects)), workloads: Some(Vec::new()) };
-        let survey = survey(&inventory, &population, at, &options);
+        let population = ClusterWorkloads { pods: Some(Arc::clone(&subjects)), workloads: Some(Vec::new()) };
+        let survey = scan(&inventory, &population, at, &options);
         let mut told = BTreeMap::new();
         for policy in inventory.policies() {
             let status = survey.tally(policy).map(|tally| json!(desired_status(policy, tally, None, at)));

@@ -1,9 +1,10 @@
 //! A second look finds what a first one would, and judges nothing again that rests on the same.
 
-use super::*;
 use ecr_forecast::judge::Options;
 use ecr_forecast::policy::PolicyKind;
 use ecr_forecast::policy::compiled::ConfigMapFacts;
+
+use super::*;
 
 fn at(text: &str) -> jiff::Timestamp {
     text.parse().unwrap()
@@ -18,8 +19,8 @@ fn looked(
 ) -> (BackgroundScan, usize) {
     let options = Options::default();
     let before = memory.clone();
-    let again = survey_again(memory, inventory, population, at, &options);
-    let fresh = survey(inventory, population, at, &options);
+    let again = scan_again(memory, inventory, population, at, &options);
+    let fresh = scan(inventory, population, at, &options);
     assert_eq!(again.tallies, fresh.tallies);
     (again, memory.shared_with(&before))
 }
@@ -62,8 +63,8 @@ fn what_changes_is_judged_again() {
     let mut inventory =
         inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api"), ("payments", "worker")]);
     let mut denied = |inventory: &Inventory| {
-        let (survey, kept) = looked(&mut memory, inventory, &pods, at(NOW));
-        (survey.tallies().map(|tally| tally.pods.denied).sum::<i64>(), kept)
+        let (scan, kept) = looked(&mut memory, inventory, &pods, at(NOW));
+        (scan.tallies().map(|tally| tally.pods.denied).sum::<i64>(), kept)
     };
     assert_eq!((denied(&inventory), denied(&inventory)), ((1, 0), (1, 2)));
     let with_secret = ServiceAccountFacts {
@@ -104,8 +105,8 @@ fn a_config_map_that_changes_makes_another_policy() {
     };
     let (pods, mut memory) = (pods(&[("a", "api", "team/app")]), Memory::default());
     let mut counts = |inventory: &Inventory| {
-        let (survey, kept) = looked(&mut memory, inventory, &pods, at(NOW));
-        let VerdictCounts { allowed, denied, unknown } = of(&survey, "everyone").pods;
+        let (scan, kept) = looked(&mut memory, inventory, &pods, at(NOW));
+        let VerdictCounts { allowed, denied, unknown } = of(&scan, "everyone").pods;
         ([allowed, denied, unknown], kept)
     };
     assert_eq!(counts(&inventory), ([0, 0, 1], 0));
@@ -149,10 +150,10 @@ fn what_has_too_many_dates_is_looked_at_again_in_time() {
             "DateGreaterThanEquals": {"aws:CurrentTime": moment(day)}, "DateLessThan": {"aws:CurrentTime": moment(day + 1)}}}));
     }
     let inventory = inventory(vec![with_statements("many", json!({}), json!(statements))], &[("payments", "api")]);
-    let survey = look(&inventory, &pods(&[("a", "api", "team/app")]));
-    let tally = of(&survey, "many");
-    assert_eq!((tally.pods.denied, &tally.turn, survey.next_transition()), (1, &None, None));
-    let again = survey.look_again(at(NOW)).unwrap();
+    let scan = look(&inventory, &pods(&[("a", "api", "team/app")]));
+    let tally = of(&scan, "many");
+    assert_eq!((tally.pods.denied, &tally.turn, scan.next_transition()), (1, &None, None));
+    let again = scan.look_again(at(NOW)).unwrap();
     assert!(again > at(NOW) && again < at("2027-12-01T00:00:00Z"), "{again}");
 }
 
@@ -174,8 +175,8 @@ fn an_annotation_and_a_label_that_change_are_seen() {
     };
     let (pods, mut memory) = (pods(&[("a", "api", "team/app")]), Memory::default());
     let mut counts = |inventory: &Inventory| {
-        let (survey, kept) = looked(&mut memory, inventory, &pods, at(NOW));
-        let names = survey.tallies.iter().filter(|(_, tally)| tally.pods != VerdictCounts::default());
+        let (scan, kept) = looked(&mut memory, inventory, &pods, at(NOW));
+        let names = scan.tallies.iter().filter(|(_, tally)| tally.pods != VerdictCounts::default());
         (names.map(|(key, tally)| (key.name.clone(), tally.pods.allowed)).collect::<Vec<_>>(), kept)
     };
     let found = |name: &str, allowed: i64| vec![(name.to_owned(), allowed)];
