@@ -3,10 +3,11 @@
 //!
 //! Webhook, controller and command line all take the one way to a verdict, in three stages with three types:
 //!
-//! 1. [`judge`](judge::judge) decides: a [`Judgement`](judge::Judgement) is data, and cheap to come by. [`Judgement::next_change`](judge::Judgement::next_change) tells when it
+//! 1. [`judge`](judge::judge) decides: a [`Judgement`] is data, and cheap to come by. [`Judgement::next_change`] tells when it
 //!    changes by itself.
-//! 2. [`diagnose`](diagnose::diagnose) finds out why it is no Allow and what would help: a [`Diagnosis`](diagnose::Diagnosis), which costs a multiple of the first.
-//! 3. [`render`](report::render) makes words of both: a [`Report`](report::Report).
+//! 2. [`diagnose`](diagnose::diagnose) finds out why it is no Allow and what would help: a
+//!    [`Diagnosis`](diagnose::Diagnosis), which costs a multiple of the first.
+//! 3. [`render`] makes words of both: a [`Report`].
 //!
 //! Each answer depends on what the stage before has, and the first on the inventory, the subject, the time and the options
 //! alone. Nobody pays for more than he reads: the background scan takes the first stage, and of the second the

@@ -72,7 +72,7 @@ pub(crate) struct NotKnown {
     /// The same for a person.
     pub why: String,
     /// What would name the role, where that is what is missing.
-    pub annotation: Option<AnnotationWanted>,
+    pub annotation: Option<Box<AnnotationWanted>>,
 }
 
 /// An annotation of a service account that would name the role that pulls.
@@ -231,9 +231,9 @@ impl Mapping<'_> {
         }
     }
 
-    fn annotate(&self, (namespace, name): (&str, &str), role: Option<RoleArn>, why: String) -> AnnotationWanted {
+    fn annotate(&self, (namespace, name): (&str, &str), role: Option<RoleArn>, why: String) -> Box<AnnotationWanted> {
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        AnnotationWanted { namespace, name, key: self.annotation.to_owned(), role, why }
+        Box::new(AnnotationWanted { namespace, name, key: self.annotation.to_owned(), role, why })
     }
 
     fn declared_roles(&self) -> impl Iterator<Item = &CompiledRole> + Clone {

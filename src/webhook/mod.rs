@@ -2,10 +2,10 @@
 //! workloads, `policies.ecraccess.dev` refuses a policy object whose IAM document is malformed.
 //!
 //! - [`message`] is the AdmissionReview, in and out.
-//! - [`question`] is what a request about a pod or a workload comes down to, [`review`] judges it, [`policies`] checks
+//! - [`review_input`] is what a request about a pod or a workload comes down to, [`review`] judges it, [`policies`] checks
 //!   policy objects. None knows of HTTP.
 //! - [`cluster`] is what a review asks: the snapshot in memory, and the fresh reads before a rejection.
-//! - [`shared`] makes one of the fresh reads of many reviews.
+//! - [`single_flight`] makes one of the fresh reads of many reviews.
 //! - [`absent`] remembers for a moment what such a read did not find.
 //! - [`allotment`] is what callers share, and a half of it is kept for API servers; [`api_servers`] finds their addresses.
 //! - [`server`] is HTTP: routes, limits, the deadline, the guard against panics.

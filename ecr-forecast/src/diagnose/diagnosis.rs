@@ -83,7 +83,7 @@ impl Diagnosis {
             Found::Invalid(error) => vec![Fix::other(FixKind::None, format!("correct the image reference: {error}"))],
             Found::NoRepository(image) => vec![fix::create_repository(image)],
             Found::NoPuller => {
-                let wanted = judgement.pullers.as_ref().err().and_then(|not_known| not_known.annotation.as_ref());
+                let wanted = judgement.pullers.as_ref().err().and_then(|not_known| not_known.annotation.as_deref());
                 wanted.map(annotate).into_iter().collect()
             }
             Found::Repository(index) => {

@@ -2,7 +2,7 @@
 //! and condition keys. Compiled once, shared by every verdict under that object.
 //!
 //! Each field that may be left out is an `Option`, and none never means "nothing": it means that nobody said, which
-//! [`judge`](crate::judge::pull_judgement) resolves by the rules of its own.
+//! [`judge`](mod@crate::judge) resolves by the rules of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -286,7 +286,7 @@ pub struct RegistryEntry {
     pub policy: Option<ResourcePolicy>,
     /// Which actions the registry policy decides.
     pub scope: RegistryPolicyScope,
-    /// The prefixes of the pull-through cache rules, [`ROOT_PREFIX`] among them.
+    /// The prefixes of the pull-through cache rules, `ROOT` among them.
     pub pull_through_prefixes: Vec<String>,
 }
 
@@ -302,7 +302,7 @@ impl RegistryEntry {
     }
 
     /// The prefix of the pull-through cache rule that covers a repository: the longest that matches, by whole path
-    /// segments and with at least one more below it, else [`ROOT_PREFIX`].
+    /// segments and with at least one more below it, else `ROOT`.
     #[must_use]
     pub fn pull_through(&self, repository: &str) -> Option<&str> {
         let prefixes = || self.pull_through_prefixes.iter().map(String::as_str);

@@ -1,5 +1,5 @@
 //! The rules that types cannot express, in CEL (Common Expression Language) for the API server, with the message that a user
-//! reads. [`super::violations`] holds manifests that never met an API server against the same, in Rust.
+//! reads. `violations.rs` holds manifests that never met an API server against the same, in Rust.
 //!
 //! `tests/data/refused` holds an object for each rule; the same expectation is tested against both.
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::report::CheckReport;
 
-/// The schema of [`CheckReport`], which `docs/check-report.schema.json` holds.
+/// The schema of `CheckReport`, which `docs/check-report.schema.json` holds.
 #[must_use]
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();

@@ -1,9 +1,9 @@
 //! The certificate of the webhook: made here or by somebody else, kept in a Secret, trusted by the `caBundle` of the
 //! webhook configuration.
 //!
-//! - [`material`] is what the Secret holds, and whether it may be served.
+//! - [`secret`] is what the Secret holds, and whether it may be served.
 //! - [`plan`] decides what has to be written to the Secret, and why.
-//! - [`keeper`] looks again and again, writes, publishes and serves.
+//! - [`manager`] looks again and again, writes, publishes and serves.
 //! - [`notice`] tells people: an Event, and a condition of the Service.
 //!
 //! Any number of replicas keep the certificate at the same time. Each write of the Secret carries the resource version

@@ -131,7 +131,7 @@ pub struct RegistryDeclaration {
 }
 
 impl RegistryDeclaration {
-    /// The region: `region`, or [`EVERY_REGION`].
+    /// The region: `region`, or `*`.
     pub fn region(&self) -> &str {
         self.region.as_deref().unwrap_or(EVERY_REGION)
     }

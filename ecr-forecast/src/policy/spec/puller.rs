@@ -80,7 +80,7 @@ pub struct ServiceAccountPuller {
 }
 
 impl ServiceAccountPuller {
-    /// Key of the annotation with the role ARN: `roleAnnotation`, or [`DEFAULT_ROLE_ANNOTATION`].
+    /// Key of the annotation with the role ARN: `roleAnnotation`, or `eks.amazonaws.com/ecr-role-arn`.
     pub fn role_annotation(&self) -> &str {
         self.role_annotation.as_deref().unwrap_or(DEFAULT_ROLE_ANNOTATION)
     }
