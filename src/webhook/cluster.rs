@@ -182,10 +182,7 @@ impl Cluster for LiveCluster {
             }
             ObjectRef::Policies(namespace) => {
                 let (reader, namespace) = (self.reader.clone(), namespace.clone());
-                let kind = match namespace {
-                    Some(_) => PolicyKind::EcrAccessPolicy,
-                    None => PolicyKind::ClusterEcrAccessPolicy,
-                };
+                let kind = PolicyKind::within(namespace.as_deref());
                 let key = namespace.clone().unwrap_or_default();
                 let list = move || async move { policies(&reader, kind, namespace.as_deref()).await };
                 self.lists.read(key, list).await.map(Read::Policies)

@@ -306,17 +306,18 @@ impl ReviewInventory {
     /// What memory has not seen and a policy could ask for.
     fn gaps(&self, subject: &Subject) -> BTreeSet<ObjectRef> {
         let (namespace, name) = (subject.namespace.clone(), subject.service_account.clone());
-        let kinds: BTreeSet<PolicyKind> =
-            self.inventory.policies_for(&namespace).map(|policy| policy.key.kind).collect();
+        let account = ObjectRef::ServiceAccount { namespace: namespace.clone(), name };
+        let kinds = || self.inventory.policies_for(&subject.namespace).map(|policy| policy.key.kind);
         let mut gaps = BTreeSet::new();
-        if !kinds.is_empty() {
-            gaps.insert(ObjectRef::ServiceAccount { namespace: namespace.clone(), name });
+        // Nearly always neither is one, and then no policy is looked at.
+        if self.is_gap(&account) && kinds().next().is_some() {
+            gaps.insert(account);
         }
         // Only cluster policies look at the labels of a namespace.
-        if kinds.contains(&PolicyKind::ClusterEcrAccessPolicy) {
-            gaps.insert(ObjectRef::Namespace(namespace));
+        let labels = ObjectRef::Namespace(namespace);
+        if self.is_gap(&labels) && kinds().any(|kind| kind == PolicyKind::ClusterEcrAccessPolicy) {
+            gaps.insert(labels);
         }
-        gaps.retain(|what| self.is_gap(what));
         gaps
     }
 
@@ -364,10 +365,7 @@ impl ReviewInventory {
 
     /// These are all policies of the namespace, or without one all of the cluster.
     fn replace_policies(&mut self, namespace: Option<String>, objects: Vec<Item>) {
-        let kind = match namespace {
-            Some(_) => PolicyKind::EcrAccessPolicy,
-            None => PolicyKind::ClusterEcrAccessPolicy,
-        };
+        let kind = PolicyKind::within(namespace.as_deref());
         let mut gone: BTreeMap<PolicyKey, Arc<PolicyObject>> = self
             .inventory
             .policies_for(namespace.as_deref().unwrap_or_default())

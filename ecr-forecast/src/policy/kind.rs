@@ -37,8 +37,13 @@ impl PolicyKind {
     }
 
     /// Whether its objects are of a namespace, or of the cluster.
-    pub fn is_namespaced(self) -> bool {
-        self == PolicyKind::EcrAccessPolicy
+    pub const fn is_namespaced(self) -> bool {
+        matches!(self, PolicyKind::EcrAccessPolicy)
+    }
+
+    /// The kind whose objects are in a namespace, or without one that of the cluster.
+    pub const fn within(namespace: Option<&str>) -> PolicyKind {
+        if namespace.is_some() { PolicyKind::EcrAccessPolicy } else { PolicyKind::ClusterEcrAccessPolicy }
     }
 }
 

@@ -116,8 +116,7 @@ impl PolicyObject {
         };
         let kind = match object.get("kind").and_then(Value::as_str) {
             Some(name) => PolicyKind::from_name(name).ok_or_else(|| InventoryError::OtherKind(name.to_owned()))?,
-            None if text("namespace").is_some() => PolicyKind::EcrAccessPolicy,
-            None => PolicyKind::ClusterEcrAccessPolicy,
+            None => PolicyKind::within(text("namespace").as_deref()),
         };
         let key = PolicyKey {
             kind,
