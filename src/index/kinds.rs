@@ -28,12 +28,8 @@ pub const PODS: Kind =
 
 /// The policies of a kind.
 pub const fn policies(kind: PolicyKind) -> Kind {
-    match kind {
-        PolicyKind::EcrAccessPolicy => Kind::namespaced(GROUP, VERSION, "EcrAccessPolicy", "ecraccesspolicies"),
-        PolicyKind::ClusterEcrAccessPolicy => {
-            Kind::of_cluster(GROUP, VERSION, "ClusterEcrAccessPolicy", "clusterecraccesspolicies")
-        }
-    }
+    let row = Kind::namespaced(GROUP, VERSION, kind.as_str(), kind.plural());
+    Kind { namespaced: kind.is_namespaced(), ..row }
 }
 
 /// The workloads of a kind.
@@ -61,11 +57,11 @@ const _: () = assert!(BIG <= PAGE_SIZE);
 
 #[cfg(test)]
 mod tests {
+    use ecr_forecast::policy::{API_VERSION, POLICY_DOCUMENT_LABEL};
     use kube::api::ApiResource;
 
     use super::*;
     use crate::api::{ClusterEcrAccessPolicy, EcrAccessPolicy};
-    use ecr_forecast::policy::POLICY_DOCUMENT_LABEL;
 
     #[test]
     fn rows_say_what_the_types_say() {
@@ -74,6 +70,7 @@ mod tests {
         for (kind, resource) in PolicyKind::ALL.into_iter().zip(erased) {
             let row = policies(kind);
             assert_eq!((row.kind, row.plural), (kind.as_str(), kind.plural()));
+            assert_eq!(row.api_version(), API_VERSION);
             assert_eq!(
                 (row.kind, row.plural, row.api_version()),
                 (&*resource.kind, &*resource.plural, resource.api_version)

@@ -26,6 +26,19 @@ use crate::facts::missing::MissingFact;
 use crate::judge::{Existence, Misses, PullEvaluator, PullJudgement, RequestDecision, Verdict};
 use crate::puller::{Puller, PullerIdentity};
 
+/// The words for a layer in the report, and none.
+pub(crate) const LAYERS: [Option<&str>; 9] = [
+    Some(Layer::Identity.as_str()),
+    Some(Layer::Resource.as_str()),
+    Some(Layer::Registry.as_str()),
+    Some(Layer::Boundary.as_str()),
+    Some(Layer::Session.as_str()),
+    Some(Layer::Scp.as_str()),
+    Some(Layer::Rcp.as_str()),
+    Some(Layer::Endpoint.as_str()),
+    None,
+];
+
 /// One step; all steps together let every denied request of the image be allowed, as far as the rest is known.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,9 +47,7 @@ pub struct Fix {
     /// What kind of change.
     pub kind: FixKind,
     /// The layer whose policy changes.
-    #[schemars(with = "Option<String>", extend("enum" = [
-        "identity", "resource", "registry", "boundary", "session", "scp", "rcp", "endpoint", null,
-    ]))]
+    #[schemars(with = "Option<String>", extend("enum" = LAYERS))]
     pub attach_to: Option<&'static str>,
     /// What the policy is attached to: a role ARN or `service account NAMESPACE/NAME`, a repository ARN, `registry
     /// ACCOUNT/REGION`, the level of the organization; of `SetAnnotation` `ServiceAccount/NAMESPACE/NAME`.
@@ -202,26 +213,26 @@ pub(crate) fn fixes(
             push(&mut fixes, Fix::other(FixKind::None, why));
             continue;
         }
-        let mut bench = FixSearch::new(image, puller, &declared, at);
+        let mut search = FixSearch::new(image, puller, &declared, at);
         let mut judgement = (*judgement).clone();
-        bench.present = missing;
+        search.present = missing;
         // What was changed for another candidate may serve this one too.
         let again = missing || !fixes.is_empty();
         for round in 0..MAX_ROUNDS {
-            let (puller, declared) = (bench.puller(), bench.declared());
-            let court = PullEvaluator::new(&puller, &declared, at);
+            let (puller, declared) = (search.puller(), search.declared());
+            let evaluator = PullEvaluator::new(&puller, &declared, at);
             if round > 0 || again {
-                judgement = court.judge(image, needs);
+                judgement = evaluator.judge(image, needs);
             }
-            if !bench.improve(&judgement, &mut court.misses(image)) {
+            if !search.improve(&judgement, &mut evaluator.misses(image)) {
                 break;
             }
         }
         if missing {
             push(&mut fixes, create_repository(image));
         }
-        bench.fixes().into_iter().for_each(|fix| push(&mut fixes, fix));
-        declared = bench.declared();
+        search.fixes().into_iter().for_each(|fix| push(&mut fixes, fix));
+        declared = search.declared();
     }
     fixes
 }

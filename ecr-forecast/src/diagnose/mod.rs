@@ -16,6 +16,7 @@ pub(crate) use diagnosis::MAX_FIXED;
 pub(crate) use diagnosis::RepositoryDiagnosis;
 pub use diagnosis::{Diagnosis, causes, diagnose};
 pub use edit::Statement;
+pub(crate) use fix::LAYERS;
 pub use fix::{Fix, FixKind};
 pub use grants::Document;
 pub(crate) use lints::lints;

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::diagnose::Fix;
+use crate::cluster::WorkloadKind;
+use crate::diagnose::{Fix, LAYERS};
 use crate::ecr::needs::Need;
 use crate::facts::missing::MissingFact;
 use crate::facts::{CauseCode, Reason};
@@ -21,9 +22,7 @@ use crate::report::texts::{Parts, Texts};
 #[schemars(rename = "result")]
 pub struct Report {
     /// `Pod`, `Deployment`, …
-    #[schemars(extend("enum" = [
-        "Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController",
-    ]))]
+    #[schemars(extend("enum" = kinds()))]
     pub kind: String,
     /// The namespace.
     pub namespace: String,
@@ -132,9 +131,7 @@ pub struct DecisionReport {
     #[schemars(with = "String", extend("enum" = ["Allowed", "ExplicitlyDenied", "ImplicitlyDenied", "Unknown"]))]
     pub decision: Decision,
     /// The deciding layer.
-    #[schemars(with = "Option<String>", extend("enum" = [
-        "identity", "resource", "registry", "boundary", "session", "scp", "rcp", "endpoint", null,
-    ]))]
+    #[schemars(with = "Option<String>", extend("enum" = LAYERS))]
     pub layer: Option<&'static str>,
     /// The deciding policy.
     pub policy: Option<String>,
@@ -145,6 +142,11 @@ pub struct DecisionReport {
     #[serde(skip_serializing_if = "is_pull")]
     #[schemars(extend("enum" = ["Import", "Push", "List", "Console"]))]
     pub need: Need,
+}
+
+/// What a report may be about.
+fn kinds() -> Vec<&'static str> {
+    std::iter::once("Pod").chain(WorkloadKind::ALL.map(WorkloadKind::as_str)).collect()
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
