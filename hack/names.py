@@ -9,13 +9,9 @@ Exits with 1 where one is found.
 """
 
 import pathlib
-import re
 import sys
 
-TOKEN = re.compile(
-    r"""//[^\n]*|b?c?r(?P<hashes>\#*)"(?:.|\n)*?"(?P=hashes)|[bc]?"(?:\\.|[^"\\])*"|b?'(?:\\.[^']*|[^\\'])'|[A-Za-z_]\w*""",
-    re.VERBOSE,
-)
+from circles import TOKEN
 
 # By folder: the name that was given up, and the one in its place.
 NAMES = {
@@ -68,8 +64,8 @@ NAMES = {
 def found(text, names):
     """The names of `names` that a source has, each with its line."""
     for match in TOKEN.finditer(text):
-        if match.group() in names:
-            yield text.count("\n", 0, match.start()) + 1, match.group()
+        if match["word"] in names:
+            yield text.count("\n", 0, match.start()) + 1, match["word"]
 
 
 def main():

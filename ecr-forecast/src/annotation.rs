@@ -102,8 +102,7 @@ mod tests {
     fn an_annotation_that_is_almost_right() {
         let default = crate::policy::DEFAULT_ROLE_ANNOTATION;
         let of = |annotation: &str, annotations: Value| {
-            misspelt_annotation(annotation, &account(annotations))
-                .map(|misspelt_annotation| (misspelt_annotation.key.clone(), misspelt_annotation.cause()))
+            misspelt_annotation(annotation, &account(annotations)).map(|found| (found.key.clone(), found.cause()))
         };
         for key in [
             "eks.amazonaws.com/ecr-role",

@@ -211,19 +211,16 @@ impl Mapping<'_> {
             }]),
             None => {
                 let annotation = self.annotation;
-                let misspelt_annotation = misspelt_annotation(annotation, account);
-                let hint = misspelt_annotation
-                    .as_ref()
-                    .map(|misspelt_annotation| format!(": {}", misspelt_annotation.why(annotation)))
-                    .unwrap_or_default();
+                let misspelt = misspelt_annotation(annotation, account);
+                let hint = misspelt.as_ref().map(|found| format!(": {}", found.why(annotation))).unwrap_or_default();
                 Pullers::NotKnown(NotKnown {
                     reason: Reason::NoRole,
-                    cause: misspelt_annotation.as_ref().map_or(CauseCode::NoRoleMapped, MisspeltAnnotation::cause),
+                    cause: misspelt.as_ref().map_or(CauseCode::NoRoleMapped, MisspeltAnnotation::cause),
                     missing: vec![MissingFact::PullerRole],
                     why: format!("no role is mapped to service account {namespace}/{name}{hint}"),
                     annotation: Some(self.annotate(
                         (namespace, name),
-                        misspelt_annotation.and_then(|misspelt_annotation| misspelt_annotation.role),
+                        misspelt.and_then(|found| found.role),
                         format!("name the role that pulls in annotation {annotation}"),
                     )),
                 })
@@ -278,7 +275,7 @@ fn node_not_known(why: String) -> NotKnown {
 #[must_use]
 pub(crate) fn others(spec: &CompiledSpec, account: &ServiceAccountFacts) -> Vec<Puller> {
     let CompiledPuller::ServiceAccount { annotation, identity, roles, .. } = &spec.puller else { return Vec::new() };
-    let named = misspelt_annotation(annotation, account).and_then(|misspelt_annotation| misspelt_annotation.role);
+    let named = misspelt_annotation(annotation, account).and_then(|found| found.role);
     let by_token = |arn: &RoleArn, identity: Option<&Arc<IdentityPolicies>>| Puller {
         who: PullerIdentity::Role { arn: arn.clone(), session: Session::ServiceAccountToken },
         found_by: format!("annotation {annotation}"),
@@ -449,6 +446,7 @@ mod tests {
     #[test]
     fn what_would_name_the_role_is_told() {
         let default = crate::policy::DEFAULT_ROLE_ANNOTATION;
+        let wanted = Some((default.to_owned(), RoleArn::parse(ROLE)));
         let wrong = account(json!({}), json!({"eks.amazonaws.com/ecr-role": ROLE}));
         let not_known = found(json!({"serviceAccount": {}}), Some(&wrong)).unwrap_err();
         assert_eq!(not_known.cause, CauseCode::AnnotationAlmostRight);
@@ -457,11 +455,11 @@ mod tests {
             "no role is mapped to service account payments/api: its annotation eks.amazonaws.com/ecr-role is not read; \
              eks.amazonaws.com/ecr-role-arn is"
         );
-        assert_eq!(not_known.annotation.unwrap().role.unwrap().as_str(), ROLE);
+        assert_eq!(not_known.annotation.map(|wanted| (wanted.key, wanted.role)), wanted);
         // Padding around a good ARN is taken out.
         let padded = account(json!({}), json!({default: format!("{ROLE} ")}));
         let not_known = found(json!({"serviceAccount": {}}), Some(&padded)).unwrap_err();
         assert_eq!(not_known.cause, CauseCode::AnnotationIsNoRole);
-        assert_eq!(not_known.annotation.unwrap().role.unwrap().as_str(), ROLE);
+        assert_eq!(not_known.annotation.map(|wanted| (wanted.key, wanted.role)), wanted);
     }
 }

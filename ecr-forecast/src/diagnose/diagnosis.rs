@@ -31,7 +31,7 @@ pub(crate) struct RepositoryDiagnosis {
     pub(crate) cause: Option<CauseCode>,
     /// The statement that came closest to allowing the first request that is denied.
     pub(crate) miss: Option<NearMiss>,
-    /// What is misspelt right in that statement.
+    /// What is almost right in that statement.
     pub(crate) hint: Option<String>,
     /// What else there is to say.
     pub(crate) remark: Option<String>,
@@ -126,8 +126,8 @@ impl<'a> Case<'a> {
     /// Looks for why the candidate that speaks for all cannot pull.
     fn cause(self) -> RepositoryDiagnosis {
         let mut diagnosis = RepositoryDiagnosis::default();
-        let court = PullEvaluator::new(self.puller, self.declared, self.judgement.at);
-        let mut misses = court.misses(&self.found.image);
+        let evaluator = PullEvaluator::new(self.puller, self.declared, self.judgement.at);
+        let mut misses = evaluator.misses(&self.found.image);
         diagnosis.cause = cause::cause(self.pull, &mut misses, self.puller, self.found.image.partition);
         let unread = self.pull.missing.first().and_then(|fact| self.declared.unread(fact));
         if let (Verdict::Unknown, Some(cause)) = (self.pull.verdict, unread.and_then(|unread| unread.cause)) {

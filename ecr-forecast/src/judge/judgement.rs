@@ -255,7 +255,7 @@ impl<'a> Case<'a> {
         let nothing = Declared::default();
         let declared = spec.map_or(&nothing, |spec| &spec.declared);
         let candidates = pullers.as_deref().unwrap_or_default();
-        let courts: Vec<PullEvaluator<'_>> =
+        let evaluators: Vec<PullEvaluator<'_>> =
             candidates.iter().map(|puller| PullEvaluator::new(puller, declared, self.at)).collect();
         let mut notes: Vec<&'static str> = Vec::new();
         let mut note = |note: &'static str| {
@@ -289,7 +289,7 @@ impl<'a> Case<'a> {
                         note(note::UPPER_CASE_HOST);
                     }
                     let index = *known.entry(image.arn().to_string()).or_insert_with(|| {
-                        repositories.push(RepositoryJudgement::new(image, &courts, &needs, has_secret));
+                        repositories.push(RepositoryJudgement::new(image, &evaluators, &needs, has_secret));
                         repositories.len() - 1
                     });
                     let Some(found) = repositories.get(index) else { continue };
@@ -300,7 +300,7 @@ impl<'a> Case<'a> {
             let cover = spec.and_then(|spec| self.cover(spec, &used.image));
             images.push(ImageJudgement { verdict, reason, found, cover });
         }
-        drop(courts);
+        drop(evaluators);
         let verdict = Verdict::all(images.iter().map(|image| image.verdict));
         if verdict == Verdict::Deny && self.account.is_none() {
             note(SERVICE_ACCOUNT_NOT_SEEN);
@@ -359,8 +359,8 @@ pub(crate) fn speaks_up(verdict: Verdict, missing: &[MissingFact]) -> bool {
 
 impl RepositoryJudgement {
     /// Asks every candidate and folds their verdicts: they must agree.
-    fn new(image: EcrImage, courts: &[PullEvaluator<'_>], needs: &[Need], has_secret: bool) -> Self {
-        let pulls: Vec<PullJudgement> = courts.iter().map(|evaluator| evaluator.judge(&image, needs)).collect();
+    fn new(image: EcrImage, evaluators: &[PullEvaluator<'_>], needs: &[Need], has_secret: bool) -> Self {
+        let pulls: Vec<PullJudgement> = evaluators.iter().map(|evaluator| evaluator.judge(&image, needs)).collect();
         let agree = |verdict| pulls.iter().all(|pull| pull.verdict == verdict);
         let differ = ![Verdict::Allow, Verdict::Deny, Verdict::Unknown].into_iter().any(agree);
         let not_found = pulls.iter().any(|pull| pull.existence == Existence::NotFound);

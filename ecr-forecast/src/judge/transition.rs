@@ -49,9 +49,9 @@ impl Judgement {
         if !self.images.iter().any(|image| image.cover.is_some()) && !self.repositories.iter().any(|one| dated(&one)) {
             return NextChange::Never;
         }
-        let courts: Vec<PullEvaluator<'_>> =
+        let evaluators: Vec<PullEvaluator<'_>> =
             candidates.iter().map(|puller| PullEvaluator::new(puller, declared, self.at)).collect();
-        let mut ahead = Ahead::new(self, &courts);
+        let mut ahead = Ahead::new(self, &evaluators);
         let now = State { verdict: self.verdict, action: self.ruling.action };
         let mut at = self.at;
         loop {
@@ -95,11 +95,11 @@ enum VerdictInTime<'a> {
     /// The same at all times.
     Fixed(Verdict),
     /// That of a repository; with the first look it has a timeline for each puller.
-    Of { found: &'a RepositoryJudgement, courts: &'a [PullEvaluator<'a>], timelines: Vec<Timeline<'a>> },
+    Of { found: &'a RepositoryJudgement, evaluators: &'a [PullEvaluator<'a>], timelines: Vec<Timeline<'a>> },
 }
 
 impl<'a> Ahead<'a> {
-    fn new(judgement: &'a Judgement, courts: &'a [PullEvaluator<'a>]) -> Self {
+    fn new(judgement: &'a Judgement, evaluators: &'a [PullEvaluator<'a>]) -> Self {
         let actions = judgement.actions;
         let mut parts: Vec<Part<'a>> = judgement
             .repositories
@@ -107,7 +107,7 @@ impl<'a> Ahead<'a> {
             .map(|found| {
                 let dated = found.pulls.iter().any(|pull| pull.reads_clock);
                 let verdict = if dated {
-                    VerdictInTime::Of { found, courts, timelines: Vec::new() }
+                    VerdictInTime::Of { found, evaluators, timelines: Vec::new() }
                 } else {
                     VerdictInTime::Fixed(found.verdict)
                 };
@@ -182,12 +182,12 @@ impl Part<'_> {
 
 impl VerdictInTime<'_> {
     fn look(&mut self, at: Timestamp, has_secret: bool, budget: &mut Budget) -> Option<Lasting<Verdict>> {
-        let Self::Of { found, courts, timelines } = self else {
+        let Self::Of { found, evaluators, timelines } = self else {
             let Self::Fixed(verdict) = self else { return None };
             return Some(Lasting { what: *verdict, until: None });
         };
         if timelines.is_empty() {
-            for (evaluator, pull) in courts.iter().zip(&found.pulls) {
+            for (evaluator, pull) in evaluators.iter().zip(&found.pulls) {
                 timelines.push(Timeline::new(evaluator, &found.image, pull, has_secret, budget)?);
             }
         }
