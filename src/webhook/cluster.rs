@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ecr_forecast::cluster::ObjectRef;
 use ecr_forecast::cluster::config_map::ConfigMapName;
@@ -23,10 +22,6 @@ use crate::runtime::watch::reader::Reader;
 const PAGES: usize = 4;
 const PAGE_SIZE: u32 = 500;
 
-/// How long the fresh reads of one review may take, together. Shorter than the deadline of the review, so that there is
-/// time left to say what happened.
-pub const READ_TIMEOUT: Duration = Duration::from_millis(1500);
-
 /// ConfigMaps that are read for one review. One whose policies are spread over more gets `Unknown` rather than a rejection
 /// that rests on half of them.
 pub const MAX_CONFIG_MAPS: usize = 32;
@@ -43,7 +38,7 @@ pub enum ReadError {
         message: String,
     },
     /// No answer in time.
-    #[error("the API server did not answer within {} s", READ_TIMEOUT.as_secs_f64())]
+    #[error("the API server did not answer in time")]
     Timeout,
     /// More objects than are read for one review.
     #[error("there are more than {} {what}", PAGES * PAGE_SIZE as usize)]

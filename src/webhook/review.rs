@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::Webhook;
 use super::absent::Absent;
 use super::allotment::{Allotment, Turn};
-use super::cluster::{Cluster, MAX_CONFIG_MAPS, READ_TIMEOUT, Read, ReadError};
+use super::cluster::{Cluster, MAX_CONFIG_MAPS, Read, ReadError};
 use super::message::{Answer, FieldCause, MAX_CAUSES, Outcome, Refusal, Request};
 use super::review_input::{ReviewInput, describe};
 use crate::index::policy_object;
@@ -139,7 +139,7 @@ impl<C: Cluster> Reviewer<C> {
         Reviewer { cluster, options, metrics, absent: Absent::default() }
     }
 
-    /// Answers a request of `webhook` about a pod or a workload, as of `at`.
+    /// Answers a request of `webhook` about a pod or a workload, as of `at`. It waits for the API server until `until`.
     ///
     /// It never refuses because of a failure of its own: what it cannot read is admitted with a warning.
     pub async fn review(
@@ -147,6 +147,7 @@ impl<C: Cluster> Reviewer<C> {
         webhook: Webhook,
         request: Request,
         at: Timestamp,
+        until: Instant,
         work: &CpuPermit,
     ) -> Answer {
         let uid = request.uid.clone();
@@ -166,11 +167,18 @@ impl<C: Cluster> Reviewer<C> {
                     format!("ecr-access: Unknown: {what} cannot be read: {why}, so its images were not judged");
                 Answer::unknown(&uid, "Unreadable", warning)
             }
-            ReviewInput::Judge(subject) => self.judge(&uid, Arc::new(subject), at, work).await,
+            ReviewInput::Judge(subject) => self.judge(&uid, Arc::new(subject), at, until, work).await,
         }
     }
 
-    async fn judge(self: &Arc<Self>, uid: &str, subject: Arc<Subject>, at: Timestamp, work: &CpuPermit) -> Answer {
+    async fn judge(
+        self: &Arc<Self>,
+        uid: &str,
+        subject: Arc<Subject>,
+        at: Timestamp,
+        until: Instant,
+        work: &CpuPermit,
+    ) -> Answer {
         let Some(snapshot) = self.cluster.snapshot() else {
             let warning = format!(
                 "ecr-access: Unknown: {} is admitted unjudged, the webhook has just been started and knows no policies yet",
@@ -179,11 +187,10 @@ impl<C: Cluster> Reviewer<C> {
             return Answer::unknown(uid, "NotSynced", warning);
         };
         let mut knowledge = ReviewInventory { inventory: (*snapshot).clone(), fresh: BTreeSet::new() };
-        self.fill_gaps(&mut knowledge, &subject, work).await;
+        self.fill_gaps(&mut knowledge, &subject, until, work).await;
         let mut judgement = self.judge_with(&knowledge, &subject, at, work).await;
         // Few rounds: what decides after the first may be a cluster policy that was not read then, and what decides now
-        // may name other ConfigMaps. All of them share one time.
-        let until = Instant::now() + READ_TIMEOUT;
+        // may name other ConfigMaps.
         while is_to_be_confirmed(&subject, &judgement) {
             let missing = knowledge.not_fresh(depends_on(&knowledge.inventory, &subject, &judgement));
             if missing.is_empty() {
@@ -221,14 +228,14 @@ impl<C: Cluster> Reviewer<C> {
     /// Reads the service account and the namespace where memory has not seen them and a policy could ask for them. A
     /// read that fails leaves the gap, and with it what depends on it Unknown. So does one that found nothing a moment
     /// ago, and one too many for a stranger.
-    async fn fill_gaps(&self, knowledge: &mut ReviewInventory, subject: &Subject, work: &CpuPermit) {
+    async fn fill_gaps(&self, knowledge: &mut ReviewInventory, subject: &Subject, until: Instant, work: &CpuPermit) {
         let mut missing = knowledge.gaps(subject);
         missing.retain(|what| !self.absent.has(&what.to_string()));
         if missing.is_empty() || !work.may_ask_for_unknown() {
             return;
         }
         work.rest();
-        match self.read(&missing, Instant::now() + READ_TIMEOUT, work).await {
+        match self.read(&missing, until, work).await {
             Ok(news) => {
                 let absent =
                     |(_, read): &&(ObjectRef, Read)| matches!(read, Read::ServiceAccount(None) | Read::Namespace(None));

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -48,7 +49,8 @@ pub fn router<C: Cluster>(reviewer: Reviewer<C>, limits: Limits, metrics: Metric
             let handler = move |State(server): State<Arc<Server<C>>>, request: HttpRequest| async move {
                 // The server of the port says who calls; without one nobody is anybody.
                 let caller = request.extensions().get::<Caller>().copied().unwrap_or_default();
-                server.handle(webhook, caller, request.into_body()).await
+                let time = server.limits.time_for(request.uri().query(), caller.standing);
+                server.handle(webhook, caller, request.into_body(), time).await
             };
             router.route(webhook.path(), post(handler))
         })
@@ -70,12 +72,12 @@ enum Rejection {
 }
 
 impl<C: Cluster> Server<C> {
-    async fn handle(&self, webhook: Webhook, caller: Caller, body: Body) -> Response {
+    async fn handle(&self, webhook: Webhook, caller: Caller, body: Body, time: Duration) -> Response {
         let started = Instant::now();
         let _in_flight = Counted::new(&self.metrics.in_flight, 1);
         let label = if caller.standing == Standing::ApiServer { "api_server" } else { "other" };
         self.metrics.calls.get_or_create(&CallerLabels { caller: label }).inc();
-        match self.answer(webhook, caller, body, started + self.limits.deadline).await {
+        match self.answer(webhook, caller, body, started, time).await {
             Ok(answer) => {
                 let duration = self.metrics.review_duration.get_or_create(&WebhookLabels { webhook: webhook.as_str() });
                 duration.observe(started.elapsed().as_secs_f64());
@@ -91,8 +93,10 @@ impl<C: Cluster> Server<C> {
         webhook: Webhook,
         caller: Caller,
         body: Body,
-        deadline: Instant,
+        started: Instant,
+        time: Duration,
     ) -> Result<Answer, Rejection> {
+        let deadline = started + time;
         let most = if caller.is_apart() { self.limits.stranger_body } else { self.limits.body };
         // Before anything is waited for: what will not be read need not come in.
         if announced(&body) > most {
@@ -118,7 +122,8 @@ impl<C: Cluster> Server<C> {
         };
 
         let uid = request.uid.clone();
-        let review = AssertUnwindSafe(self.review(webhook, request, &work)).catch_unwind();
+        let until = started + Limits::time_for_reads(time);
+        let review = AssertUnwindSafe(self.review(webhook, request, until, &work)).catch_unwind();
         let answer = match timeout_at(deadline, review).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => {
@@ -136,7 +141,7 @@ impl<C: Cluster> Server<C> {
                 if let Some(held_back) = LATE.may_tell() {
                     tracing::warn!(%webhook, uid, held_back, "a review did not end within its deadline");
                 }
-                let seconds = self.limits.deadline.as_secs_f64();
+                let seconds = time.as_secs_f64();
                 Answer::unknown(
                     &uid,
                     "Deadline",
@@ -151,9 +156,11 @@ impl<C: Cluster> Server<C> {
         Ok(answer)
     }
 
-    async fn review(&self, webhook: Webhook, request: Request, work: &CpuPermit) -> Answer {
+    async fn review(&self, webhook: Webhook, request: Request, until: Instant, work: &CpuPermit) -> Answer {
         match webhook {
-            Webhook::Pods | Webhook::Workloads => self.reviewer.review(webhook, request, Timestamp::now(), work).await,
+            Webhook::Pods | Webhook::Workloads => {
+                self.reviewer.review(webhook, request, Timestamp::now(), until, work).await
+            }
             Webhook::Policies => work.run(move || policies::review(&request, Timestamp::now())).await,
         }
     }

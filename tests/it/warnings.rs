@@ -3,14 +3,14 @@
 //! the diff as a stranger would.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use ecr_access::webhook::limits::Limits;
 use golden::Goldens;
 use serde_json::{Value, json};
 
-use crate::webhook::{FakeCluster, Mood, Objects, ROLE, allowed, annotation, app, payments, policy, send, warnings};
+use crate::webhook::{
+    FakeCluster, Mood, Objects, ROLE, allowed, annotation, app, beyond_the_deadline, payments, policy, send, warnings,
+};
 
 const HOST: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
 
@@ -33,7 +33,7 @@ fn deployment(spec: Value) -> Value {
     review("apps", &json!({"kind": "Deployment", "metadata": {"name": "api"}, "spec": spec}))
 }
 
-fn with_images(count: usize) -> Value {
+pub fn with_images(count: usize) -> Value {
     let containers = (0..count).map(|n| json!({"name": format!("c{n}"), "image": format!("{HOST}/other/app-{n}:1")}));
     json!({"serviceAccountName": "api", "containers": containers.collect::<Vec<_>>()})
 }
@@ -84,7 +84,7 @@ fn cases() -> Vec<Case> {
         case("not-synced-pod", Mood::NotSynced, pods, pod(with_images(1))),
         case("not-synced-deployment", Mood::NotSynced, workloads, deployment(with_images(1))),
         case("panic", Mood::Panics, pods, pod(with_images(1))),
-        case("deadline", Mood::Waits(Arc::default()), pods, pod(with_images(1))),
+        case("deadline", Mood::Answers, pods, pod(with_images(300))),
         case("not-confirmed-pod", Mood::Fails, pods, pod(with_images(1))),
         case("not-confirmed-deployment", Mood::Fails, workloads, deployment(with_images(1))),
         case("unreadable-pod", Mood::Answers, pods, pod(unreadable.clone())),
@@ -146,11 +146,10 @@ async fn what_a_webhook_says_of_its_own_accord() {
     for Case { name, mood, objects, path, review } in cases() {
         let mut cluster = FakeCluster::synced(objects);
         cluster.mood = mood;
-        let limits = if name == "deadline" {
-            Limits { deadline: Duration::from_millis(100), ..Limits::default() }
-        } else {
-            Limits::default()
-        };
+        let mut limits = Limits::default();
+        if name == "deadline" {
+            (cluster.mood, limits) = beyond_the_deadline();
+        }
         let response = send(&app(&cluster, limits).0, path, review.to_string()).await.response();
         assert!(allowed(&response), "{name}: {response:#}");
         let warnings = warnings(&response);
