@@ -828,7 +828,7 @@ fn notes_teach_the_next_step() {
     let text = notes(&[]);
     for expected in [
         "kubectl delete validatingwebhookconfiguration release-ecr-access\n",
-        "helm upgrade release CHART -n operator-ns --reuse-values\n",
+        "helm upgrade release CHART -n operator-ns --reset-then-reuse-values\n",
         "kube-system and operator-ns.",
         "maxAction is Reject.",
         "tokenAttributes",
@@ -839,7 +839,7 @@ fn notes_teach_the_next_step() {
     let (_, rest) = text.split_once("<<'EOF' | kubectl apply -f -\n").unwrap();
     let (policy, _) = rest.split_once("\nEOF\n").unwrap();
     let policy: EcrAccessPolicy = serde_saphyr::from_str(policy).unwrap();
-    assert!(policy.spec.0.puller.role.is_some());
+    assert_eq!(policy.spec.0.puller.nodes.as_ref().map(Vec::len), Some(1));
     assert_eq!(policy.spec.0.on_deny(), ecr_forecast::policy::Action::Warn);
 
     assert!(
