@@ -12,12 +12,13 @@ use serde_json::Value;
 
 use super::compiled::organization_policies;
 use super::decode::{SHAPE, validate_config_map_key_ref};
+use super::documents::{GivenPolicy, Source, documents, items};
 use super::grammar::date_time;
 use super::kind::PolicyKind;
 use crate::ecr::image_pattern::ImagePattern;
 use crate::ecr::{ArnPattern, managed};
 
-/// What may be wrong with an object, each with its field, in the order of the schema. Plain JSON is read: an object that this version
+/// What may be wrong with an object, each with its field: policies first, each in the order of the schema. Plain JSON is read: an object that this version
 /// cannot decode may hold documents that it can read.
 pub fn checks(object: &Value) -> Vec<(String, PolicyCheck<'_>)> {
     PolicyChecks::of(object).found
@@ -147,7 +148,7 @@ impl PolicyCheck<'_> {
     }
 }
 
-/// The claims of an object, each with its path, in the order of the schema.
+/// What may be wrong with an object, each with its path: policies first, each in the order of the schema.
 struct PolicyChecks<'a> {
     kind: PolicyKind,
     found: Vec<(String, PolicyCheck<'a>)>,
@@ -158,33 +159,9 @@ impl<'a> PolicyChecks<'a> {
     fn of(object: &'a Value) -> Self {
         let kind = object.get("kind").and_then(Value::as_str).and_then(PolicyKind::from_name);
         let mut claims = Self { kind: kind.unwrap_or(PolicyKind::EcrAccessPolicy), found: Vec::new() };
+        documents(object).iter().for_each(|policy| claims.policy(policy));
         let Some(spec) = object.get("spec") else { return claims };
-        if let Some(account) = spec.pointer("/puller/serviceAccount") {
-            let path = "spec.puller.serviceAccount";
-            claims.identity(path, account);
-            claims.identities(&format!("{path}.roles"), account.get("roles"));
-            claims.identities(&format!("{path}.fallbackNodes"), account.get("fallbackNodes"));
-        }
-        if let Some(role) = spec.pointer("/puller/role") {
-            claims.identity("spec.puller.role", role);
-        }
-        claims.identities("spec.puller.nodes", spec.pointer("/puller/nodes"));
-        for (path, entry) in items("spec.repositories", spec.get("repositories")) {
-            claims.resource_policy(&path, PolicyType::Resource, entry);
-        }
         claims.shadowed(spec.get("repositories"));
-        for (path, entry) in items("spec.registries", spec.get("registries")) {
-            claims.resource_policy(&path, PolicyType::Registry, entry);
-        }
-        for (field, kind) in [("serviceControlPolicies", PolicyType::Scp), ("resourceControlPolicies", PolicyType::Rcp)]
-        {
-            let levels = spec.get("organization").and_then(|organization| organization.get(field));
-            for (path, level) in items(&format!("spec.organization.{field}"), levels) {
-                for (path, entry) in items(&format!("{path}.policies"), level.get("policies")) {
-                    claims.policy(&path, kind, entry);
-                }
-            }
-        }
         claims.repeated_keys(spec.get("context"));
         for (path, exemption) in items("spec.exemptions", spec.get("exemptions")) {
             for (path, image) in items(&format!("{path}.images"), exemption.get("images")) {
@@ -196,64 +173,32 @@ impl<'a> PolicyChecks<'a> {
         claims
     }
 
-    fn identities(&mut self, path: &str, holders: Option<&'a Value>) {
-        for (path, holder) in items(path, holders) {
-            self.identity(&path, holder);
-        }
-    }
-
-    fn identity(&mut self, path: &str, holder: &'a Value) {
-        let Some(identity) = holder.get("identity") else { return };
-        let path = format!("{path}.identity");
-        for (path, entry) in items(&format!("{path}.policies"), identity.get("policies")) {
-            self.policy(&path, PolicyType::Identity, entry);
-        }
-        if let Some(boundary) = identity.get("permissionsBoundary") {
-            self.policy(&format!("{path}.permissionsBoundary"), PolicyType::Boundary, boundary);
-        }
-    }
-
-    /// What has a `document` or a `managedPolicyArn`.
-    fn policy(&mut self, path: &str, kind: PolicyType, entry: &'a Value) {
-        if let Some(document) = entry.get("document").filter(|document| !document.is_null()) {
-            self.found.push((format!("{path}.document"), PolicyCheck::Document(kind, document)));
-        }
-        if let Some(reference) = entry.get("configMapKeyRef") {
-            self.found.push((format!("{path}.configMapKeyRef"), PolicyCheck::InConfigMap(kind, reference)));
-        }
-        if let Some(arn) = entry.get("managedPolicyArn").and_then(Value::as_str) {
-            let claim = match kind {
-                PolicyType::Scp | PolicyType::Rcp => PolicyCheck::Organization(arn),
-                _ => PolicyCheck::Managed(arn),
+    fn policy(&mut self, policy: &GivenPolicy<'a>) {
+        let kind = policy.kind;
+        self.found.extend(policy.shapeless().map(|given| (policy.path.clone(), PolicyCheck::Shapeless(given))));
+        for given in policy.sources() {
+            let claim = match given.source {
+                Source::Document(document) => PolicyCheck::Document(kind, document),
+                Source::ConfigMap(reference) if policy.is_resource_based() => {
+                    self.config_map(given.path, kind, reference);
+                    continue;
+                }
+                Source::ConfigMap(reference) => PolicyCheck::InConfigMap(kind, reference),
+                Source::Managed(arn) if matches!(kind, PolicyType::Scp | PolicyType::Rcp) => {
+                    PolicyCheck::Organization(arn)
+                }
+                Source::Managed(arn) => PolicyCheck::Managed(arn),
             };
-            self.found.push((format!("{path}.managedPolicyArn"), claim));
-        }
-    }
-
-    fn resource_policy(&mut self, path: &str, kind: PolicyType, entry: &'a Value) {
-        let path = format!("{path}.policy");
-        match entry.get("policy") {
-            None => {}
-            Some(Value::String(word)) if word == "Unknown" => {}
-            Some(Value::Object(fields)) if fields.len() == 1 && fields.contains_key("document") => {
-                self.found.extend(
-                    fields.values().map(|document| (format!("{path}.document"), PolicyCheck::Document(kind, document))),
-                );
-            }
-            Some(Value::Object(fields)) if fields.len() == 1 && fields.contains_key("configMapKeyRef") => {
-                self.config_map(&path, kind, fields.values().next());
-            }
-            Some(other) => self.found.push((path, PolicyCheck::Shapeless(other))),
+            self.found.push((given.path, claim));
         }
     }
 
     /// The API server does not look into a resource-based policy, so its reference is held to its shape here.
-    fn config_map(&mut self, path: &str, kind: PolicyType, reference: Option<&'a Value>) {
-        let Some(reference) = reference else { return };
-        let path = format!("{path}.configMapKeyRef");
+    fn config_map(&mut self, path: String, kind: PolicyType, reference: &'a Value) {
         let errors = validate_config_map_key_ref(self.kind, reference);
         if errors.is_empty() {
-            self.found.push((path.clone(), PolicyCheck::InConfigMap(kind, reference)));
+            self.found.push((path, PolicyCheck::InConfigMap(kind, reference)));
+            return;
         }
         self.found.extend(
             errors.into_iter().map(|error| (format!("{path}{}", error.path), PolicyCheck::BadReference(error.message))),
@@ -284,12 +229,6 @@ impl<'a> PolicyChecks<'a> {
             earlier.push((pattern, ArnPattern::new(pattern)));
         }
     }
-}
-
-/// The items of a list, each with its path; none where it is no list.
-fn items<'a>(path: &str, list: Option<&'a Value>) -> impl Iterator<Item = (String, &'a Value)> {
-    let items = list.and_then(Value::as_array).into_iter().flatten().enumerate();
-    items.map(move |(index, item)| (format!("{path}[{index}]"), item))
 }
 
 /// A document is a mapping, or a string with JSON text, of which every byte counts.

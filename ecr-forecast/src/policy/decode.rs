@@ -42,7 +42,7 @@ pub fn decode(kind: PolicyKind, object: &Value) -> Result<ClusterEcrAccessPolicy
         Some(error) => Err(error),
         None => {
             let spec = build(kind, object)?;
-            violations(kind, &spec).into_iter().next().map_or(Ok(spec), Err)
+            violations(kind, object, &spec).into_iter().next().map_or(Ok(spec), Err)
         }
     }
 }
@@ -57,7 +57,7 @@ pub fn validate(kind: PolicyKind, object: &Value) -> Vec<FieldError> {
     // Only an object of the right shape can be held against the rules, as with the API server.
     if found.is_empty() {
         match build(kind, object) {
-            Ok(spec) => found = violations(kind, &spec),
+            Ok(spec) => found = violations(kind, object, &spec),
             Err(error) => found.push(error),
         }
     }

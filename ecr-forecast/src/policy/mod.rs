@@ -11,6 +11,7 @@
 pub mod check;
 pub mod compiled;
 mod decode;
+mod documents;
 mod error;
 mod grammar;
 mod kind;

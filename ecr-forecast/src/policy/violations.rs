@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use iam_verdict::PolicyType;
+use serde::Deserialize;
+use serde_json::Value;
+
 use super::PolicyKind;
+use super::documents::{GivenPolicy, GivenSource, Source, documents};
 use super::error::FieldError;
 use super::grammar::{
     date_time, is_account, is_cache_prefix, is_condition_key, is_config_map_key, is_dns_label, is_dns_subdomain,
@@ -13,8 +18,7 @@ use super::label_selector::LabelSelector;
 use super::rules::{self, Rule};
 use super::spec::{
     ClusterEcrAccessPolicySpec, ConfigMapKeyRef, EcrAccessPolicySpec, Exemption, Identity, OrganizationLevel,
-    PolicyEntry, Puller, RegistryDeclaration, RepositoryDeclaration, ResourcePolicy, RolePuller,
-    ServiceAccountSelection,
+    PolicyEntry, Puller, RegistryDeclaration, RepositoryDeclaration, RolePuller, ServiceAccountSelection,
 };
 
 /// What a user reads where a list is there and empty that must not be.
@@ -23,10 +27,11 @@ const NONE_GIVEN: &str = "must have at least one entry";
 /// What a user reads where a moment is none: the words of the API server, and more.
 const NO_MOMENT: &str = "must be of type date-time, as RFC 3339 has it, such as 2027-03-31T00:00:00Z";
 
-/// Every rule that the spec of an object of `kind` breaks, in the order of its fields. Empty where the API server would take it.
+/// Every rule that an object of `kind` breaks, `spec` being its spec: in the order of its fields, what gives the text of its
+/// policies last. Empty where the API server would take it.
 ///
 /// Lengths and types are not looked at here, see [`super::decode`].
-pub(super) fn violations(kind: PolicyKind, spec: &ClusterEcrAccessPolicySpec) -> Vec<FieldError> {
+pub(super) fn violations(kind: PolicyKind, object: &Value, spec: &ClusterEcrAccessPolicySpec) -> Vec<FieldError> {
     let mut found = Violations { kind, found: Vec::new() };
     let ClusterEcrAccessPolicySpec { policy: spec, namespace_selector } = spec;
     if let Some(selection) = &spec.service_accounts {
@@ -51,6 +56,7 @@ pub(super) fn violations(kind: PolicyKind, spec: &ClusterEcrAccessPolicySpec) ->
     if let Some(selector) = namespace_selector {
         found.selector("spec.namespaceSelector", selector);
     }
+    documents(object).iter().for_each(|policy| found.sources(policy));
     found.found
 }
 
@@ -165,18 +171,7 @@ impl Violations {
         let path = format!("{path}.identity");
         self.policies(&format!("{path}.policies"), &identity.policies, true, |found, path, entry| {
             found.unless(is_iam_name(&entry.name), &format!("{path}.name"), &rules::POLICY_NAME);
-            found.managed_policy(path, entry.managed_policy_arn.as_deref());
         });
-        if let Some(boundary) = &identity.permissions_boundary {
-            let path = format!("{path}.permissionsBoundary");
-            self.one_source(
-                &path,
-                boundary.document.is_some(),
-                boundary.managed_policy_arn.as_deref(),
-                boundary.config_map_key_ref.as_ref(),
-            );
-            self.managed_policy(&path, boundary.managed_policy_arn.as_deref());
-        }
         self.tags(&path, identity.tags.as_ref());
     }
 
@@ -193,25 +188,30 @@ impl Violations {
         }
         for (index, entry) in entries.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            self.one_source(
-                &path,
-                entry.document.is_some(),
-                entry.managed_policy_arn.as_deref(),
-                entry.config_map_key_ref.as_ref(),
-            );
             each(self, &path, entry);
         }
         self.unique(path, entries.iter().map(|entry| entry.name.as_str()));
     }
 
-    /// A policy has one source; where that is a ConfigMap, it can be named like this.
-    fn one_source(&mut self, path: &str, document: bool, arn: Option<&str>, config_map: Option<&ConfigMapKeyRef>) {
-        let given = [document, arn.is_some(), config_map.is_some()];
-        if given.into_iter().filter(|given| *given).count() != 1 {
-            self.add(path, rules::ONE_SOURCE);
+    /// A policy has one source, of which a reference and an ARN look like this. What stands in place of a resource-based
+    /// policy was held to its shape before.
+    fn sources(&mut self, policy: &GivenPolicy<'_>) {
+        let sources = policy.sources();
+        if sources.len() != 1 && !policy.is_resource_based() {
+            self.add(&policy.path, rules::ONE_SOURCE);
         }
-        if let Some(config_map) = config_map {
-            self.config_map(&format!("{path}.configMapKeyRef"), config_map);
+        for GivenSource { path, source } in sources {
+            match source {
+                Source::Document(_) => {}
+                Source::ConfigMap(reference) => match ConfigMapKeyRef::deserialize(reference) {
+                    Ok(reference) => self.config_map(&path, &reference),
+                    Err(error) => self.add(&path, error.to_string()),
+                },
+                Source::Managed(arn) if matches!(policy.kind, PolicyType::Scp | PolicyType::Rcp) => {
+                    self.unless(is_organization_policy_arn(arn), &path, &rules::ORGANIZATION_POLICY_ARN);
+                }
+                Source::Managed(arn) => self.unless(is_managed_policy_arn(arn), &path, &rules::MANAGED_POLICY_ARN),
+            }
         }
     }
 
@@ -224,18 +224,6 @@ impl Violations {
         }
         self.unless(is_dns_subdomain(&config_map.name), &format!("{path}.name"), &rules::CONFIG_MAP_NAME);
         self.unless(is_config_map_key(&config_map.key), &format!("{path}.key"), &rules::CONFIG_MAP_KEY);
-    }
-
-    fn resource_policy(&mut self, path: &str, policy: Option<&ResourcePolicy>) {
-        if let Some(ResourcePolicy::ConfigMap { config_map_key_ref }) = policy {
-            self.config_map(&format!("{path}.policy.configMapKeyRef"), config_map_key_ref);
-        }
-    }
-
-    fn managed_policy(&mut self, path: &str, arn: Option<&str>) {
-        if let Some(arn) = arn {
-            self.unless(is_managed_policy_arn(arn), &format!("{path}.managedPolicyArn"), &rules::MANAGED_POLICY_ARN);
-        }
     }
 
     fn tags(&mut self, path: &str, tags: Option<&BTreeMap<String, String>>) {
@@ -251,7 +239,6 @@ impl Violations {
                 &format!("{path}.match"),
                 &rules::REPOSITORY_PATTERN,
             );
-            self.resource_policy(&path, repository.policy.as_ref());
             self.tags(&path, repository.tags.as_ref());
         }
     }
@@ -261,7 +248,6 @@ impl Violations {
             let path = format!("{path}[{index}]");
             self.unless(is_account(&registry.account_id), &format!("{path}.accountId"), &rules::ACCOUNT_ID);
             self.unless(is_region(registry.region()), &format!("{path}.region"), &rules::REGION);
-            self.resource_policy(&path, registry.policy.as_ref());
             let path = format!("{path}.pullThroughCache");
             let rules = registry.pull_through_cache.as_deref().unwrap_or_default();
             for (index, rule) in rules.iter().enumerate() {
@@ -281,10 +267,6 @@ impl Violations {
             let path = format!("{path}.policies");
             self.policies(&path, &level.policies, at_least_one_policy, |found, path, entry| {
                 found.unless(is_plain_name(&entry.name), &format!("{path}.name"), &rules::PLAIN_NAME);
-                if let Some(arn) = &entry.managed_policy_arn {
-                    let path = format!("{path}.managedPolicyArn");
-                    found.unless(is_organization_policy_arn(arn), &path, &rules::ORGANIZATION_POLICY_ARN);
-                }
             });
         }
         self.unique(path, levels.iter().map(|level| level.level.as_str()));
