@@ -2,14 +2,18 @@
 //! documents.
 //!
 //! The index builds it from watches, `check` builds it from files; both hand it to [`crate::forecast`]. An
-//! [`Inventory`] is persistent: a clone shares everything, a change copies only the namespace it touches. Policies are
-//! compiled when they enter, and again when a ConfigMap that they name changes, so that a verdict parses nothing.
+//! [`Inventory`] is persistent: a clone shares everything, a change copies only the namespace it touches. Each kind of
+//! object comes and goes by itself, in any order: a policy is compiled when it enters, a document in a ConfigMap when a
+//! verdict first rests on it, and what one names of the other is looked up when judging
+//! ([`with_documents`](Inventory::with_documents)).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cluster::config_map::ConfigMapName;
-use crate::policy::compiled::{ConfigMapFacts, ConfigMaps, InventoryError, Label, PolicyKey, PolicyObject};
+use crate::policy::compiled::{
+    ConfigMapFacts, ConfigMaps, InventoryError, Label, PolicyKey, PolicyObject, PolicyWithDocuments,
+};
 
 /// The label that the API server puts on every namespace, with the namespace's name as value ("Well-Known Labels,
 /// Annotations and Taints").
@@ -21,8 +25,6 @@ pub struct Inventory {
     namespaces: Arc<BTreeMap<String, Arc<NamespaceShelf>>>,
     cluster_policies: Arc<BTreeMap<String, Arc<PolicyObject>>>,
     config_maps: ConfigMaps,
-    /// Which policies name a ConfigMap, there or not.
-    named_by: Arc<BTreeMap<ConfigMapName, BTreeSet<PolicyKey>>>,
 }
 
 /// What is kept of one namespace. It may hold policies and service accounts before the namespace itself was seen.
@@ -94,20 +96,8 @@ fn string_map(value: Option<&serde_json::Value>) -> BTreeMap<String, String> {
 }
 
 impl Inventory {
-    /// Adds a policy, or replaces the one of the same key. What it names of ConfigMaps is looked up here.
+    /// Adds a policy, or replaces the one of the same key.
     pub fn put_policy(&mut self, policy: PolicyObject) {
-        self.forget_names(&policy.key);
-        if !policy.config_maps.is_empty() {
-            let named_by = Arc::make_mut(&mut self.named_by);
-            for name in &policy.config_maps {
-                named_by.entry(name.clone()).or_default().insert(policy.key.clone());
-            }
-        }
-        let policy = policy.with(&self.config_maps).unwrap_or(policy);
-        self.store_policy(policy);
-    }
-
-    fn store_policy(&mut self, policy: PolicyObject) {
         let policy = Arc::new(policy);
         let name = policy.key.name.clone();
         match policy.key.namespace.clone() {
@@ -116,31 +106,21 @@ impl Inventory {
         };
     }
 
-    fn forget_names(&mut self, key: &PolicyKey) {
-        let Some(before) = self.policy(key).filter(|policy| !policy.config_maps.is_empty()).cloned() else { return };
-        let named_by = Arc::make_mut(&mut self.named_by);
-        for name in &before.config_maps {
-            if let Some(keys) = named_by.get_mut(name) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    named_by.remove(name);
-                }
-            }
-        }
+    /// A policy with the documents that it names, as they are here.
+    #[must_use]
+    pub fn with_documents(&self, policy: &Arc<PolicyObject>) -> PolicyWithDocuments {
+        PolicyWithDocuments::look_up(policy, &self.config_maps)
     }
 
-    /// Adds or replaces some ConfigMaps and removes others, and compiles the policies that name them again. Whether
-    /// anything differs now: one that comes again in the same version changes nothing.
-    pub fn change_config_maps(&mut self, put: Vec<ConfigMapFacts>, removed: &[ConfigMapName]) -> bool {
-        let changed = self.config_maps.change(put, removed);
-        let keys: BTreeSet<PolicyKey> =
-            changed.iter().filter_map(|name| self.named_by.get(name)).flatten().cloned().collect();
-        for key in keys {
-            if let Some(policy) = self.policy(&key).and_then(|policy| policy.with(&self.config_maps)) {
-                self.store_policy(policy);
-            }
-        }
-        !changed.is_empty()
+    /// Adds a ConfigMap, or replaces the one of the same name. Whether anything differs now: one that comes again in the same
+    /// version changes nothing.
+    pub fn put_config_map(&mut self, facts: ConfigMapFacts) -> bool {
+        self.config_maps.put(facts)
+    }
+
+    /// Removes a ConfigMap. Whether it was there.
+    pub fn remove_config_map(&mut self, name: &ConfigMapName) -> bool {
+        self.config_maps.remove(name)
     }
 
     /// A ConfigMap with policy documents, where it was seen.
@@ -151,7 +131,6 @@ impl Inventory {
 
     /// Removes a policy; nothing happens when it is not there.
     pub fn remove_policy(&mut self, key: &PolicyKey) {
-        self.forget_names(key);
         match &key.namespace {
             Some(namespace) => self.trim(namespace, |shelf| {
                 shelf.policies.remove(&key.name);
@@ -261,7 +240,7 @@ impl Inventory {
 mod tests {
     use super::*;
     use crate::policy::PolicyKind;
-    use crate::policy::compiled::CompiledPuller;
+    use crate::policy::compiled::{CompiledPuller, Problem};
     use serde_json::{Value, json};
 
     fn account(namespace: &str, name: &str) -> ServiceAccountFacts {
@@ -323,65 +302,63 @@ mod tests {
     }
 
     #[test]
-    fn a_config_map_compiles_the_policies_that_name_it_and_no_others() {
+    fn a_document_is_looked_up_where_it_stands_and_compiled_once() {
         let name = ConfigMapName { namespace: "a".into(), name: "iam".into() };
         let reference = || json!({"name": "iam", "key": "app.json"});
-        let mut inventory = Inventory::default();
-        for (namespace, policy_name) in [("a", "one"), ("a", "two"), ("b", "other")] {
-            inventory.put_policy(policy(namespace, policy_name, reference()));
-        }
-        let key = |namespace: &str, name: &str| PolicyKey {
-            kind: PolicyKind::EcrAccessPolicy,
-            namespace: Some(namespace.to_owned()),
-            name: name.to_owned(),
-        };
         let at = |inventory: &Inventory, namespace: &str, name: &str| {
-            Arc::clone(inventory.policy(&key(namespace, name)).unwrap())
+            let namespace = Some(namespace.to_owned());
+            let key = PolicyKey { kind: PolicyKind::EcrAccessPolicy, namespace, name: name.to_owned() };
+            inventory.with_documents(inventory.policy(&key).unwrap())
         };
-        let unresolved = |inventory: &Inventory| at(inventory, "a", "one").unresolved.clone();
-        assert_eq!(unresolved(&inventory)[0].path, "$.spec.puller.role.identity.policies[0].configMapKeyRef");
-        assert!(unresolved(&inventory)[0].message.starts_with("there is no ConfigMap a/iam with the label"));
-        let (before, other) = (inventory.clone(), at(&inventory, "b", "other"));
-
-        assert!(inventory.change_config_maps(vec![config_map("1", Some("*"))], &[]));
-        assert_eq!(unresolved(&inventory), []);
-        assert_eq!(at(&inventory, "a", "two").unresolved, []);
-        assert_eq!(unresolved(&before).len(), 1, "a clone does not see later changes");
-        assert!(Arc::ptr_eq(&other, &at(&inventory, "b", "other")), "another namespace has another ConfigMap");
-        let (one, two) = (at(&inventory, "a", "one"), at(&inventory, "a", "two"));
-        let document = |policy: &PolicyObject| match &policy.body.as_ref().unwrap().puller {
+        let document = |policy: &PolicyWithDocuments| match &policy.spec().unwrap().puller {
             CompiledPuller::Role(role) => match &role.identity.as_ref().unwrap().policies()[0].policy.policy {
-                iam_verdict::PolicyState::Known(policy) => Arc::clone(policy),
-                iam_verdict::PolicyState::Unreadable(fact) => panic!("{fact}"),
+                iam_verdict::PolicyState::Known(policy) => Ok(Arc::clone(policy)),
+                iam_verdict::PolicyState::Unreadable(fact) => Err(fact.clone()),
             },
             other => panic!("{other:?}"),
         };
-        assert!(Arc::ptr_eq(&document(&one), &document(&two)), "one document for both");
-
-        assert!(!inventory.change_config_maps(vec![config_map("1", Some("*"))], &[]), "the same version again");
-        assert!(Arc::ptr_eq(&one, &at(&inventory, "a", "one")));
-        assert!(inventory.change_config_maps(vec![config_map("2", None)], &[]));
-        assert!(unresolved(&inventory)[0].message.starts_with("ConfigMap a/iam has no key `app.json`: it is empty"));
-        // A policy that comes later finds it, and one that names another no longer follows it.
-        inventory.change_config_maps(vec![config_map("3", Some("*"))], &[]);
-        inventory.put_policy(policy("a", "late", reference()));
-        assert_eq!(at(&inventory, "a", "late").unresolved, []);
-        inventory.put_policy(policy("a", "two", json!({"name": "elsewhere", "key": "app.json"})));
-        inventory.remove_policy(&key("a", "late"));
-        assert_eq!(inventory.named_by[&name].len(), 1);
-        let two = at(&inventory, "a", "two");
-        assert!(inventory.change_config_maps(vec![], std::slice::from_ref(&name)));
-        assert!(inventory.config_map(&name).is_none());
-        assert!(
-            unresolved(&inventory)[0].message.starts_with("there is no ConfigMap a/iam"),
-            "no memory of a better past"
-        );
-        assert!(Arc::ptr_eq(&two, &at(&inventory, "a", "two")));
-        for name in ["one", "two"] {
-            inventory.remove_policy(&key("a", name));
+        let said = |policy: &PolicyWithDocuments| {
+            let Problem { path, message, .. } = policy.unresolved().into_iter().next()?;
+            assert_eq!(path, "$.spec.puller.role.identity.policies[0].configMapKeyRef");
+            Some(message)
+        };
+        // Whatever comes first: policies or their documents.
+        let (mut inventory, mut other_order) = (Inventory::default(), Inventory::default());
+        other_order.put_config_map(config_map("1", Some("*")));
+        for inventory in [&mut inventory, &mut other_order] {
+            for (namespace, name) in [("a", "one"), ("a", "two"), ("b", "other")] {
+                inventory.put_policy(policy(namespace, name, reference()));
+            }
         }
-        inventory.remove_policy(&key("b", "other"));
-        assert!(inventory.named_by.is_empty());
+        let before = inventory.clone();
+        let not_there = at(&before, "a", "one");
+        assert!(said(&not_there).unwrap().starts_with("there is no ConfigMap a/iam with the label"));
+        assert_eq!(document(&not_there).unwrap_err(), "configMap:a/iam/app.json");
+        assert!(inventory.put_config_map(config_map("1", Some("*"))));
+        for inventory in [&inventory, &other_order] {
+            let (one, two) = (at(inventory, "a", "one"), at(inventory, "a", "two"));
+            assert_eq!((said(&one), said(&two)), (None, None));
+            assert!(Arc::ptr_eq(&document(&one).unwrap(), &document(&two).unwrap()), "one document for both");
+            assert!(said(&at(inventory, "b", "other")).is_some(), "another namespace has another ConfigMap");
+        }
+        assert!(said(&at(&before, "a", "one")).is_some(), "a clone does not see later changes");
+
+        let one = at(&inventory, "a", "one");
+        assert!(!inventory.put_config_map(config_map("1", Some("*"))), "the same version again");
+        assert!(one.is_same(&at(&inventory, "a", "one")) && !one.is_same(&not_there));
+        assert!(inventory.put_config_map(config_map("2", Some("*"))));
+        assert!(one.is_same(&at(&inventory, "a", "one")), "another version of the object, and the same text");
+        assert!(inventory.put_config_map(config_map("3", Some("arn:aws:ecr:*:*:repository/x"))));
+        assert!(!one.is_same(&at(&inventory, "a", "one")));
+        assert!(inventory.put_config_map(config_map("4", None)));
+        let message = said(&at(&inventory, "a", "one")).unwrap();
+        assert!(message.starts_with("ConfigMap a/iam has no key `app.json`: it is empty"), "{message}");
+        assert!(inventory.remove_config_map(&name));
+        assert!(!inventory.remove_config_map(&name));
+        assert!(inventory.config_map(&name).is_none());
+        let message = said(&at(&inventory, "a", "one")).unwrap();
+        assert!(message.starts_with("there is no ConfigMap a/iam"), "no memory of a better past");
+        assert!(not_there.is_same(&at(&before, "a", "one")));
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub fn forecast_under(
     at: Timestamp,
     options: &Options,
 ) -> Report {
-    told(subject, &judge_under(policy, inventory, subject, at, options))
+    told(subject, &judge_under(&inventory.with_documents(policy), inventory, subject, at, options))
 }
 
 fn told(subject: &Subject, judgement: &Judgement) -> Report {

@@ -295,7 +295,7 @@ mod tests {
 
     const ROLE: &str = "arn:aws:iam::111122223333:role/app";
 
-    fn spec(puller: Value) -> CompiledSpec {
+    fn spec(puller: Value) -> Arc<CompiledSpec> {
         let object = json!({"kind": "EcrAccessPolicy", "metadata": {"name": "p", "namespace": "payments"},
             "spec": {"puller": puller}});
         PolicyObject::from_json(object).unwrap().body.unwrap()

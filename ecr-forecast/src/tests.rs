@@ -768,7 +768,7 @@ fn a_config_map_that_is_not_there_is_told_with_the_way_out() {
     let mut inventory = world(spec);
     let broken = json!({"metadata": {"name": "iam", "namespace": "payments",
         "labels": {"ecraccess.dev/policy-document": "true"}}, "data": {"app.json": "{"}});
-    inventory.change_config_maps(vec![ConfigMapFacts::from_json(&broken).unwrap().unwrap()], &[]);
+    inventory.put_config_map(ConfigMapFacts::from_json(&broken).unwrap().unwrap());
     let image = &judge_in(&inventory, &pod(&[IMAGE])).images[0];
     assert_eq!(image.cause, Some(CauseCode::DocumentMalformed));
     assert!(image.message.contains("ConfigMap/payments/iam `$.data[\"app.json\"]`: not JSON"), "{}", image.message);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ecr_forecast::inventory::Inventory;
 use ecr_forecast::judge::{NextChange, Options, Verdict, judge_under};
-use ecr_forecast::policy::compiled::PolicyObject;
+use ecr_forecast::policy::compiled::PolicyWithDocuments;
 use jiff::{SignedDuration, Timestamp};
 
 use super::expected_outcome::ExpectedOutcome;
@@ -77,7 +77,7 @@ impl UpcomingChanges {
     /// Judges them at that instant, where it is near.
     pub fn finish(
         self,
-        policy: &Arc<PolicyObject>,
+        policy: &PolicyWithDocuments,
         inventory: &Inventory,
         population: &ClusterWorkloads,
         now: Timestamp,

@@ -2,12 +2,12 @@
 //! rests on the same.
 //!
 //! The replicas of a workload ask for the same images as the same service account, so they are judged once. What is kept
-//! rests on the policy object (which is another one when a ConfigMap that it names changes), on the service account, on
+//! rests on the policy object and the documents that it names in ConfigMaps, on the service account, on
 //! the images and whether there is a pull secret, and, where a condition reads it, on the time. Which policy is in force is
 //! found out at each look. Nothing here is remembered that the objects would not give again: it is a matter of time spent
 //! alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use ecr_forecast::diagnose::causes;
 use ecr_forecast::facts::CauseCode;
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::{ImageJudgement, Judgement, NextChange, Options, Verdict, judge_under};
-use ecr_forecast::policy::compiled::PolicyObject;
+use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject, PolicyWithDocuments};
 use jiff::Timestamp;
 
 use super::expected_outcome::ExpectedOutcome;
@@ -33,7 +33,7 @@ pub struct Judged {
     pub exemptions: Vec<String>,
     /// The images that are denied.
     pub denied: Vec<DeniedImage>,
-    policy: Arc<PolicyObject>,
+    policy: Arc<PolicyWithDocuments>,
     account: Option<Arc<ServiceAccountFacts>>,
     /// As of when it was judged.
     at: Timestamp,
@@ -60,7 +60,7 @@ pub struct DeniedImage {
 
 impl Judged {
     fn new(
-        policy: &Arc<PolicyObject>,
+        policy: &Arc<PolicyWithDocuments>,
         inventory: &Inventory,
         subject: &Subject,
         at: Timestamp,
@@ -73,7 +73,7 @@ impl Judged {
                 exemptions.push(used.name.clone());
             }
         }
-        let spec = policy.body.as_ref().ok();
+        let spec = policy.spec().ok();
         let active = spec.into_iter().flat_map(|spec| &spec.exemptions).filter(|exemption| exemption.is_active(at));
         Self {
             outlook: ExpectedOutcome::of(&judgement),
@@ -90,11 +90,16 @@ impl Judged {
 
     /// The policy under which it was judged.
     pub fn policy(&self) -> &PolicyObject {
-        &self.policy
+        &self.policy.object
     }
 
     /// Whether it would come out the same at `at`, which is not before.
-    fn holds(&self, policy: &Arc<PolicyObject>, account: Option<&Arc<ServiceAccountFacts>>, at: Timestamp) -> bool {
+    fn holds(
+        &self,
+        policy: &Arc<PolicyWithDocuments>,
+        account: Option<&Arc<ServiceAccountFacts>>,
+        at: Timestamp,
+    ) -> bool {
         let same_account = match (&self.account, account) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             (None, None) => true,
@@ -164,14 +169,28 @@ impl Hash for ScanQuestion {
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     known: HashMap<ScanQuestion, Vec<Arc<Judged>>>,
+    policies: BTreeMap<PolicyKey, Arc<PolicyWithDocuments>>,
 }
 
 impl Memory {
+    /// Every policy with the documents that it names: the one of before where nothing differs, which is how what was judged
+    /// under it is known to hold.
+    pub fn look_up(&mut self, inventory: &Inventory) -> BTreeMap<PolicyKey, Arc<PolicyWithDocuments>> {
+        let mut before = std::mem::take(&mut self.policies);
+        let look_up = |policy: &Arc<PolicyObject>| {
+            let now = inventory.with_documents(policy);
+            let same = before.remove(&policy.key).filter(|before| before.is_same(&now));
+            (policy.key.clone(), same.unwrap_or_else(|| Arc::new(now)))
+        };
+        self.policies = inventory.policies().map(look_up).collect();
+        self.policies.clone()
+    }
+
     /// What is known of a question under one policy; else it is judged.
     pub fn judged(
         &self,
         question: &ScanQuestion,
-        policy: &Arc<PolicyObject>,
+        policy: &Arc<PolicyWithDocuments>,
         inventory: &Inventory,
         at: Timestamp,
         options: &Options,

@@ -55,7 +55,7 @@ pub fn with_watches(
 fn rests_on(policy: &PolicyObject, kind: &str) -> bool {
     let of_cluster = policy.key.kind == PolicyKind::ClusterEcrAccessPolicy;
     if kind == CONFIG_MAPS.plural {
-        return !policy.config_maps.is_empty();
+        return policy.references().next().is_some();
     }
     of_cluster || (kind != NAMESPACES.plural && kind != PolicyKind::ClusterEcrAccessPolicy.plural())
 }

@@ -339,7 +339,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             let before = last.and_then(|last| last.recent(now)).or(stored);
             // A policy that came after the last look is in the next one.
             let Some(tally) = self.scan.tally(policy) else { continue };
-            let desired = status::desired_status(policy, tally, before, at);
+            let desired = status::desired_status(&view.inventory.with_documents(policy), tally, before, at);
             let desired = judging::with_watches(desired, policy, &self.failing, before, at);
             let [(_, yes), (_, no)] = &mut ready;
             *(if status::is_ready(&desired) { yes } else { no }) += 1;

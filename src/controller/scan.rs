@@ -9,7 +9,7 @@ use ecr_forecast::diagnose::{self, Advice, Uses};
 use ecr_forecast::inventory::Inventory;
 use ecr_forecast::judge::{Options, Verdict};
 use ecr_forecast::policy::Action;
-use ecr_forecast::policy::compiled::{Exemption, PolicyKey, PolicyObject};
+use ecr_forecast::policy::compiled::{Exemption, PolicyKey, PolicyObject, PolicyWithDocuments};
 use ecr_forecast::scope;
 use ecr_forecast::select::{self, Selection};
 use ecr_forecast::text::escaped;
@@ -138,6 +138,7 @@ pub fn scan_again(
     options: &Options,
 ) -> BackgroundScan {
     let mut scan = BackgroundScan::default();
+    let policies = memory.look_up(inventory);
     for policy in inventory.policies() {
         let tally = PolicyCounts {
             uid: policy.uid.clone(),
@@ -152,11 +153,11 @@ pub fn scan_again(
     let mut selected = Selected { inventory, by_account: HashMap::new() };
     count_accounts(&mut scan, &mut selected, options);
     // Gathered by policy, so that advice is worked out once, and for each repository once.
-    let mut gathered: BTreeMap<&PolicyKey, Gathered> = inventory
-        .policies()
-        .map(|policy| {
-            let uses = Uses::of(policy);
-            (&policy.key, Gathered { uses, denials: Denials::default(), turning: UpcomingChanges::default() })
+    let mut gathered: BTreeMap<&PolicyKey, Gathered> = policies
+        .iter()
+        .map(|(key, policy)| {
+            let uses = Uses::of(PolicyWithDocuments::clone(policy));
+            (key, Gathered { uses, denials: Denials::default(), turning: UpcomingChanges::default() })
         })
         .collect();
     let mut judged: HashMap<ScanQuestion, Vec<Arc<Judged>>> = HashMap::new();
@@ -168,14 +169,13 @@ pub fn scan_again(
         }
         let question = ScanQuestion::of(held);
         let all = judged.entry(question.clone()).or_insert_with(|| {
-            let policies = selected.of(namespace, service_account);
             let judge = |policy: &Arc<PolicyObject>| {
                 if let Some(gathered) = gathered.get_mut(&policy.key) {
                     gathered.uses.add(inventory, &held.subject);
                 }
-                memory.judged(&question, policy, inventory, at, options)
+                Some(memory.judged(&question, policies.get(&policy.key)?, inventory, at, options))
             };
-            policies.all().map(judge).collect()
+            selected.of(namespace, service_account).all().filter_map(judge).collect()
         });
         for judged in all {
             let key = &judged.policy().key;
@@ -191,8 +191,8 @@ pub fn scan_again(
         }
     }
     memory.keep(judged);
-    for policy in inventory.policies() {
-        let (Some(gathered), Some(tally)) = (gathered.remove(&policy.key), scan.tallies.get_mut(&policy.key)) else {
+    for (key, policy) in &policies {
+        let (Some(gathered), Some(tally)) = (gathered.remove(key), scan.tallies.get_mut(key)) else {
             continue;
         };
         if !tally.is_complete() {

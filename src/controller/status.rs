@@ -1,7 +1,7 @@
 //! What the status of a policy should say. Pure: the same policy, the same pods, the same words.
 
 use ecr_forecast::policy::Action;
-use ecr_forecast::policy::compiled::{CompiledSpec, PolicyObject, Problem};
+use ecr_forecast::policy::compiled::{CompiledSpec, PolicyWithDocuments, Problem};
 use ecr_forecast::text::{cut, escaped};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -24,11 +24,12 @@ const MAX_MESSAGE: usize = 4096;
 /// `before` is the present status: a condition that keeps its status keeps its `lastTransitionTime`, and as long as the
 /// pods or the workloads are not known, what is found by them stays as it is. `at` is now.
 pub fn desired_status(
-    policy: &PolicyObject,
+    policy: &PolicyWithDocuments,
     tally: &PolicyCounts,
     before: Option<&PolicyStatus>,
     at: jiff::Timestamp,
 ) -> PolicyStatus {
+    let generation = policy.object.generation;
     let condition = |kind: &str, found: Finding| {
         let since = before
             .and_then(|before| find(before, kind))
@@ -39,12 +40,12 @@ pub fn desired_status(
             status: found.status.to_owned(),
             reason: found.reason.to_owned(),
             message: line(&found.message),
-            observed_generation: policy.generation,
+            observed_generation: generation,
             last_transition_time: since,
         }
     };
     let mut status = PolicyStatus {
-        observed_generation: policy.generation,
+        observed_generation: generation,
         conditions: vec![
             condition(READY, ready(policy, tally)),
             condition(POLICIES_RESOLVED, resolved(policy)),
@@ -102,22 +103,23 @@ struct Finding {
     message: String,
 }
 
-fn ready(policy: &PolicyObject, tally: &PolicyCounts) -> Finding {
-    match &policy.body {
+fn ready(policy: &PolicyWithDocuments, tally: &PolicyCounts) -> Finding {
+    let problems = policy.problems();
+    match policy.spec() {
         Err(error) => {
-            let problems = if policy.problems.is_empty() { error.clone() } else { list(&policy.problems) };
+            let problems = if problems.is_empty() { error.to_owned() } else { list(&problems) };
             Finding { status: "False", reason: REASON_UNSUPPORTED_SPEC, message: problems }
         }
-        Ok(_) if !policy.problems.is_empty() => {
-            Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&policy.problems) }
+        Ok(_) if !problems.is_empty() => {
+            Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&problems) }
         }
         Ok(spec) => Finding { status: "True", reason: REASON_READY, message: in_force(policy, spec, tally) },
     }
 }
 
-fn in_force(policy: &PolicyObject, spec: &CompiledSpec, tally: &PolicyCounts) -> String {
+fn in_force(policy: &PolicyWithDocuments, spec: &CompiledSpec, tally: &PolicyCounts) -> String {
     let declared = spec.documents().count();
-    let policies = match declared.saturating_sub(policy.unresolved.len()) {
+    let policies = match declared.saturating_sub(policy.unresolved().len()) {
         _ if spec.identities().next().is_none() => "no IAM policy is declared, so verdicts are Unknown".to_owned(),
         count if count == declared => format!("{} resolved", plural(count, "IAM policy", "IAM policies")),
         count => format!("{count} of {} resolved", plural(declared, "IAM policy", "IAM policies")),
@@ -127,7 +129,7 @@ fn in_force(policy: &PolicyObject, spec: &CompiledSpec, tally: &PolicyCounts) ->
         count => format!("{} selected", plural(count, "service account", "service accounts")),
     };
     // An auditing policy is tried beside the one that is in force: it selects, but it does not decide.
-    let audit = if policy.on_deny == Action::Audit { "; audit only" } else { "" };
+    let audit = if policy.object.on_deny == Action::Audit { "; audit only" } else { "" };
     format!("{policies}; {accounts}{}{audit}", absent(&tally.absent_names))
 }
 
@@ -146,20 +148,21 @@ fn absent(names: &[String]) -> String {
     format!("; not there yet: {}", shown.join(", "))
 }
 
-fn resolved(policy: &PolicyObject) -> Finding {
-    match &policy.body {
+fn resolved(policy: &PolicyWithDocuments) -> Finding {
+    let (problems, unresolved) = (policy.problems(), policy.unresolved());
+    match policy.spec() {
         Err(_) => Finding {
             status: "False",
             reason: REASON_UNSUPPORTED_SPEC,
             message: "the spec cannot be read, see the condition Ready".to_owned(),
         },
-        Ok(_) if !policy.problems.is_empty() => {
-            Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&policy.problems) }
+        Ok(_) if !problems.is_empty() => {
+            Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&problems) }
         }
-        Ok(_) if !policy.unresolved.is_empty() => {
-            let of_config_map = policy.unresolved.iter().any(|problem| problem.is_missing_config_map);
+        Ok(_) if !unresolved.is_empty() => {
+            let of_config_map = unresolved.iter().any(|problem| problem.is_missing_config_map);
             let reason = if of_config_map { REASON_CONFIG_MAP_NOT_FOUND } else { REASON_POLICY_NOT_FOUND };
-            Finding { status: "False", reason, message: list(&policy.unresolved) }
+            Finding { status: "False", reason, message: list(&unresolved) }
         }
         Ok(_) => Finding {
             status: "True",
@@ -245,15 +248,15 @@ mod tests {
     use crate::controller::expected_outcome::ExpectedOutcome;
     use ecr_forecast::judge::Verdict;
     use ecr_forecast::policy::PolicyKind;
-    use ecr_forecast::policy::compiled::PolicyKey;
+    use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 
-    fn policy(spec: Value) -> PolicyObject {
-        PolicyObject::from_json(json!({
+    fn policy(spec: Value) -> PolicyWithDocuments {
+        let object = PolicyObject::from_json(json!({
             "apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy",
             "metadata": {"name": "pull", "namespace": "payments", "generation": 3},
             "spec": spec
-        }))
-        .unwrap()
+        }));
+        PolicyWithDocuments::alone(object.unwrap())
     }
 
     fn document(effect: &str) -> Value {
@@ -261,7 +264,7 @@ mod tests {
     }
 
     /// A policy with these entries as the service account's identity.
-    fn with(policies: Value) -> PolicyObject {
+    fn with(policies: Value) -> PolicyWithDocuments {
         policy(json!({"puller": {"serviceAccount": {"identity": {"policies": policies}}}}))
     }
 
@@ -271,7 +274,7 @@ mod tests {
 
     const NOW: &str = "2026-11-23T12:00:00.75Z";
 
-    fn desired(policy: &PolicyObject, tally: &PolicyCounts) -> PolicyStatus {
+    fn desired(policy: &PolicyWithDocuments, tally: &PolicyCounts) -> PolicyStatus {
         desired_status(policy, tally, None, at(NOW))
     }
 
@@ -399,7 +402,7 @@ mod tests {
         use ecr_forecast::policy::compiled::ConfigMapFacts;
         let reference = |key: &str| json!({"name": key, "configMapKeyRef": {"name": "iam", "key": key}});
         let subject = with(json!([{"name": "a", "managedPolicyArn": NO_SUCH}, reference("app.json"), reference("b")]));
-        let key = subject.key.clone();
+        let key = subject.object.key.clone();
         let status = desired(&subject, &PolicyCounts { service_accounts: 1, ..PolicyCounts::default() });
         let (resolved, reason, message) = found(&status, POLICIES_RESOLVED);
         assert_eq!((resolved, reason), ("False", "ConfigMapNotFound"));
@@ -414,12 +417,13 @@ mod tests {
         assert_eq!((ready, message), ("True", "0 of 3 IAM policies resolved; 1 service account selected"));
 
         let mut inventory = Inventory::default();
-        inventory.put_policy(subject);
+        inventory.put_policy(PolicyObject::clone(&subject.object));
         let data = json!({"app.json": "{", "b": document("Allow").to_string()});
         let object = json!({"metadata": {"name": "iam", "namespace": "payments",
             "labels": {"ecraccess.dev/policy-document": "true"}}, "data": data});
-        inventory.change_config_maps(vec![ConfigMapFacts::from_json(&object).unwrap().unwrap()], &[]);
-        let status = desired(inventory.policy(&key).unwrap(), &PolicyCounts::default());
+        inventory.put_config_map(ConfigMapFacts::from_json(&object).unwrap().unwrap());
+        let subject = inventory.with_documents(inventory.policy(&key).unwrap());
+        let status = desired(&subject, &PolicyCounts::default());
         for kind in [READY, POLICIES_RESOLVED] {
             let (holds, reason, message) = found(&status, kind);
             assert_eq!((holds, reason), ("False", "InvalidDocument"));

@@ -230,8 +230,9 @@ async fn a_document_that_nests_too_deeply_spoils_its_own_policy_alone() {
         // The one document alone, which is told: everything else of the policy is in force.
         let told = |inventory: &Inventory, name: &str| {
             let policy = inventory.policy(&key(PolicyKind::EcrAccessPolicy, name))?;
-            assert!(policy.body.is_ok(), "{levels}: {:?}", policy.problems);
-            Some(policy.problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>())
+            let policy = inventory.with_documents(policy);
+            assert!(policy.spec().is_ok(), "{levels}: {:?}", policy.problems());
+            Some(policy.problems().into_iter().map(|problem| problem.message).collect::<Vec<_>>())
         };
         let too_deep = Some(vec!["the document nests deeper than 64 levels (a policy needs six)".to_owned()]);
         assert_eq!(

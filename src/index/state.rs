@@ -122,10 +122,14 @@ impl State {
             Source::ConfigMaps => {
                 let Some(event) = stripped(event, |item| config_map_facts(&item)) else { return false };
                 let change = self.config_maps.apply(event);
-                let removed: Vec<ConfigMapName> =
-                    change.removed.into_iter().map(|(namespace, name)| ConfigMapName { namespace, name }).collect();
-                let put = change.put.into_iter().map(|(_, facts)| facts).collect();
-                self.changes.surroundings += u64::from(self.inventory.change_config_maps(put, &removed));
+                let mut changed = false;
+                for (namespace, name) in change.removed {
+                    changed |= self.inventory.remove_config_map(&ConfigMapName { namespace, name });
+                }
+                for (_, facts) in change.put {
+                    changed |= self.inventory.put_config_map(facts);
+                }
+                self.changes.surroundings += u64::from(changed);
                 change.listed
             }
             Source::Policies(kind) => {
@@ -381,18 +385,22 @@ mod tests {
         }));
         let mut state = State::default();
         list(&mut state, POLICIES, vec![naming]);
-        let unresolved = |state: &State| state.inventory().policies().next().unwrap().unresolved.len();
+        let looked_up = |state: &State| {
+            let inventory = state.inventory();
+            inventory.with_documents(inventory.policies().next().unwrap())
+        };
+        let unresolved = |state: &State| looked_up(state).unresolved().len();
         list(&mut state, Source::ConfigMaps, vec![config_map("other", "1", "true"), config_map("iam", "2", "no")]);
         let before = state.changes();
         assert_eq!((before.surroundings, unresolved(&state)), (1, 1));
         state.apply(Source::ConfigMaps, Event::Apply(config_map("iam", "3", "true").into()));
         assert_eq!((state.changes().surroundings, unresolved(&state)), (2, 0));
         assert_eq!(state.changes().policies, before.policies);
-        // The watch starts over and finds all as it was: nothing is compiled again.
-        let policy = Arc::clone(state.inventory().policies().next().unwrap());
+        // The watch starts over and finds all as it was.
+        let policy = looked_up(&state);
         list(&mut state, Source::ConfigMaps, vec![config_map("other", "1", "true"), config_map("iam", "3", "true")]);
         assert_eq!(state.changes().surroundings, 2);
-        assert!(Arc::ptr_eq(&policy, state.inventory().policies().next().unwrap()));
+        assert!(policy.is_same(&looked_up(&state)));
         // Losing the label, which the watch tells as a delete, and being deleted are the same.
         state.apply(Source::ConfigMaps, Event::Delete(config_map("iam", "4", "no").into()));
         assert_eq!((state.changes().surroundings, unresolved(&state)), (3, 1));

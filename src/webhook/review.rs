@@ -345,7 +345,6 @@ impl ReviewInventory {
 
     /// Puts what was read over memory. It was read after memory was looked at, so it is at least as new.
     fn apply(&mut self, news: Vec<(ObjectRef, Read)>) {
-        let (mut put, mut gone, mut lists) = (Vec::new(), Vec::new(), Vec::new());
         for (what, read) in news {
             self.fresh.insert(what.clone());
             match (what, read) {
@@ -357,16 +356,17 @@ impl ReviewInventory {
                     self.inventory.put_namespace(name, labels);
                 }
                 (ObjectRef::Namespace(name), _) => self.inventory.remove_namespace(&name),
-                (_, Read::ConfigMap(Some(facts))) => put.push(facts),
-                (ObjectRef::ConfigMap(name), _) => gone.push(name),
-                (ObjectRef::Policies(namespace), Read::Policies(policies)) => lists.push((namespace, policies)),
+                (_, Read::ConfigMap(Some(facts))) => {
+                    self.inventory.put_config_map(facts);
+                }
+                (ObjectRef::ConfigMap(name), _) => {
+                    self.inventory.remove_config_map(&name);
+                }
+                (ObjectRef::Policies(namespace), Read::Policies(policies)) => {
+                    self.replace_policies(namespace, policies);
+                }
                 (ObjectRef::Policies(_), _) => {}
             }
-        }
-        // Before the policies, which are compiled with them.
-        self.inventory.change_config_maps(put, &gone);
-        for (namespace, policies) in lists {
-            self.replace_policies(namespace, policies);
         }
     }
 

@@ -10,7 +10,7 @@ use ecr_forecast::facts::missing::MissingFact;
 use ecr_forecast::forecast;
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::{Options, Verdict};
-use ecr_forecast::policy::compiled::PolicyObject;
+use ecr_forecast::policy::compiled::{PolicyObject, PolicyWithDocuments};
 use ecr_forecast::report::Report;
 use serde_json::{Value, json};
 
@@ -151,7 +151,8 @@ fn judge(spec: &Value) -> Report {
     });
     let object = json!({"kind": "EcrAccessPolicy", "metadata": {"name": "p", "namespace": "payments"}, "spec": spec});
     let object = PolicyObject::from_json(object).unwrap();
-    assert!(object.problems.is_empty(), "{:?}\n{spec:#}", object.problems);
+    let problems = PolicyWithDocuments::alone(object.clone()).problems();
+    assert!(problems.is_empty(), "{problems:?}\n{spec:#}");
     inventory.put_policy(object);
     let pod = json!({"metadata": {"namespace": "payments", "name": "app"},
         "spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": IMAGE}]}});

@@ -10,7 +10,7 @@ use ecr_access::api::PolicyStatus;
 use ecr_access::controller::scan::{PolicyCounts, Tie};
 use ecr_access::controller::status::desired_status;
 use ecr_forecast::policy::PolicyKind;
-use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
+use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject, PolicyWithDocuments};
 use serde_json::{Value, json};
 
 use crate::chart::{FULL_NAME, NAMESPACE, all, chart, helm, named, objects, read, root, template, template_in};
@@ -273,7 +273,7 @@ fn with_status(effect: &str, entry: &Value, tally: &PolicyCounts, behind: i64) -
         "metadata": {"name": "pull", "namespace": "payments", "generation": 3},
         "spec": {"puller": {"nodes": [{"arn": "arn:aws:iam::111122223333:role/node", "identity": {"policies": policies}}]}},
     });
-    let policy = PolicyObject::from_json(object.clone()).unwrap();
+    let policy = PolicyWithDocuments::alone(PolicyObject::from_json(object.clone()).unwrap());
     let status: PolicyStatus = desired_status(&policy, tally, None, "2026-11-23T12:00:00Z".parse().unwrap());
     object["status"] = serde_json::to_value(status).unwrap();
     object["metadata"]["generation"] = json!(3 + behind);

@@ -347,7 +347,7 @@ fn see(cluster: &Cluster, before: Option<&PolicyStatus>) -> (PolicyStatus, Vec<E
         .or_else(|| inventory.policy(&key(PolicyKind::ClusterEcrAccessPolicy, None)))
         .unwrap();
     let tally = found.tally(policy).unwrap();
-    let status = desired_status(policy, tally, before, at);
+    let status = desired_status(&inventory.with_documents(policy), tally, before, at);
     let status = judging::with_watches(status, policy, &cluster.failing, before, at);
     let mut news = events::transitions(policy, before, &status, tally.turn.as_ref());
     let rows = before.iter().flat_map(|before| &before.denials).filter(|row| row.exemption.is_none());

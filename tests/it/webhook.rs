@@ -63,7 +63,9 @@ impl Objects {
             inventory.put_namespace(name.clone(), labels.clone());
         }
         let config_maps = self.config_maps.iter().filter_map(|object| ConfigMapFacts::from_json(object).unwrap());
-        inventory.change_config_maps(config_maps.collect(), &[]);
+        for facts in config_maps {
+            inventory.put_config_map(facts);
+        }
         inventory
     }
 }

@@ -16,7 +16,7 @@ use crate::ecr::image::{EcrImage, ImageKind};
 use crate::ecr::needs::{CREATE, Need};
 use crate::facts::declared::{Declared, PolicySource, SourcedPolicy};
 use crate::inventory::Inventory;
-use crate::policy::compiled::{DocumentSite, PolicyObject};
+use crate::policy::compiled::{DocumentSite, PolicyWithDocuments};
 use crate::puller::{Puller, PullerIdentity, Pullers, pullers};
 use crate::select::{Selection, select};
 
@@ -62,7 +62,7 @@ const MAX_TRIED: usize = 100;
 /// What is pulled under one policy object, gathered subject by subject.
 #[derive(Clone, Debug)]
 pub struct Uses {
-    policy: Arc<PolicyObject>,
+    policy: PolicyWithDocuments,
     by_principal: BTreeMap<String, Use>,
 }
 
@@ -82,17 +82,19 @@ pub fn advise(inventory: &Inventory, subjects: &[Subject], requires: &[Need]) ->
         let Selection::Policy { policy, .. } = select(inventory, &subject.namespace, &subject.service_account) else {
             continue;
         };
-        uses.entry(policy.key.to_string()).or_insert_with(|| Uses::of(&policy)).add(inventory, subject);
+        uses.entry(policy.key.to_string())
+            .or_insert_with(|| Uses::of(inventory.with_documents(&policy)))
+            .add(inventory, subject);
     }
     let mut advice: Vec<Advice> = uses.values().flat_map(|uses| uses.grants(requires)).collect();
-    advice.extend(inventory.policies().flat_map(|policy| lints_of(policy)));
+    advice.extend(inventory.policies().flat_map(|policy| lints_of(&inventory.with_documents(policy))));
     advice
 }
 
 /// The lints of every document in a policy object, each document once.
 #[must_use]
-pub fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
-    let Ok(spec) = &policy.body else { return Vec::new() };
+pub fn lints_of(policy: &PolicyWithDocuments) -> Vec<Advice> {
+    let Ok(spec) = policy.spec() else { return Vec::new() };
     let mut found: Vec<Advice> = Vec::new();
     for DocumentSite { kind, holder, policy: sourced } in spec.documents() {
         let Some(text) = &sourced.text else { continue };
@@ -100,7 +102,7 @@ pub fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
             let advice = Advice {
                 kind: AdviceKind::Lint,
                 code: lint.id.as_str(),
-                object: policy.key.to_string(),
+                object: policy.object.key.to_string(),
                 target: holder.to_string(),
                 policy: sourced.policy.name.to_string(),
                 message: format!("`{}`: {} ({}) [{}]", lint.path, lint.message, lint.hint, lint.id.as_str()),
@@ -117,13 +119,13 @@ pub fn lints_of(policy: &PolicyObject) -> Vec<Advice> {
 impl Uses {
     /// Nothing so far.
     #[must_use]
-    pub fn of(policy: &Arc<PolicyObject>) -> Uses {
-        Uses { policy: Arc::clone(policy), by_principal: BTreeMap::new() }
+    pub const fn of(policy: PolicyWithDocuments) -> Uses {
+        Uses { policy, by_principal: BTreeMap::new() }
     }
 
     /// Adds the images of `subject`, which this policy object is for.
     pub fn add(&mut self, inventory: &Inventory, subject: &Subject) {
-        let Ok(spec) = &self.policy.body else { return };
+        let Ok(spec) = self.policy.spec() else { return };
         let Subject { namespace, service_account, .. } = subject;
         let account = inventory.service_account(namespace, service_account);
         let Pullers::Candidates(candidates) = pullers(spec, namespace, service_account, account.map(Arc::as_ref))
@@ -146,9 +148,9 @@ impl Uses {
 
     /// Grants beyond what was added, in the order of principals. What `requires` asks for beside the pull is no excess.
     pub fn grants<'a>(&'a self, requires: &'a [Need]) -> impl Iterator<Item = Advice> + 'a {
-        let spec = self.policy.body.as_ref().ok();
+        let spec = self.policy.spec().ok();
         let advice = move |(target, used): (&String, &Use)| {
-            spec.map(|spec| used.advice(&self.policy.key.to_string(), target, &spec.declared, requires))
+            spec.map(|spec| used.advice(&self.policy.object.key.to_string(), target, &spec.declared, requires))
         };
         self.by_principal.iter().filter_map(advice).flatten()
     }

@@ -6,8 +6,9 @@ use iam_verdict::NearMiss;
 use crate::annotation::{self, IRSA_ANNOTATION};
 use crate::diagnose::fix::{self, Fix, FixKind};
 use crate::diagnose::{cause, edit, near_miss};
-use crate::facts::declared::{Declared, ResourcePolicy, Unread};
-use crate::facts::{CauseCode, Reason};
+use crate::facts::declared::{Declared, ResourcePolicy};
+use crate::facts::missing::MissingFact;
+use crate::facts::{CauseCode, Reason, Unread};
 use crate::judge::{Found, ImageJudgement, Judgement, PullEvaluator, PullJudgement, RepositoryJudgement, Verdict};
 use crate::policy::compiled::CompiledPuller;
 use crate::puller::{self, AnnotationWanted, Puller};
@@ -129,10 +130,10 @@ impl<'a> Case<'a> {
         let evaluator = PullEvaluator::new(self.puller, self.declared, self.judgement.at);
         let mut misses = evaluator.misses(&self.found.image);
         diagnosis.cause = cause::cause(self.pull, &mut misses, self.puller, self.found.image.partition);
-        let unread = self.pull.missing.first().and_then(|fact| self.declared.unread(fact));
-        if let (Verdict::Unknown, Some(cause)) = (self.pull.verdict, unread.and_then(|unread| unread.cause)) {
+        let unread = self.pull.missing.first().and_then(|fact| self.unread(fact));
+        if let (Verdict::Unknown, Some(Unread { wrong: Some((cause, _)), .. })) = (self.pull.verdict, unread) {
             // A document in a ConfigMap that is there and is no policy that is read.
-            diagnosis.cause = Some(cause);
+            diagnosis.cause = Some(*cause);
         }
         diagnosis.miss = near_miss::first_denied(self.pull).and_then(|answer| misses.nearest(answer));
         if self.pull.verdict == Verdict::Deny {
@@ -157,7 +158,7 @@ impl<'a> Case<'a> {
             .and_then(|answer| near_miss::hint(&answer.ask, diagnosis.miss.as_ref(), self.puller, policy));
         if self.pull.verdict == Verdict::Unknown {
             // A document in a ConfigMap that could not be read: what to do is known, whatever the rest comes to.
-            let unread: Vec<&Unread> = self.pull.missing.iter().filter_map(|fact| self.declared.unread(fact)).collect();
+            let unread: Vec<&Unread> = self.pull.missing.iter().filter_map(|fact| self.unread(fact)).collect();
             diagnosis.fix =
                 unread.into_iter().map(|unread| Fix::other(FixKind::None, unread.way_out.clone())).collect();
         }
@@ -170,6 +171,11 @@ impl<'a> Case<'a> {
             let why = format!("not looked for: {MAX_FIXED} other repositories of this object have theirs");
             diagnosis.fix = vec![Fix::other(FixKind::None, why)];
         }
+    }
+
+    /// Why a document is missing that stands in a ConfigMap; none of any other fact.
+    fn unread(self, fact: &MissingFact) -> Option<&'a Unread> {
+        self.judgement.spec()?.unread(fact)?.unread.as_deref()
     }
 
     /// Whether the rights are there, with a role that does not pull.

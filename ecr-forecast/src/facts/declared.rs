@@ -7,24 +7,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use iam_verdict::{NamedPolicy, PolicyState};
+use iam_verdict::{NamedPolicy, Policy, PolicyState};
 use serde_json::Value;
 
 use crate::cluster::config_map::{ConfigMapKey, ConfigMapName};
 use crate::ecr::image::EcrImage;
 use crate::ecr::{ArnPattern, ContextValues};
 use crate::facts::cause_code::CauseCode;
+use crate::facts::known::{Known, Unread};
 use crate::facts::missing::MissingFact;
 
-/// A document in a ConfigMap that could not be read.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Unread {
-    /// What is wrong with it, where it is there.
-    pub cause: Option<CauseCode>,
-    /// Why, for a person.
-    pub why: String,
-    /// What can be done.
-    pub way_out: String,
+/// A policy document that stands in another object.
+#[derive(Clone, Debug)]
+pub(crate) struct PolicyDocument {
+    /// Compiled, once for all who name it.
+    pub policy: Arc<Policy>,
+    /// As it stands there.
+    pub text: Arc<str>,
+}
+
+impl PartialEq for PolicyDocument {
+    /// A text is compiled once, and as long as it stays it is not compiled again.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.policy, &other.policy)
+    }
 }
 
 /// Where a policy comes from, which decides how it can be changed.
@@ -57,20 +63,22 @@ pub struct SourcedPolicy {
     pub text: Option<Arc<str>>,
     /// What is missing where it could not be read; the engine calls it by its text.
     pub missing: Option<MissingFact>,
+    /// Why the document could not be read where it stands, in another object.
+    pub(crate) unread: Option<Box<Unread>>,
 }
 
 impl SourcedPolicy {
     /// A policy with its source.
     #[must_use]
     pub const fn new(policy: NamedPolicy, source: PolicySource) -> Self {
-        Self { policy, source, text: None, missing: None }
+        Self { policy, source, text: None, missing: None, unread: None }
     }
 
     /// A policy that could not be read, and what is missing of it.
     #[must_use]
     pub fn unread(name: &str, missing: MissingFact, source: PolicySource) -> Self {
         let policy = NamedPolicy::unreadable(name, missing.to_string());
-        Self { policy, source, text: None, missing: Some(missing) }
+        Self { policy, source, text: None, missing: Some(missing), unread: None }
     }
 
     /// Keeps the document, for whoever proposes a change of it.
@@ -78,6 +86,33 @@ impl SourcedPolicy {
     pub fn with_text(mut self, text: impl Into<Arc<str>>) -> Self {
         self.text = Some(text.into());
         self
+    }
+
+    /// A policy whose document stands in a ConfigMap, before it is looked up there.
+    pub(crate) fn reference(name: &str, at: ConfigMapKey) -> Self {
+        Self::unread(name, MissingFact::ConfigMap(at.clone()), PolicySource::ConfigMap(at))
+    }
+
+    /// The same with its document looked up where it stands; of one that stands in the policy object itself there is
+    /// nothing to look up.
+    fn looked_up(&self, documents: &LookUp<'_>) -> Self {
+        let PolicySource::ConfigMap(at) = &self.source else { return self.clone() };
+        match documents(at).value {
+            Ok(PolicyDocument { policy, text }) => {
+                let policy = NamedPolicy::known(Arc::clone(&self.policy.name), policy);
+                Self::new(policy, self.source.clone()).with_text(text)
+            }
+            Err(unread) => Self { unread: Some(Box::new(unread)), ..Self::reference(&self.policy.name, at.clone()) },
+        }
+    }
+
+    /// Why the document could not be read where it stands, for a person.
+    pub(crate) fn why_unread(&self) -> Option<String> {
+        let Unread { wrong, why, .. } = self.unread.as_deref()?;
+        let Some((cause, path)) = wrong else { return Some(why.clone()) };
+        let what = if *cause == CauseCode::DocumentTooDeep { "not read" } else { "malformed" };
+        let object = config_map(&self.source).map(|name| format!("ConfigMap/{name} ")).unwrap_or_default();
+        Some(format!("policy {} is {what}: {object}`{path}`: {why}", self.policy.name))
     }
 
     /// The document; none where it could not be read, or was not kept.
@@ -91,6 +126,9 @@ impl SourcedPolicy {
         }
     }
 }
+
+/// Finds the document that stands under a key of a ConfigMap.
+pub(crate) type LookUp<'a> = dyn Fn(&ConfigMapKey) -> Known<PolicyDocument> + 'a;
 
 /// All that is declared of one principal: its identity-based policies, its permissions boundary and its tags.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +155,17 @@ impl IdentityPolicies {
     /// Declares the principal's tags: an empty map says that it has none.
     pub fn set_tags(&mut self, tags: BTreeMap<String, String>) {
         self.tags = Some(tags);
+    }
+
+    /// The same with every document looked up where it stands.
+    pub(crate) fn looked_up(self: &Arc<Self>, documents: &LookUp<'_>) -> Arc<Self> {
+        if self.config_maps().next().is_none() {
+            return Arc::clone(self);
+        }
+        let mut all = Self { tags: self.tags.clone(), ..Self::default() };
+        self.policies.iter().for_each(|sourced| all.push(sourced.looked_up(documents)));
+        self.boundary.iter().for_each(|sourced| all.set_boundary(sourced.looked_up(documents)));
+        Arc::new(all)
     }
 
     /// The identity-based policies, in the order they were added.
@@ -201,8 +250,6 @@ pub struct Declared {
     pub organization: Organization,
     /// `spec.context`.
     pub context: ContextValues,
-    /// The documents in ConfigMaps, of the puller too, that could not be read.
-    pub unread: BTreeMap<ConfigMapKey, Unread>,
 }
 
 impl Declared {
@@ -218,13 +265,24 @@ impl Declared {
         resource.chain(levels.flat_map(|level| &level.policies).map(|sourced| &sourced.source)).filter_map(config_map)
     }
 
-    /// Why a document in a ConfigMap is missing; none of any other fact.
-    #[must_use]
-    pub fn unread(&self, fact: &MissingFact) -> Option<&Unread> {
-        match fact {
-            MissingFact::ConfigMap(at) => self.unread.get(at),
-            _ => None,
+    /// The same with every document looked up where it stands.
+    pub(crate) fn looked_up(self: &Arc<Self>, documents: &LookUp<'_>) -> Arc<Self> {
+        if self.config_maps().next().is_none() {
+            return Arc::clone(self);
         }
+        let mut all = Self::clone(self);
+        let repositories = all.repositories.iter_mut().map(|entry| &mut entry.policy);
+        let registries = all.registries.iter_mut().map(|entry| &mut entry.policy);
+        for policy in repositories.chain(registries) {
+            if let Some(ResourcePolicy::Policy(sourced)) = policy {
+                **sourced = sourced.looked_up(documents);
+            }
+        }
+        let levels = all.organization.scps.iter_mut().chain(&mut all.organization.rcps);
+        for sourced in levels.flat_map(|level| &mut level.policies) {
+            *sourced = sourced.looked_up(documents);
+        }
+        Arc::new(all)
     }
 
     /// The first entry whose pattern matches the repository's ARN.

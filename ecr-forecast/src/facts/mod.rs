@@ -2,8 +2,11 @@
 
 mod cause_code;
 pub mod declared;
+mod known;
 pub mod missing;
 mod reason;
 
 pub use cause_code::CauseCode;
+pub use known::Version;
+pub(crate) use known::{Known, Unread};
 pub use reason::Reason;

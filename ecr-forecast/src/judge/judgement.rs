@@ -17,7 +17,7 @@ use crate::judge::options::Options;
 use crate::judge::pull_evaluator::PullEvaluator;
 use crate::judge::pull_judgement::{Existence, PullJudgement, RequestDecision, Verdict, is_missing, note};
 use crate::policy::Action;
-use crate::policy::compiled::{CompiledSpec, PolicyObject};
+use crate::policy::compiled::{CompiledSpec, PolicyObject, PolicyWithDocuments};
 use crate::puller::{NotKnown, Puller, Pullers, pullers};
 use crate::scope;
 use crate::select::{Selection, select};
@@ -31,6 +31,8 @@ pub(crate) const SERVICE_ACCOUNT_NOT_SEEN: &str = "ServiceAccountNotSeen";
 pub struct Judgement {
     /// The policy in force.
     pub policy: Option<Arc<PolicyObject>>,
+    /// Its spec, where that could be read, with the documents that it names.
+    pub(crate) spec: Option<Arc<CompiledSpec>>,
     /// The verdict over all images.
     pub verdict: Verdict,
     /// What admission does about it.
@@ -104,7 +106,9 @@ pub fn judge(inventory: &Inventory, subject: &Subject, at: Timestamp, options: &
     }
     match select(inventory, &subject.namespace, &subject.service_account) {
         Selection::None => Judgement::not_selected(at),
-        Selection::Policy { policy, .. } => judge_under(&policy, inventory, subject, at, options),
+        Selection::Policy { policy, .. } => {
+            judge_under(&inventory.with_documents(&policy), inventory, subject, at, options)
+        }
         Selection::Unclear { possible, maybe_none, missing } => {
             let case = Case::new(inventory, subject, at, options);
             case.unclear(&possible, maybe_none, missing)
@@ -116,7 +120,7 @@ pub fn judge(inventory: &Inventory, subject: &Subject, at: Timestamp, options: &
 /// take no part in selection.
 #[must_use]
 pub fn judge_under(
-    policy: &Arc<PolicyObject>,
+    policy: &PolicyWithDocuments,
     inventory: &Inventory,
     subject: &Subject,
     at: Timestamp,
@@ -128,7 +132,7 @@ pub fn judge_under(
 impl Judgement {
     /// What the policy in force declares of the AWS side, where it is known.
     pub(crate) fn spec(&self) -> Option<&CompiledSpec> {
-        self.policy.as_ref()?.body.as_ref().ok()
+        self.spec.as_deref()
     }
 
     /// The facts that would settle an Unknown.
@@ -153,6 +157,7 @@ impl Judgement {
     fn not_selected(at: Timestamp) -> Self {
         Self {
             policy: None,
+            spec: None,
             verdict: Verdict::NotSelected,
             admission: Admission::Admitted,
             notes: Vec::new(),
@@ -220,9 +225,10 @@ impl<'a> Case<'a> {
         self.judge(None, Err(not_known), actions)
     }
 
-    fn under(self, policy: &Arc<PolicyObject>) -> Judgement {
-        let actions = Actions::new(policy.on_deny, policy.on_unknown, self.options);
-        let pullers = match &policy.body {
+    fn under(self, policy: &PolicyWithDocuments) -> Judgement {
+        let PolicyObject { key, on_deny, on_unknown, .. } = &*policy.object;
+        let actions = Actions::new(*on_deny, *on_unknown, self.options);
+        let pullers = match policy.spec() {
             Ok(spec) => {
                 let Subject { namespace, service_account, .. } = self.subject;
                 match pullers(spec, namespace, service_account, self.account.map(Arc::as_ref)) {
@@ -233,17 +239,17 @@ impl<'a> Case<'a> {
             Err(error) => Err(NotKnown {
                 reason: Reason::FactsMissing,
                 cause: CauseCode::UnsupportedSpec,
-                missing: vec![MissingFact::Spec(policy.key.to_string())],
-                why: format!("{} cannot be read: {error}", policy.key),
+                missing: vec![MissingFact::Spec(key.to_string())],
+                why: format!("{key} cannot be read: {error}"),
                 annotation: None,
             }),
         };
-        self.judge(Some(Arc::clone(policy)), pullers, actions)
+        self.judge(Some(policy), pullers, actions)
     }
 
     fn judge(
         self,
-        policy: Option<Arc<PolicyObject>>,
+        policy: Option<&PolicyWithDocuments>,
         pullers: Result<Vec<Puller>, NotKnown>,
         actions: Actions,
     ) -> Judgement {
@@ -251,7 +257,7 @@ impl<'a> Case<'a> {
         needs.extend(&self.options.requires);
         let has_secret = !self.subject.pull_secrets.is_empty()
             || self.account.is_some_and(|account| !account.image_pull_secrets.is_empty());
-        let spec = policy.as_ref().and_then(|policy| policy.body.as_ref().ok());
+        let spec = policy.and_then(|policy| policy.spec().ok());
         let nothing = Declared::default();
         let declared = spec.map_or(&nothing, |spec| &spec.declared);
         let candidates = pullers.as_deref().unwrap_or_default();
@@ -307,7 +313,8 @@ impl<'a> Case<'a> {
         }
         let ruling = AdmissionDecision::of(images.iter().map(|image| (image.verdict, image.cover.is_some())), actions);
         let mut judgement = Judgement {
-            policy,
+            policy: policy.map(|policy| Arc::clone(&policy.object)),
+            spec: spec.cloned(),
             verdict,
             admission: Admission::Admitted,
             notes,

@@ -5,10 +5,9 @@ use iam_verdict::{Decision, Layer, NearMiss};
 use crate::cluster::{ImageUse, Subject};
 use crate::diagnose::{Fix, close, first_denied, refusing_layer};
 use crate::facts::CauseCode;
-use crate::facts::declared::Declared;
 use crate::facts::missing::MissingFact;
 use crate::judge::{PullJudgement, RequestDecision, Verdict};
-use crate::policy::compiled::PolicyKey;
+use crate::policy::compiled::{CompiledSpec, PolicyKey};
 use crate::puller::Puller;
 use crate::report::message::{self, MAX_LINE, Piece, clean, fits, line, middle};
 use crate::report::texts::Texts;
@@ -129,7 +128,7 @@ pub(crate) fn open(
     subject: &Subject,
     used: &ImageUse,
     worst: &WorstCandidate<'_>,
-    (missing, declared): (&[MissingFact], Option<&Declared>),
+    (missing, spec): (&[MissingFact], Option<&CompiledSpec>),
     (fixes, object): (&[Fix], Option<&PolicyKey>),
 ) -> Texts {
     let mut pieces = place(subject, used);
@@ -137,9 +136,9 @@ pub(crate) fn open(
     pieces.extend(puller(worst.puller));
     let missing: Vec<String> = missing
         .iter()
-        .map(|fact| match declared.and_then(|declared| declared.unread(fact)) {
-            Some(unread) => unread.why.clone(),
-            None => in_words(fact, worst.puller),
+        .map(|fact| {
+            let unread = spec.and_then(|spec| spec.unread(fact)?.why_unread());
+            unread.unwrap_or_else(|| in_words(fact, worst.puller))
         })
         .collect();
     pieces.push(Piece::words(": "));

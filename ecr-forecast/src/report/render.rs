@@ -132,8 +132,7 @@ impl Case<'_> {
             }
             (Verdict::Unknown, Reason::PullSecret) => explain::pull_secret(subject, used, &worst, fix, key),
             (Verdict::Unknown, _) => {
-                let declared = self.judgement.spec().map(|spec| &*spec.declared);
-                explain::open(subject, used, &worst, (&found.missing, declared), (fix, key))
+                explain::open(subject, used, &worst, (&found.missing, self.judgement.spec()), (fix, key))
             }
             _ => explain::allowed(used, &worst),
         }

@@ -105,7 +105,8 @@ fn unlabelled(gathered: &Gathered, given: &HashMap<String, (usize, Origin)>) -> 
     let (label, value) = POLICY_DOCUMENT_LABEL;
     let mut notes = Firsts::default();
     for policy in gathered.inventory.policies() {
-        for name in &policy.config_maps {
+        let named: BTreeSet<&ConfigMapName> = policy.references().map(|at| &at.config_map).collect();
+        for name in named {
             let reference = format!("ConfigMap/{name}");
             if let Some((_, origin)) = given.get(&reference).filter(|_| gathered.unlabelled.contains(&reference)) {
                 notes.push_with(|| {
@@ -362,7 +363,7 @@ fn take_config_map(object: &Object, gathered: &mut Gathered, problems: &mut Prob
                 }
             }
             if before == problems.count() {
-                gathered.inventory.change_config_maps(vec![facts], &[]);
+                gathered.inventory.put_config_map(facts);
             }
         }
         Ok(None) => gathered.unlabelled.extend(object.reference()),
@@ -423,7 +424,8 @@ fn take_policy(
             let key = policy.key.clone();
             gathered.inventory.put_policy(policy);
             let Some(policy) = gathered.inventory.policy(&key) else { return of_config_maps };
-            for (index, problem) in policy.problems.iter().enumerate() {
+            let policy = gathered.inventory.with_documents(policy);
+            for (index, problem) in policy.problems().iter().enumerate() {
                 if let Some(reference) = &problem.object {
                     let path = problem.path.strip_prefix("$.").unwrap_or(&problem.path).to_owned();
                     let (reference, message) = (reference.clone(), problem.message.clone());
@@ -431,7 +433,7 @@ fn take_policy(
                     continue;
                 }
                 // The first one says why the whole does not decode, which was told above.
-                let told = shape_is_bad && policy.body.is_err() && index == 0;
+                let told = shape_is_bad && policy.spec().is_err() && index == 0;
                 if !told {
                     let path = problem.path.strip_prefix("$.").unwrap_or(&problem.path);
                     problems.push(CheckProblem::new(&origin, reference.as_deref(), path, &problem.message));

@@ -265,13 +265,14 @@ fn an_instant_that_has_come_is_not_ahead() {
     let (at, options): (jiff::Timestamp, _) = ("2026-11-24T06:00:00Z".parse().unwrap(), Options::default());
     let held = Arc::new(held("Pod", "a", "api", "team/app"));
     let policy = inventory.policies().next().unwrap();
+    let policy = Arc::new(inventory.with_documents(policy));
     let question = ScanQuestion::of(&held);
-    let judged_at = |at: &str| Memory::default().judged(&question, policy, &inventory, at.parse().unwrap(), &options);
+    let judged_at = |at: &str| Memory::default().judged(&question, &policy, &inventory, at.parse().unwrap(), &options);
     assert_eq!(judged_at(NOW).next, NextChange::At(at));
     let found = |judged: &Arc<Judged>, now: jiff::Timestamp| {
         let mut turning = UpcomingChanges::default();
         turning.add(&held, judged, now);
-        turning.finish(policy, &inventory, &unknown(), now, &options)
+        turning.finish(&policy, &inventory, &unknown(), now, &options)
     };
     assert_eq!(found(&judged_at(NOW), at), None);
     assert!(found(&judged_at(NOW), NOW.parse().unwrap()).is_some_and(|turn| turn.at == at));

@@ -74,13 +74,14 @@ impl View {
         let survey = scan(&inventory, &population, at, &options);
         let mut told = BTreeMap::new();
         for policy in inventory.policies() {
-            let status = survey.tally(policy).map(|tally| json!(desired_status(policy, tally, None, at)));
+            let looked_up = inventory.with_documents(policy);
+            let status = survey.tally(policy).map(|tally| json!(desired_status(&looked_up, tally, None, at)));
             told.insert(
                 policy.key.to_string(),
                 format!(
                     "{:?} {:?} {:?}",
                     policy.resource_version,
-                    policy.unresolved,
+                    looked_up.unresolved(),
                     status.map(|status| status.to_string())
                 ),
             );
@@ -93,8 +94,7 @@ impl View {
             for name in CONFIG_MAPS {
                 let name = ConfigMapName { namespace: namespace.to_owned(), name: name.to_owned() };
                 let facts = inventory.config_map(&name);
-                let seen =
-                    facts.map(|facts| (facts.resource_version.clone(), facts.text("app.json").map(str::to_owned)));
+                let seen = facts.map(|facts| (facts.as_of.clone(), facts.text("app.json").map(str::to_owned)));
                 told.insert(format!("ConfigMap/{name}"), format!("{seen:?}"));
             }
         }

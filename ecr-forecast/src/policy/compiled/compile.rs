@@ -13,16 +13,14 @@ use serde_json::Value;
 use crate::cluster::config_map::{ConfigMapKey, ConfigMapName};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::{ArnPattern, ContextValues, managed};
-use crate::facts::CauseCode;
 use crate::facts::declared::{
     Declared, IdentityPolicies, Organization, PolicyLevel, PolicySource, Presence, RegistryEntry, RegistryPolicyScope,
-    RepositoryEntry, ResourcePolicy, SourcedPolicy, Unread,
+    RepositoryEntry, ResourcePolicy, SourcedPolicy,
 };
 use crate::facts::missing::MissingFact;
-use crate::policy::compiled::config_map::{ConfigMaps, NotFound};
 use crate::policy::compiled::exemption::Exemption;
 use crate::policy::compiled::organization_policies;
-use crate::policy::compiled::problem::{Problem, document_problem};
+use crate::policy::compiled::problem::{Problem, Remark, document_problem};
 use crate::policy::compiled::spec::{CompiledPuller, CompiledRole, CompiledSpec};
 use crate::policy::rules::ONE_SOURCE;
 use crate::policy::{
@@ -37,35 +35,21 @@ const BOUNDARY: &str = "permissionsBoundary";
 pub(crate) struct Compiler<'a> {
     /// The object's namespace, where its ConfigMaps are.
     namespace: Option<&'a str>,
-    config_maps: &'a ConfigMaps,
-    /// Malformed documents, and whatever else is passed over.
-    pub problems: Vec<Problem>,
-    /// Managed policies that are not built in, and documents that are not in their ConfigMaps.
-    pub unresolved: Vec<Problem>,
-    /// The ConfigMaps that are named, there or not.
-    pub named: BTreeSet<ConfigMapName>,
-    unread: BTreeMap<ConfigMapKey, Unread>,
+    /// In the order of the spec.
+    pub remarks: Vec<Remark>,
 }
 
 impl<'a> Compiler<'a> {
     /// For an object in `namespace`, where it has one.
-    pub fn new(namespace: Option<&'a str>, config_maps: &'a ConfigMaps) -> Self {
-        Self {
-            namespace,
-            config_maps,
-            problems: Vec::new(),
-            unresolved: Vec::new(),
-            named: BTreeSet::new(),
-            unread: BTreeMap::new(),
-        }
+    pub const fn new(namespace: Option<&'a str>) -> Self {
+        Self { namespace, remarks: Vec::new() }
     }
 
     /// # Errors
     /// What leaves nothing to judge by; the rules of the schema exclude it.
     pub fn spec(&mut self, spec: &policy::EcrAccessPolicySpec) -> Result<CompiledSpec, Problem> {
         let puller = self.puller("spec.puller", &spec.puller)?;
-        let mut declared = self.declared(spec);
-        declared.unread = std::mem::take(&mut self.unread);
+        let declared = self.declared(spec);
         let exemptions = Exemption::compile(spec.exemptions.as_deref().unwrap_or_default())?;
         Ok(CompiledSpec { puller, declared: Arc::new(declared), exemptions })
     }
@@ -169,7 +153,7 @@ impl<'a> Compiler<'a> {
             Err(error) => {
                 let problem = document_problem(path, &error);
                 let source = PolicySource::Document { problem: Some(problem.to_string()) };
-                self.problems.push(problem);
+                self.remarks.push(Remark::Problem(problem));
                 let missing = match error.kind {
                     DocumentErrorKind::TooDeep => MissingFact::DocumentTooDeep,
                     _ => missing,
@@ -179,39 +163,14 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// A policy whose document stands in a ConfigMap; the reference is at `path`.
+    /// A policy whose document stands in a ConfigMap; the reference is in the entry at `path`.
     fn config_map(&mut self, path: &str, name: &str, reference: &ConfigMapKeyRef) -> SourcedPolicy {
         // The rules of the schema let the cluster kind alone name a namespace, and there always.
         let namespace = self.namespace.or(reference.namespace.as_deref()).unwrap_or_default();
         let config_map = ConfigMapName { namespace: namespace.to_owned(), name: reference.name.clone() };
-        self.named.insert(config_map.clone());
         let at = ConfigMapKey { config_map, key: reference.key.clone() };
-        let unread = match self.config_maps.document(&at) {
-            Ok(found) => {
-                let policy = NamedPolicy::known(name, found.policy);
-                return SourcedPolicy::new(policy, PolicySource::ConfigMap(at)).with_text(found.text);
-            }
-            Err(NotFound::Missing { why, way_out }) => {
-                let message = format!("{why}; {way_out}");
-                self.unresolved.push(Problem::missing_config_map(&format!("{path}.configMapKeyRef"), message));
-                Unread { cause: None, why, way_out }
-            }
-            Err(NotFound::Unread { problem, cause }) => {
-                let what = if cause == CauseCode::DocumentTooDeep { "not read" } else { "malformed" };
-                let why = format!("policy {name} is {what}: {problem}");
-                // Once, however many policies are read from there.
-                if !self.problems.contains(&problem) {
-                    self.problems.push(problem);
-                }
-                Unread {
-                    cause: Some(cause),
-                    why,
-                    way_out: format!("correct key {} of ConfigMap {}", at.key, at.config_map),
-                }
-            }
-        };
-        self.unread.insert(at.clone(), unread);
-        SourcedPolicy::unread(name, MissingFact::ConfigMap(at.clone()), PolicySource::ConfigMap(at))
+        self.remarks.push(Remark::Reference { path: format!("{path}.configMapKeyRef"), at: at.clone() });
+        SourcedPolicy::reference(name, at)
     }
 
     fn managed(&mut self, path: &str, name: &str, arn: &str, find: FindManaged) -> SourcedPolicy {
@@ -222,7 +181,7 @@ impl<'a> Compiler<'a> {
             }
             None => {
                 let message = format!("managed policy `{arn}` is not built into this version; give its document");
-                self.unresolved.push(Problem::at(path, message));
+                self.remarks.push(Remark::Unresolved(Problem::at(path, message)));
                 SourcedPolicy::unread(name, MissingFact::ManagedPolicy(arn.to_owned()), source(false))
             }
         }
@@ -236,7 +195,6 @@ impl<'a> Compiler<'a> {
             registries: registries.map(|(index, entry)| self.registry(index, entry)).collect(),
             organization: Organization::default(),
             context: self.context(spec.context.as_ref()),
-            unread: BTreeMap::new(),
         };
         // Server-side apply by several authors leaves the order of a keyed list to chance, so it must not decide: an
         // entry for the region itself comes before one for all.
@@ -313,7 +271,7 @@ impl<'a> Compiler<'a> {
                         let source = PolicySource::Document { problem: Some(problem.to_string()) };
                         let missing = MissingFact::Document(entry.name.clone());
                         policies.push(SourcedPolicy::unread(&entry.name, missing, source));
-                        self.problems.push(problem);
+                        self.remarks.push(Remark::Problem(problem));
                     }
                 }
             }
@@ -330,7 +288,8 @@ impl<'a> Compiler<'a> {
             if !seen.insert(key.to_ascii_lowercase()) {
                 twice.insert(key.to_ascii_lowercase());
                 let message = "the key is given twice, since condition keys have no case; it counts as left out";
-                self.problems.push(Problem::at(&format!("spec.context[{key}]"), message));
+                let problem = Problem::at(&format!("spec.context[{key}]"), message);
+                self.remarks.push(Remark::Problem(problem));
             }
         }
         for (key, values) in given.into_iter().flatten() {
@@ -362,6 +321,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::policy::compiled::PolicyWithDocuments;
     use crate::policy::compiled::object::PolicyObject;
 
     const ROLE: &str = "arn:aws:iam::111122223333:role/r";
@@ -375,8 +335,16 @@ mod tests {
 
     fn declared(spec: Value) -> Arc<Declared> {
         let object = object(spec);
-        assert_eq!((object.problems, object.unresolved), (vec![], vec![]));
-        object.body.unwrap().declared
+        assert_eq!((problems(&object), unresolved(&object)), (vec![], vec![]));
+        Arc::clone(&object.body.unwrap().declared)
+    }
+
+    fn problems(object: &PolicyObject) -> Vec<Problem> {
+        PolicyWithDocuments::alone(object.clone()).problems()
+    }
+
+    fn unresolved(object: &PolicyObject) -> Vec<Problem> {
+        PolicyWithDocuments::alone(object.clone()).unresolved()
     }
 
     fn paths(problems: &[Problem]) -> Vec<&str> {
@@ -410,22 +378,21 @@ mod tests {
             roles.iter().map(|role| (role.arn.as_str().to_owned(), role.identity.is_some())).collect()
         };
         let expected = [(ROLE.to_owned(), true), ("arn:aws:iam::111122223333:role/bare".to_owned(), false)];
-        match object(json!({"puller": {"nodes": nodes}})).body.unwrap().puller {
-            CompiledPuller::Nodes(roles) => assert_eq!(shown(&roles), expected),
+        match &object(json!({"puller": {"nodes": nodes}})).body.unwrap().puller {
+            CompiledPuller::Nodes(roles) => assert_eq!(shown(roles), expected),
             other => panic!("{other:?}"),
         }
-        match object(json!({"puller": {"serviceAccount": {"fallbackNodes": nodes}}})).body.unwrap().puller {
-            CompiledPuller::ServiceAccount { fallback_nodes, .. } => assert_eq!(shown(&fallback_nodes), expected),
+        match &object(json!({"puller": {"serviceAccount": {"fallbackNodes": nodes}}})).body.unwrap().puller {
+            CompiledPuller::ServiceAccount { fallback_nodes, .. } => assert_eq!(shown(fallback_nodes), expected),
             other => panic!("{other:?}"),
         }
     }
 
     fn identity(identity: Value) -> (PolicyObject, Arc<IdentityPolicies>) {
         let object = object(json!({"puller": {"role": {"arn": ROLE, "identity": identity}}}));
-        let Ok(CompiledSpec { puller: CompiledPuller::Role(CompiledRole { identity: Some(identity), .. }), .. }) =
-            object.body.clone()
-        else {
-            panic!("{object:?}")
+        let identity = match &object.body.as_ref().unwrap().puller {
+            CompiledPuller::Role(CompiledRole { identity: Some(identity), .. }) => Arc::clone(identity),
+            other => panic!("{other:?}"),
         };
         (object, identity)
     }
@@ -449,12 +416,12 @@ mod tests {
         let (object, broken) = identity(json!({"policies": policies, "permissionsBoundary": {"document": bad()}}));
         assert_eq!(fact(&broken.boundary().unwrap().policy), Some("document:permissionsBoundary"));
         let path = "$.spec.puller.role.identity.permissionsBoundary.document.Statement[0].Effect";
-        assert_eq!(paths(&object.problems), [path]);
+        assert_eq!(paths(&problems(&object)), [path]);
         let arn = "arn:aws:iam::111122223333:policy/mine";
         let (object, foreign) =
             identity(json!({"policies": policies, "permissionsBoundary": {"managedPolicyArn": arn}}));
         assert_eq!(fact(&foreign.boundary().unwrap().policy), Some("policy:arn:aws:iam::111122223333:policy/mine"));
-        assert_eq!(paths(&object.unresolved), ["$.spec.puller.role.identity.permissionsBoundary.managedPolicyArn"]);
+        assert_eq!(paths(&unresolved(&object)), ["$.spec.puller.role.identity.permissionsBoundary.managedPolicyArn"]);
     }
 
     #[test]
@@ -518,7 +485,7 @@ mod tests {
                 "serviceControlPolicies": [{"level": "root", "policies": [{"name": "scp", "document": bad()}]}],
                 "resourceControlPolicies": [{"level": "root", "policies": [{"name": "rcp", "document": bad()}]}]}}));
         assert_eq!(
-            paths(&object.problems),
+            paths(&problems(&object)),
             [
                 "$.spec.repositories[0].policy.document.Statement[0].Effect",
                 "$.spec.registries[0].policy.document",
@@ -526,7 +493,7 @@ mod tests {
                 "$.spec.organization.resourceControlPolicies[0].policies[0].document.Statement[0].Effect",
             ]
         );
-        let declared = object.body.unwrap().declared;
+        let declared = &object.body.unwrap().declared;
         let resource = |policy: &Option<ResourcePolicy>| match policy {
             Some(ResourcePolicy::Policy(policy)) => fact(&policy.policy).map(str::to_owned),
             other => panic!("{other:?}"),
@@ -547,7 +514,7 @@ mod tests {
             "repositories": [{"match": "*", "policy": {"document": deep(65)}}, {"match": "*", "policy": {"document": deep(64)}}],
             "registries": [{"accountId": "111122223333", "policy": {"document": deep(100).to_string()}}],
             "organization": {"serviceControlPolicies": [{"level": "root", "policies": [{"name": "scp", "document": deep(65)}]}]}}));
-        let told: Vec<String> = object.problems.iter().map(ToString::to_string).collect();
+        let told: Vec<String> = problems(&object).iter().map(ToString::to_string).collect();
         assert_eq!(
             told,
             [
@@ -559,7 +526,7 @@ mod tests {
                  (a policy needs six)",
             ]
         );
-        let declared = object.body.unwrap().declared;
+        let declared = &object.body.unwrap().declared;
         let resource = |policy: &Option<ResourcePolicy>| match policy {
             Some(ResourcePolicy::Policy(policy)) => fact(&policy.policy).unwrap().to_owned(),
             other => panic!("{other:?}"),
@@ -579,7 +546,7 @@ mod tests {
 
         let object =
             object(json!({"context": {"aws:SourceVpc": ["vpc-1"], "AWS:SourceVPC": ["vpc-2"], "aws:a": ["b"]}}));
-        assert_eq!(paths(&object.problems), ["$.spec.context[aws:SourceVpc]"]);
+        assert_eq!(paths(&problems(&object)), ["$.spec.context[aws:SourceVpc]"]);
         let context = &object.body.unwrap().declared.context;
         assert_eq!(context.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["aws:a"]);
     }

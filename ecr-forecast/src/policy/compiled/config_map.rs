@@ -1,13 +1,14 @@
 //! ConfigMaps that hold policy documents: what is kept of one, and what a reference to one of its keys finds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use iam_verdict::{DocumentError, DocumentErrorKind, Policy};
 use serde_json::Value;
 
 use crate::cluster::config_map::{ConfigMapKey, ConfigMapName};
-use crate::facts::CauseCode;
+use crate::facts::declared::PolicyDocument;
+use crate::facts::{CauseCode, Known, Unread, Version};
 use crate::policy::POLICY_DOCUMENT_LABEL;
 use crate::policy::compiled::problem::{InventoryError, Problem, document_problem};
 use crate::policy::parts::DOCUMENT_LENGTH;
@@ -30,16 +31,14 @@ pub fn label_command(name: &ConfigMapName) -> String {
     format!("kubectl label configmap -n {} {} {label}={value}", name.namespace, name.name)
 }
 
-/// What a verdict may depend on of a ConfigMap: the texts below `data`, each parsed when a policy asks for it and then
-/// once for all who ask.
+/// What a verdict may depend on of a ConfigMap: the texts below `data`, each compiled when a verdict first rests on it
+/// and then once for all.
 #[derive(Clone, Debug)]
 pub struct ConfigMapFacts {
     /// Which one it is.
     pub name: ConfigMapName,
-    /// `metadata.uid`.
-    pub uid: Option<String>,
-    /// The resource version it was read at, to tell whether a later read is newer.
-    pub resource_version: Option<String>,
+    /// The state of the object that it was read in; none in a file.
+    pub as_of: Option<Arc<Version>>,
     entries: BTreeMap<String, Entry>,
     /// Why it cannot be read.
     unreadable: Option<String>,
@@ -58,7 +57,8 @@ enum Entry {
 #[derive(Debug)]
 struct Stored {
     text: Arc<str>,
-    parsed: OnceLock<Result<Arc<Policy>, DocumentError>>,
+    /// With the first look: of what no policy names, however much a tenant labels, no more than the text is kept.
+    compiled: OnceLock<Result<Arc<Policy>, DocumentError>>,
 }
 
 impl ConfigMapFacts {
@@ -86,13 +86,13 @@ impl ConfigMapFacts {
             let Some(text) = value.as_str() else { continue };
             let entry = match text.chars().count() {
                 length if length > most => Entry::TooLong(length),
-                _ => Entry::Text(Arc::new(Stored { text: text.into(), parsed: OnceLock::new() })),
+                _ => Entry::Text(Arc::new(Stored { text: text.into(), compiled: OnceLock::new() })),
             };
             entries.insert(key.clone(), entry);
         }
         entries.extend(fields("binaryData").map(|(key, _)| (key.clone(), Entry::Binary)));
-        let (uid, resource_version) = (text("uid"), text("resourceVersion"));
-        Ok(Some(Self { name, uid, resource_version, entries, unreadable: None }))
+        let version = |resource_version| Arc::new(Version { uid: text("uid"), resource_version });
+        Ok(Some(Self { name, as_of: text("resourceVersion").map(version), entries, unreadable: None }))
     }
 
     /// The ConfigMap, of which this is what could be read: nothing is known of its keys, for the reason `why`.
@@ -102,14 +102,12 @@ impl ConfigMapFacts {
     }
 
     /// Whether it is certainly the object that `other` was read from, unchanged.
-    #[must_use]
-    pub fn is_same_version(&self, other: &Self) -> bool {
-        self.resource_version.is_some()
-            && (&self.name, &self.uid, &self.resource_version) == (&other.name, &other.uid, &other.resource_version)
+    fn is_same_version(&self, other: &Self) -> bool {
+        self.as_of.is_some() && (&self.name, &self.as_of) == (&other.name, &other.as_of)
     }
 
-    /// Takes over what was parsed already of texts that did not change.
-    pub(crate) fn inherit(&mut self, before: &Self) {
+    /// Takes over what was compiled already of texts that did not change.
+    fn inherit(&mut self, before: &Self) {
         for (key, entry) in &mut self.entries {
             if let (Entry::Text(now), Some(Entry::Text(then))) = (&*entry, before.entries.get(key))
                 && now.text == then.text
@@ -142,90 +140,67 @@ impl ConfigMapFacts {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConfigMaps(Arc<BTreeMap<ConfigMapName, Arc<ConfigMapFacts>>>);
 
-/// A document that was read.
-pub(crate) struct Found {
-    /// Shared by all who name it.
-    pub policy: Arc<Policy>,
-    /// As it stands there.
-    pub text: Arc<str>,
-}
-
-/// Why a document was not read.
-pub(crate) enum NotFound {
-    /// There is nothing, in words that follow the place where it is named; and what to do.
-    Missing {
-        /// What is not there.
-        why: String,
-        /// The way out.
-        way_out: String,
-    },
-    /// There is something, and it is no policy that is read.
-    Unread {
-        /// What is wrong with the ConfigMap.
-        problem: Problem,
-        /// The same as a code.
-        cause: CauseCode,
-    },
-}
-
 impl ConfigMaps {
     pub fn get(&self, name: &ConfigMapName) -> Option<&Arc<ConfigMapFacts>> {
         self.0.get(name)
     }
 
-    /// Puts and removes; returns the names of those that differ now.
-    pub fn change(&mut self, put: Vec<ConfigMapFacts>, removed: &[ConfigMapName]) -> BTreeSet<ConfigMapName> {
-        let mut changed = BTreeSet::new();
-        for name in removed.iter().filter(|name| self.0.contains_key(name)) {
-            changed.insert(name.clone());
+    /// Adds one, or replaces the one of the same name. `false` where that is there already, in the same version.
+    pub fn put(&mut self, mut facts: ConfigMapFacts) -> bool {
+        let known = self.0.get(&facts.name);
+        if known.is_some_and(|known| known.is_same_version(&facts)) {
+            return false;
         }
-        let put: Vec<ConfigMapFacts> = put
-            .into_iter()
-            .filter(|facts| self.0.get(&facts.name).is_none_or(|known| !known.is_same_version(facts)))
-            .collect();
-        if changed.is_empty() && put.is_empty() {
-            return changed;
+        if let Some(known) = known {
+            facts.inherit(known);
         }
-        let maps = Arc::make_mut(&mut self.0);
-        for name in &changed {
-            maps.remove(name);
-        }
-        for mut facts in put {
-            if let Some(known) = maps.get(&facts.name) {
-                facts.inherit(known);
-            }
-            changed.insert(facts.name.clone());
-            maps.insert(facts.name.clone(), Arc::new(facts));
-        }
-        changed
+        Arc::make_mut(&mut self.0).insert(facts.name.clone(), Arc::new(facts));
+        true
     }
 
-    /// What a reference finds.
-    pub fn document(&self, at: &ConfigMapKey) -> Result<Found, NotFound> {
+    /// Removes one. `false` where it is not there.
+    pub fn remove(&mut self, name: &ConfigMapName) -> bool {
+        self.0.contains_key(name) && Arc::make_mut(&mut self.0).remove(name).is_some()
+    }
+
+    /// What stands under a key.
+    pub fn document(&self, at: &ConfigMapKey) -> Known<PolicyDocument> {
+        let facts = self.0.get(&at.config_map);
+        let value = match facts {
+            Some(facts) => facts.document(at),
+            None => {
+                let (label, value) = POLICY_DOCUMENT_LABEL;
+                let name = &at.config_map;
+                missing(
+                    format!("there is no ConfigMap {name} with the label {label}={value}"),
+                    format!("label the ConfigMap, where it is there: {}", label_command(name)),
+                )
+            }
+        };
+        Known { value, from: at.clone(), as_of: facts.and_then(|facts| facts.as_of.clone()) }
+    }
+}
+
+impl ConfigMapFacts {
+    fn document(&self, at: &ConfigMapKey) -> Result<PolicyDocument, Unread> {
         let ConfigMapKey { config_map: name, key } = at;
-        let (label, value) = POLICY_DOCUMENT_LABEL;
-        let Some(facts) = self.0.get(name) else {
-            return Err(NotFound::Missing {
-                why: format!("there is no ConfigMap {name} with the label {label}={value}"),
-                way_out: format!("label the ConfigMap, where it is there: {}", label_command(name)),
-            });
+        let wrong = |cause: CauseCode, path: String, why: String| {
+            Err(Unread { wrong: Some((cause, path)), why, way_out: format!("correct key {key} of ConfigMap {name}") })
         };
-        let malformed = |field: &str, message: String| {
-            let path = format!("{field}[{}]", Value::from(key.as_str()));
-            let problem = Problem::at(&path, message).of(format!("ConfigMap/{name}"));
-            Err(NotFound::Unread { problem, cause: CauseCode::DocumentMalformed })
+        let malformed = |field: &str, why: String| {
+            wrong(CauseCode::DocumentMalformed, format!("$.{field}[{}]", Value::from(key.as_str())), why)
         };
-        if let Some(why) = &facts.unreadable {
-            return Err(NotFound::Missing {
-                why: format!("of ConfigMap {name} nothing is known: {why}"),
-                way_out: format!("write ConfigMap {name} anew"),
-            });
+        if let Some(why) = &self.unreadable {
+            return missing(
+                format!("of ConfigMap {name} nothing is known: {why}"),
+                format!("write ConfigMap {name} anew"),
+            );
         }
-        match facts.entries.get(key) {
-            None => Err(NotFound::Missing {
-                why: format!("ConfigMap {name} has no key `{key}`: {}", facts.keys()),
-                way_out: format!("add the key {key} to ConfigMap {name}, or name another one in configMapKeyRef"),
-            }),
+        match self.entries.get(key) {
+            None => missing(
+                format!("ConfigMap {name} has no key `{key}`: {}", self.keys()),
+                format!("add the key {key} to ConfigMap {name}, or name another one in configMapKeyRef"),
+            ),
             Some(Entry::Binary) => malformed(
                 "binaryData",
                 "is not read: a policy document is text below `data` (a file that is no UTF-8 becomes binaryData)"
@@ -235,22 +210,27 @@ impl ConfigMaps {
                 malformed("data", format!("is {length} characters long; a document has at most {DOCUMENT_LENGTH}"))
             }
             Some(Entry::Text(stored)) => {
-                let parsed = stored.parsed.get_or_init(|| Policy::parse(&stored.text).map(Arc::new));
-                match parsed {
-                    Ok(policy) => Ok(Found { policy: Arc::clone(policy), text: Arc::clone(&stored.text) }),
+                let compiled = stored.compiled.get_or_init(|| Policy::parse(&stored.text).map(Arc::new));
+                match compiled {
+                    Ok(policy) => Ok(PolicyDocument { policy: Arc::clone(policy), text: Arc::clone(&stored.text) }),
                     Err(error) => {
                         let place = format!("data[{}]", Value::from(key.as_str()));
-                        let problem = document_problem(&place, error).of(format!("ConfigMap/{name}"));
+                        let Problem { path, message, .. } = document_problem(&place, error);
                         let cause = match error.kind {
                             DocumentErrorKind::TooDeep => CauseCode::DocumentTooDeep,
                             _ => CauseCode::DocumentMalformed,
                         };
-                        Err(NotFound::Unread { problem, cause })
+                        wrong(cause, path, message)
                     }
                 }
             }
         }
     }
+}
+
+/// That there is nothing, in words that follow the place where it is named; and what to do.
+const fn missing<T>(why: String, way_out: String) -> Result<T, Unread> {
+    Err(Unread { wrong: None, why, way_out })
 }
 
 #[cfg(test)]
@@ -281,10 +261,11 @@ mod tests {
     }
 
     fn said(maps: &ConfigMaps, key: &str) -> String {
-        match maps.document(&at(key)) {
-            Ok(found) => found.text.to_string(),
-            Err(NotFound::Missing { why, way_out }) => format!("{why} / {way_out}"),
-            Err(NotFound::Unread { problem, .. }) => problem.to_string(),
+        let known = maps.document(&at(key));
+        match (Problem::in_config_map(&known), known.value) {
+            (Some(problem), _) => problem.to_string(),
+            (None, Ok(found)) => found.text.to_string(),
+            (None, Err(Unread { why, way_out, .. })) => format!("{why} / {way_out}"),
         }
     }
 
@@ -306,7 +287,7 @@ mod tests {
              it is there: kubectl label configmap -n shop iam ecraccess.dev/policy-document=true"
         );
         let many: serde_json::Map<String, Value> = (0..7).map(|n| (format!("{n}.json"), json!(good()))).collect();
-        maps.change(vec![facts("1", Value::Object(many))], &[]);
+        maps.put(facts("1", Value::Object(many)));
         assert_eq!(
             said(&maps, "app.json"),
             "ConfigMap shop/iam has no key `app.json`: it has `0.json`, `1.json`, `2.json`, `3.json`, `4.json` and 3 more / \
@@ -321,7 +302,7 @@ mod tests {
         let long = "x".repeat(65_537);
         let broken =
             json!({"Version": "2012-10-17", "Statement": [{"Effect": "Alow", "Action": "*", "Resource": "*"}]});
-        maps.change(vec![facts("2", json!({"long": long, "cut": "{", "app.json": broken.to_string()}))], &[]);
+        maps.put(facts("2", json!({"long": long, "cut": "{", "app.json": broken.to_string()})));
         assert_eq!(
             said(&maps, "long"),
             "ConfigMap/shop/iam `$.data[\"long\"]`: is 65537 characters long; a document has at most 65536"
@@ -332,10 +313,7 @@ mod tests {
             said(&maps, "app.json")
                 .starts_with("ConfigMap/shop/iam `$.data[\"app.json\"].Statement[0].Effect`: `Alow`")
         );
-        maps.change(
-            vec![facts("3", json!({"app.json": good()})).unreadable("it is nested too deeply".to_owned())],
-            &[],
-        );
+        maps.put(facts("3", json!({"app.json": good()})).unreadable("it is nested too deeply".to_owned()));
         assert_eq!(
             said(&maps, "app.json"),
             "of ConfigMap shop/iam nothing is known: it is nested too deeply / write ConfigMap shop/iam anew"
@@ -343,18 +321,30 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_parsed_once_however_often_the_object_around_it_changes() {
+    fn a_text_is_compiled_once_however_often_the_object_around_it_changes() {
         let mut maps = ConfigMaps::default();
-        let changed = maps.change(vec![facts("1", json!({"a": good(), "b": "{"}))], &[]);
-        assert_eq!(changed, BTreeSet::from([name()]));
-        let before = maps.document(&at("a")).ok().unwrap().policy;
-        assert!(maps.change(vec![facts("1", json!({"a": "{"}))], &[]).is_empty(), "the same version");
-        assert_eq!(maps.change(vec![facts("2", json!({"a": good(), "b": good()}))], &[]).len(), 1);
-        assert!(Arc::ptr_eq(&before, &maps.document(&at("a")).ok().unwrap().policy));
+        let policy = |maps: &ConfigMaps| maps.document(&at("a")).value.unwrap().policy;
+        assert!(maps.put(facts("1", json!({"a": good(), "b": "{"}))));
+        let before = policy(&maps);
+        assert!(!maps.put(facts("1", json!({"a": "{"}))), "the same version");
+        assert!(maps.put(facts("2", json!({"a": good(), "b": good()}))));
+        assert!(Arc::ptr_eq(&before, &policy(&maps)));
         assert_eq!(said(&maps, "b"), good());
-        maps.change(vec![facts("3", json!({"a": good().replace(':', ": ")}))], &[]);
-        assert!(!Arc::ptr_eq(&before, &maps.document(&at("a")).ok().unwrap().policy));
-        assert_eq!(maps.change(vec![], &[name(), name()]).len(), 1);
-        assert!(maps.change(vec![], &[name()]).is_empty());
+        maps.put(facts("3", json!({"a": good().replace(':', ": ")})));
+        assert!(!Arc::ptr_eq(&before, &policy(&maps)));
+        assert!(maps.remove(&name()));
+        assert!(!maps.remove(&name()));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_not_compiled() {
+        let mut maps = ConfigMaps::default();
+        maps.put(facts("1", json!({"a": good(), "b": good()})));
+        maps.document(&at("a")).value.unwrap();
+        let compiled = |key: &str| match &maps.get(&name()).unwrap().entries[key] {
+            Entry::Text(stored) => stored.compiled.get().is_some(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((compiled("a"), compiled("b")), (true, false));
     }
 }

@@ -1,6 +1,5 @@
 //! A policy object as verdicts need it: read through a guard that never fails on a bad spec, compiled once.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,10 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::cluster::config_map::ConfigMapName;
+use crate::cluster::config_map::ConfigMapKey;
 use crate::policy::compiled::compile::Compiler;
-use crate::policy::compiled::config_map::ConfigMaps;
-use crate::policy::compiled::problem::{InventoryError, Problem};
+use crate::policy::compiled::problem::{InventoryError, Problem, Remark};
 use crate::policy::compiled::selector::Selector;
 use crate::policy::compiled::spec::CompiledSpec;
 use crate::policy::{self, Action, ClusterEcrAccessPolicySpec, LabelSelector, PolicyKind, ServiceAccountSelection};
@@ -84,30 +82,23 @@ pub struct PolicyObject {
     pub on_deny: Action,
     /// What happens on an Unknown; never more than `on_deny`.
     pub on_unknown: Action,
-    /// Who pulls, or why that could not be read (`UnsupportedSpec`: the verdicts are Unknown).
-    pub body: Result<CompiledSpec, String>,
-    /// What is wrong with the object: why the body could not be read, and every malformed document.
-    pub problems: Vec<Problem>,
-    /// Managed policies that are not built in and documents that are not in their ConfigMaps, so what they allow is not
-    /// known.
-    pub unresolved: Vec<Problem>,
-    /// The ConfigMaps that the object names, there or not.
-    pub config_maps: BTreeSet<ConfigMapName>,
-    /// What to compile again when one of them changes; none where none is named.
-    source: Option<Arc<ClusterEcrAccessPolicySpec>>,
+    /// Who pulls, or why that could not be read (`UnsupportedSpec`: the verdicts are Unknown). Of documents in ConfigMaps
+    /// there is no more than where they stand: see [`Inventory::with_documents`].
+    ///
+    /// [`Inventory::with_documents`]: crate::inventory::Inventory::with_documents
+    pub body: Result<Arc<CompiledSpec>, String>,
+    /// What there is to say of its parts: first why the body could not be read, then in the order of the spec.
+    pub(crate) remarks: Vec<Remark>,
 }
 
 impl PolicyObject {
-    /// Reads a policy object as the API server or a file has it, with no ConfigMap there: an [`Inventory`] puts in what it
-    /// has.
+    /// Reads a policy object as the API server or a file has it.
     ///
     /// Items of a list may lack `kind`; then the one with a namespace is an EcrAccessPolicy.
     ///
-    /// [`Inventory`]: crate::inventory::Inventory
-    ///
     /// # Errors
     /// When the value is not a policy object with a name. Whatever is wrong inside `spec` is no error: it is in
-    /// [`body`](Self::body) and [`problems`](Self::problems).
+    /// [`body`](Self::body) and among the [`problems`](crate::policy::compiled::PolicyWithDocuments::problems).
     pub fn from_json(value: Value) -> Result<Self, InventoryError> {
         let object = value.as_object().ok_or(InventoryError::NotAnObject)?;
         let metadata = object.get("metadata");
@@ -127,27 +118,23 @@ impl PolicyObject {
             name: text("name").ok_or(InventoryError::NoName)?,
         };
 
-        let none = ConfigMaps::default();
-        let mut compiler = Compiler::new(key.namespace.as_deref(), &none);
-        let mut source = None;
+        let mut compiler = Compiler::new(key.namespace.as_deref());
         let compiled = policy::decode(kind, &value).map_err(Problem::from).and_then(|decoded| {
             let scope = Scope::of(&decoded).ok_or_else(|| Problem::at("spec", "a selector is not valid"))?;
             let spec = &decoded.policy;
-            let read = (scope, spec.on_deny(), spec.on_unknown(), compiler.spec(spec)?);
-            source = Some(decoded);
-            Ok(read)
+            Ok((scope, spec.on_deny(), spec.on_unknown(), compiler.spec(spec)?))
         });
         let (scope, on_deny, on_unknown, body) = match compiled {
-            Ok((scope, on_deny, on_unknown, spec)) => (scope, on_deny, on_unknown, Ok(spec)),
+            Ok((scope, on_deny, on_unknown, spec)) => (scope, on_deny, on_unknown, Ok(Arc::new(spec))),
             Err(problem) => {
                 let null = Value::Null;
                 let (scope, on_deny, on_unknown) = salvage(object.get("spec").unwrap_or(&null));
                 let message = problem.to_string();
-                compiler.problems.insert(0, problem);
+                compiler.remarks.insert(0, Remark::Problem(problem));
                 (scope, on_deny, on_unknown, Err(message))
             }
         };
-        let Compiler { problems, unresolved, named: config_maps, .. } = compiler;
+        let remarks = compiler.remarks;
         Ok(Self {
             resource_version: text("resourceVersion"),
             generation: metadata.and_then(|m| m.get("generation")).and_then(Value::as_i64),
@@ -158,10 +145,7 @@ impl PolicyObject {
             on_deny,
             on_unknown,
             body,
-            problems,
-            unresolved,
-            source: source.filter(|_| !config_maps.is_empty()).map(Arc::new),
-            config_maps,
+            remarks,
         })
     }
 
@@ -169,18 +153,15 @@ impl PolicyObject {
     #[must_use]
     pub fn unreadable(self, why: &str) -> Self {
         let problem = Problem::at("", why);
-        let (unresolved, config_maps, source) = Default::default();
-        Self { body: Err(problem.to_string()), problems: vec![problem], unresolved, config_maps, source, ..self }
+        Self { body: Err(problem.to_string()), remarks: vec![Remark::Problem(problem)], ..self }
     }
 
-    /// The object as it is with these ConfigMaps; none where it names none.
-    pub(crate) fn with(&self, config_maps: &ConfigMaps) -> Option<Self> {
-        let source = self.source.as_ref()?;
-        let mut compiler = Compiler::new(self.key.namespace.as_deref(), config_maps);
-        // It was compiled before, and what a ConfigMap says is never a reason not to.
-        let spec = compiler.spec(&source.policy).ok()?;
-        let Compiler { problems, unresolved, .. } = compiler;
-        Some(Self { body: Ok(spec), problems, unresolved, ..self.clone() })
+    /// Where documents stand that the object names, there or not, as often as it names them.
+    pub fn references(&self) -> impl Iterator<Item = &ConfigMapKey> {
+        self.remarks.iter().filter_map(|remark| match remark {
+            Remark::Reference { at, .. } => Some(at),
+            Remark::Problem(_) | Remark::Unresolved(_) => None,
+        })
     }
 }
 
@@ -231,6 +212,7 @@ impl Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::compiled::PolicyWithDocuments;
     use crate::policy::compiled::spec::CompiledPuller;
     use serde_json::json;
 
@@ -246,6 +228,10 @@ mod tests {
         .unwrap()
     }
 
+    fn problems(policy: PolicyObject) -> Vec<Problem> {
+        PolicyWithDocuments::alone(policy).problems()
+    }
+
     fn with_policies(policies: Value) -> Value {
         json!({"puller": {"serviceAccount": {"identity": {"policies": policies}}}})
     }
@@ -259,12 +245,13 @@ mod tests {
         assert_eq!(policy.creation, Some("2026-11-23T00:00:00Z".parse().unwrap()));
         assert_eq!((policy.on_deny, policy.on_unknown), (Action::Reject, Action::Warn));
         assert!(policy.scope.is_everyone() && !policy.scope.unreadable);
-        assert_eq!((policy.problems, policy.unresolved), (vec![], vec![]));
-        let CompiledPuller::ServiceAccount { annotation, identity, .. } = policy.body.unwrap().puller else {
+        assert_eq!(policy.remarks, []);
+        let body = policy.body.unwrap();
+        let CompiledPuller::ServiceAccount { annotation, identity, .. } = &body.puller else {
             panic!("another puller")
         };
         assert_eq!(annotation, "eks.amazonaws.com/ecr-role-arn");
-        assert_eq!(identity.unwrap().policies().len(), 1);
+        assert_eq!(identity.as_ref().unwrap().policies().len(), 1);
 
         let policy =
             object("ClusterEcrAccessPolicy", with_policies(json!([{"name": "p", "managedPolicyArn": PULL_ONLY}])));
@@ -290,23 +277,25 @@ mod tests {
                 {"name": "good", "document": "{\"Version\": \"2012-10-17\", \"Statement\": []}"},
             ])),
         );
-        let paths: Vec<&str> = policy.problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert!(policy.body.is_ok());
+        let problems = problems(policy);
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
         assert_eq!(
             paths.first(),
             Some(&"$.spec.puller.serviceAccount.identity.policies[0].document.Statement[0].Effect")
         );
         assert!(paths[1].starts_with("$.spec.puller.serviceAccount.identity.policies[1].document"), "{paths:?}");
         assert_eq!(paths.len(), 2);
-        assert!(policy.body.is_ok());
     }
 
     #[test]
     fn a_managed_policy_that_is_not_built_in_is_unresolved() {
         let arn = "arn:aws:iam::111122223333:policy/mine";
         let policy = object("EcrAccessPolicy", with_policies(json!([{"name": "mine", "managedPolicyArn": arn}])));
-        assert_eq!(policy.problems, []);
-        assert_eq!(policy.unresolved.len(), 1);
-        assert_eq!(policy.unresolved[0].path, "$.spec.puller.serviceAccount.identity.policies[0].managedPolicyArn");
+        let policy = PolicyWithDocuments::alone(policy);
+        assert_eq!(policy.problems(), []);
+        let paths: Vec<String> = policy.unresolved().into_iter().map(|problem| problem.path).collect();
+        assert_eq!(paths, ["$.spec.puller.serviceAccount.identity.policies[0].managedPolicyArn"]);
     }
 
     #[test]
@@ -325,8 +314,8 @@ mod tests {
         for (spec, path) in cases {
             let policy = object("EcrAccessPolicy", spec.clone());
             assert!(policy.body.is_err(), "{spec}");
-            assert_eq!(policy.problems[0].path, path, "{spec}");
-            assert!(policy.body.unwrap_err().contains(path), "{spec}");
+            assert!(policy.body.as_ref().unwrap_err().contains(path), "{spec}");
+            assert_eq!(problems(policy)[0].path, path, "{spec}");
         }
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use iam_verdict::DocumentError;
 
+use crate::cluster::config_map::ConfigMapKey;
+use crate::facts::{Known, Unread};
 use crate::policy::FieldError;
 
 /// A place in a policy object, or in a ConfigMap that it names, that is wrong.
@@ -26,14 +28,21 @@ impl Problem {
         Self { object: None, path, message: message.into(), is_missing_config_map: false }
     }
 
-    /// A document that is not in the ConfigMap which the reference at a path names.
-    pub(crate) fn missing_config_map(path: &str, message: impl Into<String>) -> Self {
-        Self { is_missing_config_map: true, ..Self::at(path, message) }
+    /// That a document is not in the ConfigMap which the reference at `path` names; none where it is there.
+    pub(crate) fn missing_config_map<T>(path: &str, known: &Known<T>) -> Option<Self> {
+        let Unread { wrong: None, why, way_out } = known.value.as_ref().err()? else { return None };
+        Some(Self { is_missing_config_map: true, ..Self::at(path, format!("{why}; {way_out}")) })
     }
 
-    /// The same of another object.
-    pub(crate) fn of(self, object: String) -> Self {
-        Self { object: Some(object), ..self }
+    /// What is wrong with a document in a ConfigMap; none where nothing is, and where it is not there.
+    pub(crate) fn in_config_map<T>(known: &Known<T>) -> Option<Self> {
+        let Unread { wrong: Some((_, path)), why, .. } = known.value.as_ref().err()? else { return None };
+        Some(Self {
+            object: Some(format!("ConfigMap/{}", known.from.config_map)),
+            path: path.clone(),
+            message: why.clone(),
+            is_missing_config_map: false,
+        })
     }
 }
 
@@ -50,6 +59,22 @@ impl fmt::Display for Problem {
         }
         write!(f, "`{}`: {}", self.path, self.message)
     }
+}
+
+/// What there is to say of a part of a policy object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Remark {
+    /// It is wrong, and passed over.
+    Problem(Problem),
+    /// It names a managed policy that is not built in, so what that allows is not known.
+    Unresolved(Problem),
+    /// The reference at this path names a document in a ConfigMap. What there is to say of it shows when it is looked up.
+    Reference {
+        /// The path, relative to the object.
+        path: String,
+        /// Where the document stands.
+        at: ConfigMapKey,
+    },
 }
 
 /// Why a value is no policy object (or service account) at all. A bad *spec* is never an error, see

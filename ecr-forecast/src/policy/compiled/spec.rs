@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::ecr::arn::RoleArn;
-use crate::facts::declared::{Declared, IdentityPolicies};
+use crate::facts::declared::{Declared, IdentityPolicies, LookUp, SourcedPolicy};
+use crate::facts::missing::MissingFact;
 use crate::policy::compiled::exemption::Exemption;
 
 /// The part of a spec that verdicts are made of.
@@ -15,6 +16,41 @@ pub struct CompiledSpec {
     pub declared: Arc<Declared>,
     /// What is admitted for a while although it cannot be pulled; the one that ends last comes first.
     pub exemptions: Vec<Exemption>,
+}
+
+impl CompiledSpec {
+    /// The same with every document looked up where it stands.
+    pub(crate) fn looked_up(&self, documents: &LookUp<'_>) -> Self {
+        let identity = |identity: &Option<Arc<IdentityPolicies>>| identity.as_ref().map(|all| all.looked_up(documents));
+        let role = |role: &CompiledRole| CompiledRole { arn: role.arn.clone(), identity: identity(&role.identity) };
+        let roles = |roles: &[CompiledRole]| roles.iter().map(role).collect();
+        let puller = match &self.puller {
+            CompiledPuller::ServiceAccount {
+                annotation,
+                identity: shared,
+                roles: own,
+                default_role,
+                fallback_nodes,
+            } => CompiledPuller::ServiceAccount {
+                annotation: annotation.clone(),
+                identity: identity(shared),
+                roles: roles(own),
+                default_role: default_role.clone(),
+                fallback_nodes: roles(fallback_nodes),
+            },
+            CompiledPuller::Role(fixed) => CompiledPuller::Role(role(fixed)),
+            CompiledPuller::Nodes(nodes) => CompiledPuller::Nodes(roles(nodes)),
+        };
+        Self { puller, declared: self.declared.looked_up(documents), exemptions: self.exemptions.clone() }
+    }
+
+    /// The policy whose document could not be read where it stands, which is this fact; none for any other fact.
+    pub(crate) fn unread(&self, fact: &MissingFact) -> Option<&SourcedPolicy> {
+        let policies = || self.documents().map(|site| site.policy);
+        matches!(fact, MissingFact::ConfigMap(_))
+            .then(|| policies().find(|policy| policy.unread.is_some() && policy.missing.as_ref() == Some(fact)))
+            .flatten()
+    }
 }
 
 /// `spec.puller`.

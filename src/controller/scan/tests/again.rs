@@ -1,5 +1,6 @@
 //! A second look finds what a first one would, and judges nothing again that rests on the same.
 
+use ecr_forecast::cluster::config_map::ConfigMapName;
 use ecr_forecast::judge::Options;
 use ecr_forecast::policy::PolicyKind;
 use ecr_forecast::policy::compiled::ConfigMapFacts;
@@ -93,7 +94,7 @@ fn what_changes_is_judged_again() {
 }
 
 #[test]
-fn a_config_map_that_changes_makes_another_policy() {
+fn a_document_in_a_config_map_that_changes_is_judged_again() {
     let reference = json!({"puller": {"serviceAccount": {"identity": {"policies": [
         {"name": "pull", "configMapKeyRef": {"name": "iam", "key": "app.json"}}]}}}});
     let mut inventory = inventory(vec![policy("everyone", OLD, reference)], &[("payments", "api")]);
@@ -101,7 +102,7 @@ fn a_config_map_that_changes_makes_another_policy() {
         let document = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
         let object = json!({"metadata": {"name": "iam", "namespace": "payments", "resourceVersion": version,
             "labels": {"ecraccess.dev/policy-document": "true"}}, "data": {"app.json": document}});
-        vec![ConfigMapFacts::from_json(&object).unwrap().unwrap()]
+        ConfigMapFacts::from_json(&object).unwrap().unwrap()
     };
     let (pods, mut memory) = (pods(&[("a", "api", "team/app")]), Memory::default());
     let mut counts = |inventory: &Inventory| {
@@ -110,12 +111,17 @@ fn a_config_map_that_changes_makes_another_policy() {
         ([allowed, denied, unknown], kept)
     };
     assert_eq!(counts(&inventory), ([0, 0, 1], 0));
-    inventory.change_config_maps(config_map("1", allow("*", "*")), &[]);
+    inventory.put_config_map(config_map("1", allow("*", "*")));
     assert_eq!(counts(&inventory), ([1, 0, 0], 0));
-    inventory.change_config_maps(config_map("1", allow("*", "*")), &[]);
+    inventory.put_config_map(config_map("1", allow("*", "*")));
     assert_eq!(counts(&inventory), ([1, 0, 0], 1), "the same version again");
-    inventory.change_config_maps(config_map("2", allow("s3:*", "*")), &[]);
+    inventory.put_config_map(config_map("2", allow("*", "*")));
+    assert_eq!(counts(&inventory), ([1, 0, 0], 1), "another version, and the same text");
+    inventory.put_config_map(config_map("3", allow("s3:*", "*")));
     assert_eq!(counts(&inventory), ([0, 1, 0], 0));
+    let name = ConfigMapName { namespace: "payments".to_owned(), name: "iam".to_owned() };
+    inventory.remove_config_map(&name);
+    assert_eq!(counts(&inventory), ([0, 0, 1], 0), "gone");
 }
 
 /// What is told of a denial may change with the time although the verdict does not.
