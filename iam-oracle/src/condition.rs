@@ -30,6 +30,10 @@ pub fn line_holds(request: &Request, operator: &str, key: &str, wanted: &Value, 
         let absent = values.is_empty();
         return wanted.iter().any(|text| lower(text) == if absent { "true" } else { "false" });
     }
+    // With a set operator the values are asked, and a value that is there is not absent.
+    if let Some(every) = ["forallvalues:null", "foranyvalue:null"].iter().position(|set| *set == name) {
+        return if values.is_empty() { every == 0 } else { wanted.iter().any(|text| lower(text) == "false") };
+    }
     let all = name.strip_prefix("forallvalues:").map(str::to_owned);
     let any = name.strip_prefix("foranyvalue:").map(str::to_owned);
     let (every, some) = (all.is_some(), any.is_some());

@@ -82,9 +82,18 @@ fn has_role(request: &Request, wanted: &str) -> bool {
     if request.arns.iter().any(|arn| arn == wanted) {
         return true;
     }
-    // A session alone means the role without a path.
-    let knows_role = request.arns.iter().any(|arn| arn.contains(":iam::") && arn.contains(":role/"));
-    !knows_role && request.arns.iter().any(|arn| role_of(arn).as_deref() == Some(wanted))
+    // A name is one role of the account: a role without a path, or of a session, is meant whatever path is written.
+    let plain = without_path(wanted);
+    let roles: Vec<&String> =
+        request.arns.iter().filter(|arn| arn.contains(":iam::") && arn.contains(":role/")).collect();
+    roles.iter().any(|role| **role == plain)
+        || (roles.is_empty() && request.arns.iter().any(|arn| role_of(arn).as_deref() == Some(plain.as_str())))
+}
+
+/// `arn:aws:iam::111122223333:role/team/app` without `team/`.
+fn without_path(role: &str) -> String {
+    let (head, rest) = role.split_once(":role/").unwrap_or((role, ""));
+    format!("{head}:role/{}", rest.rsplit('/').next().unwrap_or(""))
 }
 
 /// The role of a session, which tells no path: `arn:aws:sts::111122223333:assumed-role/app/x` gives `arn:aws:iam::111122223333:role/app`.

@@ -49,6 +49,21 @@ pub(crate) fn is_role(arn: &str) -> bool {
     is_iam(arn, "iam") && arn.splitn(6, ':').nth(5).is_some_and(|resource| resource.starts_with("role/"))
 }
 
+/// Whether the role of a principal, whose path may have been left out, is the one that a policy names. Names are unique in
+/// an account whatever their paths ("IAM identifiers"), so a name alone is enough; a path that is known is compared.
+pub(crate) fn is_role_of_name(principal: &str, named: &str) -> bool {
+    let (Some(role), Some(wanted)) = (role_parts(principal), role_parts(named)) else { return false };
+    (role.0, role.2) == (wanted.0, wanted.2) && (role.1.is_empty() || role.1 == wanted.1)
+}
+
+/// `arn:P:iam::A:role/PATH/NAME` read as what stands before the path, the path, and the name.
+fn role_parts(arn: &str) -> Option<(&str, &str, &str)> {
+    let at = arn.find(":role/")? + ":role/".len();
+    let (head, rest) = is_role(arn).then(|| arn.split_at_checked(at))??;
+    let (path, name) = rest.rsplit_once('/').unwrap_or(("", rest));
+    Some((head, path, name))
+}
+
 /// Whether the session ARN `session` can be one of the role `role`: same partition and account, and the
 /// last part of the role's path.
 pub(crate) fn session_may_be_of(session: &str, role: &str) -> bool {
@@ -88,5 +103,26 @@ mod tests {
         assert!(!session_may_be_of(session, "arn:aws:iam::111122223333:role/other"));
         assert!(!session_may_be_of(session, "arn:aws:iam:us-east-1:111122223333:role/app"));
         assert!(!session_may_be_of(session, "arn:aws-cn:iam::111122223333:role/app"));
+    }
+
+    #[test]
+    fn a_path_that_is_left_out_makes_no_other_role() {
+        let plain = "arn:aws:iam::111122223333:role/app";
+        let deep = "arn:aws:iam::111122223333:role/eks/pods/app";
+        for (principal, named, same) in [
+            (plain, plain, true),
+            (plain, deep, true),
+            (deep, plain, false),
+            (deep, deep, true),
+            (deep, "arn:aws:iam::111122223333:role/eks/app", false),
+            (plain, "arn:aws:iam::111122223333:role/eks/pods/app2", false),
+            (plain, "arn:aws:iam::111122223333:role/app/other", false),
+            (plain, "arn:aws:iam::444455556666:role/eks/pods/app", false),
+            (plain, "arn:aws-cn:iam::111122223333:role/eks/pods/app", false),
+            (plain, "arn:aws:iam::111122223333:user/app", false),
+            (plain, "arn:aws:iam::111122223333:user/x:role/app", false),
+        ] {
+            assert_eq!(is_role_of_name(principal, named), same, "{principal} {named}");
+        }
     }
 }

@@ -293,8 +293,8 @@ pub(crate) fn exclusive(path: &Path<'_>, name: &str, negated: &str) -> DocumentE
 pub(crate) fn unknown_operator(name: &str, path: &Path<'_>) -> DocumentError {
     let error = DocumentError::new(path, format!("{} is not a condition operator", Quoted(name)));
     let base = name.rsplit(':').next().unwrap_or(name);
-    if base.eq_ignore_ascii_case("NullIfExists") || (base != name && base.eq_ignore_ascii_case("Null")) {
-        return error.hint("`Null` asks for presence itself: it takes neither `IfExists` nor a set operator");
+    if base.eq_ignore_ascii_case("NullIfExists") {
+        return error.hint("`Null` asks for presence itself: it takes no `IfExists`");
     }
     match Operator::canonical(name).or_else(|| Operator::suggestion(name).map(str::to_owned)) {
         Some(close) => error.hint(format!("did you mean `{close}`?")),

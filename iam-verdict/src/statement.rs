@@ -157,16 +157,13 @@ fn is_account(id: &str, env: &Environment, request: &Request) -> Truth {
 /// Whether the principal has this ARN.
 fn is_arn(wanted: &str, env: &Environment, request: &Request) -> Truth {
     let principal = &request.principal;
-    if principal.arns.iter().any(|arn| arn == wanted) {
+    // IAM-PRIN-3: a role's name is its own in the account, so that a path which is left out makes no other role.
+    if principal.arns.iter().any(|arn| arn == wanted || arn::is_role_of_name(arn, wanted)) {
         return Truth::True;
     }
     let has_role = principal.arns.iter().any(|arn| arn::is_role(arn));
-    if !has_role && arn::is_role(wanted) {
-        // IAM-PRIN-3: a session's role, without a path, where the role itself is not given.
-        let plain = wanted.splitn(6, ':').nth(5).is_some_and(|resource| resource.matches('/').count() == 1);
-        if plain && principal.arns.iter().any(|arn| arn::session_may_be_of(arn, wanted)) {
-            return Truth::True;
-        }
+    if !has_role && principal.arns.iter().any(|arn| arn::session_may_be_of(arn, wanted)) {
+        return Truth::True;
     }
     let open = principal.arns.is_empty()
         || (principal.session_unknown && principal.arns.iter().any(|role| arn::session_may_be_of(wanted, role)));

@@ -96,12 +96,10 @@ impl Condition {
 
     /// The key is absent (IAM-COND-5, IAM-COND-6, IAM-COND-7, IAM-SET-2).
     pub(crate) fn without_values(&self) -> Truth {
-        if self.operator.test == Test::Null {
-            return self.null(true);
-        }
         Truth::from(match self.operator.quantifier {
             Quantifier::All => true,
             Quantifier::Any => self.operator.if_exists,
+            Quantifier::One if self.operator.test == Test::Null => return self.null(true),
             Quantifier::One => self.operator.if_exists || self.operator.negated,
         })
     }

@@ -93,7 +93,7 @@ const NAMES: [(&str, Test, bool); 27] = [
 
 impl Operator {
     /// Reads a name; letters in either case, as stored policies have them. None where there is no such operator
-    /// (`NullIfExists` and set operators on `Null` among them).
+    /// (`NullIfExists` among them).
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let (quantifier, rest) = match name.split_once(':') {
             None => (Quantifier::One, name),
@@ -107,7 +107,7 @@ impl Operator {
             _ => (rest, false),
         };
         let (_, test, negated) = NAMES.iter().find(|(name, ..)| name.eq_ignore_ascii_case(base))?;
-        if *test == Test::Null && (if_exists || quantifier != Quantifier::One) {
+        if *test == Test::Null && if_exists {
             return None;
         }
         Some(Self { quantifier, test: *test, negated: *negated, if_exists })
@@ -160,7 +160,7 @@ mod tests {
             "",
             "StringContains",
             "NullIfExists",
-            "ForAllValues:Null",
+            "ForAnyValue:NullIfExists",
             "ForSome:StringEquals",
             "BinaryNotEquals",
             "IfExists",
@@ -175,6 +175,7 @@ mod tests {
             Operator::canonical("foranyvalue:stringlikeifexists").as_deref(),
             Some("ForAnyValue:StringLikeIfExists")
         );
+        assert_eq!(Operator::canonical("forallvalues:null").as_deref(), Some("ForAllValues:Null"));
         assert_eq!(Operator::suggestion("StringEqual"), Some("StringEquals"));
         assert_eq!(Operator::suggestion("Frobnicate"), None);
     }

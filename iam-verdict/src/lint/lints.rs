@@ -139,12 +139,20 @@ ids! {
     PrivateSourceIp "private-source-ip" Warning;
     /// An ARN with fewer than six fields.
     ShortArn "short-arn" Warning;
+    /// An ARN whose region or account is none.
+    OddArn "odd-arn" Warning;
+    /// An operator without keys, or a key without values.
+    EmptyCondition "empty-condition" Warning;
+    /// A condition key without a prefix.
+    KeyWithoutPrefix "key-without-prefix" Warning;
     /// `NotPrincipal` with `Allow`.
     AllowNotPrincipal "allow-not-principal" Warning;
     /// An `Allow` for everyone, without a condition.
     OpenPrincipal "open-principal" Warning;
     /// Two statements that say the same.
     DuplicateStatement "duplicate-statement" Note;
+    /// One Sid in two statements.
+    DuplicateSid "duplicate-sid" Note;
     /// An entry that another entry of the list covers.
     RedundantEntry "redundant-entry" Note;
     /// No `Version`, which means the old one.

@@ -1,6 +1,6 @@
 //! The lints themselves: of the document, of one statement, and across statements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cover::{self, Budget};
 use super::facts::{ActionFacts, GlobalKey, global_key};
@@ -141,14 +141,16 @@ impl<'a> Line<'a> {
     /// Whether the line needs the key to be there.
     fn wants_key(&self) -> bool {
         let Operator { quantifier, test, negated, if_exists } = self.operator;
-        test != Test::Null && !if_exists && quantifier != Quantifier::All && (!negated || quantifier == Quantifier::Any)
+        let single_null = test == Test::Null && quantifier == Quantifier::One;
+        !single_null && !if_exists && quantifier != Quantifier::All && (!negated || quantifier == Quantifier::Any)
     }
 
     /// What a line of `Null` asks: the key is absent, or present; none for other lines and for both.
     fn null(&self) -> Option<bool> {
         let first = parse_bool(self.values.first()?)?;
         let same = self.values.iter().all(|value| parse_bool(value) == Some(first));
-        (self.operator.test == Test::Null && same).then_some(first)
+        let single = self.operator.quantifier == Quantifier::One;
+        (self.operator.test == Test::Null && single && same).then_some(first)
     }
 
     fn each(&self, statement: &Path<'_>, mut look: impl FnMut(&'a str, &Path<'_>)) {
@@ -239,6 +241,7 @@ pub(super) fn statement(lints: &mut Lints<'_>, statement: &Statement<'_>, path: 
     actions(lints, statement, path);
     resources(lints, statement, path);
     principals(lints, statement, path);
+    empty(lints, statement, path);
     let known = all_known(lints, statement);
     for line in &statement.lines {
         if lints.full() {
@@ -354,6 +357,7 @@ fn resources(lints: &mut Lints<'_>, statement: &Statement<'_>, path: &Path<'_>) 
             );
         }
         old_variables(lints, entry, at);
+        odd(lints, entry, at);
         if !modern || !entry.contains("${") {
             return short(lints, entry, at);
         }
@@ -401,6 +405,14 @@ fn multivalued(lints: &mut Lints<'_>, text: &str, at: &Path<'_>) {
             ),
             "compare the key in a condition, with a set operator",
         );
+    }
+}
+
+/// A region or an account that is none: no request has such an ARN ("Access Analyzer policy check reference": invalid ARN
+/// region, invalid ARN account).
+fn odd(lints: &mut Lints<'_>, entry: &str, at: &Path<'_>) {
+    if let Some((what, hint)) = grammar::odd_field(entry) {
+        lints.add(LintId::OddArn, at, format!("{} does not name {what}: it matches nothing", Quoted(entry)), hint);
     }
 }
 
@@ -452,8 +464,40 @@ fn is_everyone(json: &Json) -> bool {
     }
 }
 
+/// What AWS stores of a condition although it asks for nothing.
+fn empty(lints: &mut Lints<'_>, statement: &Statement<'_>, path: &Path<'_>) {
+    let Some(Json::Object(operators)) = field(statement.fields, "Condition") else { return };
+    let at = path.field("Condition");
+    for (name, block) in operators {
+        let Json::Object(block) = block else { continue };
+        let at = at.field(name);
+        if block.is_empty() {
+            lints.add(
+                LintId::EmptyCondition,
+                &at,
+                "no condition key is named: this holds for every request",
+                "name the keys, or remove the operator",
+            );
+        }
+        for (key, values) in block {
+            if matches!(values, Json::Array(items) if items.is_empty()) {
+                let message = format!("no value is given for {}", Quoted(key));
+                lints.add(LintId::EmptyCondition, at.field(key), message, "write at least one value");
+            }
+        }
+    }
+}
+
 fn keys(lints: &mut Lints<'_>, known: &[(&str, &ActionFacts<'_>)], line: &Line<'_>, path: &Path<'_>) {
     line.at(path, |at| {
+        if !line.lower.contains(':') {
+            return lints.add(
+                LintId::KeyWithoutPrefix,
+                at,
+                format!("{} is no condition key: it is absent in every request", Quoted(line.key)),
+                "keys have a prefix, for example `aws:SourceIp`",
+            );
+        }
         if line.lower.starts_with("aws:") {
             match global_key(&line.lower) {
                 GlobalKey::Known => {}
@@ -565,7 +609,10 @@ fn values(lints: &mut Lints<'_>, line: &Line<'_>, path: &Path<'_>) {
                 "AWS's pages disagree on whether `Bool` has variables",
                 "compare with `StringEquals`",
             ),
-            Test::Arn => short(lints, value, at),
+            Test::Arn => {
+                odd(lints, value, at);
+                short(lints, value, at);
+            }
             _ => {}
         }
     });
@@ -579,6 +626,9 @@ fn always_true(lints: &mut Lints<'_>, line: &Line<'_>, path: &Path<'_>) {
         return;
     }
     let message = match line.operator.test {
+        Test::Null if line.operator.quantifier == Quantifier::Any => {
+            "`ForAnyValue:Null` with both values only asks whether the key is there"
+        }
         Test::Null => "`Null` with both values holds for every request",
         Test::Bool => "`Bool` with both values only asks whether the key is there",
         _ => return,
@@ -721,9 +771,18 @@ fn bounds<'a, T: Ord>(
 /// Lints of one statement against the others.
 pub(super) fn across(lints: &mut Lints<'_>, statements: &[Statement<'_>], path: &Path<'_>) {
     let mut seen: BTreeMap<String, &Statement<'_>> = BTreeMap::new();
+    let mut sids: BTreeSet<&str> = BTreeSet::new();
     for statement in statements {
         if lints.full() {
             return;
+        }
+        if !statement.sid.is_empty() && !sids.insert(statement.sid) {
+            lints.add(
+                LintId::DuplicateSid,
+                statement.place(path),
+                format!("an earlier statement has the Sid {} too", Quoted(statement.sid)),
+                "give each statement its own, or none",
+            );
         }
         match seen.get(&meaning(statement)) {
             Some(first) => lints.add(

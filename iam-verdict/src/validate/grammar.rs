@@ -45,7 +45,7 @@ pub(crate) fn action(text: &str) -> Result<(), Fault> {
         ));
     }
     let good = !service.is_empty()
-        && service.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && service.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
         && !name.is_empty()
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'*' | b'?' | b'-' | b'_'));
     if good {
@@ -204,22 +204,30 @@ fn arn_pattern(text: &str, wild_service: bool) -> Result<(), Fault> {
     }
     // A `*` at the end of a field reaches beyond the colon, so that fields may be left out behind it.
     let reaching = fields.iter().skip(1).any(|field| field.ends_with('*'));
-    let ([_, _, region, account, resource], false) = (fields.as_slice(), reaching && fields.len() < 5) else {
-        return if reaching { Ok(()) } else { refuse("is not a whole ARN", ARN_FORM) };
-    };
+    let [_, _, .., resource] = fields.as_slice() else { return Ok(()) };
+    if fields.len() < 5 {
+        // IAM-RES-5: AWS completes what is left out, and stores it so; but an S3 bucket stands behind five colons.
+        let completed = !wild_service && service != "s3";
+        return if reaching || completed { Ok(()) } else { refuse("is not a whole ARN", ARN_FORM) };
+    }
     if resource.is_empty() {
         return refuse("does not name a resource", ARN_FORM);
     }
+    Ok(())
+}
+
+/// What of the ARN in a policy no ARN of AWS has, and what to write: AWS stores it all the same.
+pub(crate) fn odd_field(text: &str) -> Option<(&'static str, &'static str)> {
+    let fields = arn_fields(text.strip_prefix("arn:")?);
+    let [_, _, region, account, _] = fields.as_slice() else { return None };
     let open = |field: &str| field.is_empty() || field.contains(['*', '?', '$']);
     if !open(region) && !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
-        return refuse("does not name a region", "write for example `us-east-1`, or `*`");
+        return Some(("a region", "write for example `us-east-1`, or `*`"));
     }
     // AWS itself is an account too, under a few names.
     let of_aws = matches!(*account, "aws" | "cloudfront" | "third-party") || account.starts_with("aws-");
-    if !open(account) && !of_aws && !arn::is_account_id(account) {
-        return refuse("does not name an account", "an account id has twelve digits");
-    }
-    Ok(())
+    (!open(account) && !of_aws && !arn::is_account_id(account))
+        .then_some(("an account", "an account id has twelve digits"))
 }
 
 /// The five fields behind `arn:`; colons inside `${…}` do not end a field (IAM-VAR-8).
@@ -272,8 +280,13 @@ pub(crate) fn condition_key(key: &str) -> Result<(), Fault> {
     if key.contains(['*', '?', '$']) {
         return refuse("keys have neither wildcards nor variables");
     }
+    // One without a prefix is stored, and no request has it: a lint says so.
     let Some((prefix, name)) = key.split_once(':') else {
-        return refuse("keys have a prefix, for example `aws:SourceIp`");
+        return if key.is_empty() || key.contains(char::is_whitespace) {
+            refuse("write `prefix:name`, for example `aws:SourceIp`")
+        } else {
+            Ok(())
+        };
     };
     // The keys of tags have spaces, other keys do not.
     let before_tag = name.split('/').next().unwrap_or_default();

@@ -513,7 +513,18 @@ impl Story<'_> {
         };
         let key = self.spelled(key);
         if self.random.percent(10) {
-            return ("Null".to_owned(), key, json!(self.random.text(&["true", "false", "True"])));
+            // One draw for both, so that what follows is what it was before set operators stood here.
+            let line = self.random.text(&[
+                "Null true",
+                "Null false",
+                "Null True",
+                "ForAllValues:Null true",
+                "ForAllValues:Null false",
+                "ForAnyValue:Null false",
+                "ForAnyValue:Null true",
+            ]);
+            let (operator, value) = line.split_once(' ').expect("an operator and a value");
+            return (operator.to_owned(), key, json!(value));
         }
         // Now and then an operator of another type than the key's.
         let kind = if self.random.percent(4) { self.random.pick(&KEYS).1 } else { kind };
