@@ -66,9 +66,8 @@ fn cases() -> Vec<Case> {
     let repositories = |list: Value| policy_object(json!({"repositories": list}));
     let scp = json!([{"level": "root", "policies": [
         {"name": "p", "managedPolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}]}]);
-    let twice = json!({"Version": "2012-10-17", "Statement": [
-        {"Sid": "Pull", "Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"},
-        {"Sid": "Pull", "Effect": "Allow", "Principal": "*", "Action": "ecr:GetDownloadUrlForLayer"}]});
+    let with_resource = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage", "Resource": "*"}]});
     let unreadable = json!({"containers": "none"});
     let deep = |levels: usize| (0..levels).fold(json!("*"), |inner, _| json!([inner]));
     let undecoded = managed("arn:aws:iam::aws:policy/AdministratorAccess");
@@ -114,7 +113,7 @@ fn cases() -> Vec<Case> {
             "policy-doubtful-document",
             Mood::Answers,
             policies,
-            repositories(json!([{"match": "*", "policy": {"document": twice}}])),
+            repositories(json!([{"match": "*", "policy": {"document": with_resource}}])),
         ),
         case(
             "policy-exemption-has-ended",

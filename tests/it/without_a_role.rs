@@ -21,6 +21,7 @@ const ABOUT_IT: &[(&str, &str)] = &[
     // `it names a role, and the puller's is not known`.
     ("tests/data/scenarios/repository-policy.yaml", "a repository policy that names a role, for a puller without one"),
     ("tests/data/warnings/AccountNotKnown.txt", "the same for a Deployment"),
+    ("ecr-forecast/src/policy/documents.rs", "every place where a document can stand"),
     ("tests/it/ecr.rs", "the annotation for containers plays no part"),
     ("tests/it/withholding.rs", "clusters of every kind, by chance"),
 ];

@@ -259,8 +259,8 @@ fn parses(document: &Value) -> bool {
 /// Whether only the service that stores the policy can say that the error is one.
 ///
 /// Identity-based policies, boundaries and the policies of an organization are checked by AWS against one grammar. A
-/// resource-based policy is checked by its service: which names of principals still lead to somebody, whether a Sid may
-/// stand twice, and what it makes of a `Resource` in a policy of one repository, it decides itself.
+/// resource-based policy is checked by its service: which names of principals still lead to somebody, and what it
+/// makes of a `Resource` in a policy of one repository, it decides itself.
 fn is_doubtful(kind: PolicyType, error: &DocumentError) -> bool {
     match kind {
         PolicyType::Resource => error.element.is_some(),

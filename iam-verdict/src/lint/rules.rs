@@ -474,7 +474,7 @@ fn empty(lints: &mut Lints<'_>, statement: &Statement<'_>, path: &Path<'_>) {
         if block.is_empty() {
             lints.add(
                 LintId::EmptyCondition,
-                &at,
+                at,
                 "no condition key is named: this holds for every request",
                 "name the keys, or remove the operator",
             );
