@@ -24,6 +24,8 @@ struct Inner {
     /// By resource, namespace and name.
     objects: BTreeMap<(String, String, String), Stored>,
     watches: Vec<(String, UnboundedSender<Vec<u8>>)>,
+    /// Resources that are there in these versions alone.
+    served: BTreeMap<String, Vec<String>>,
     /// Resources that answer with this code.
     codes: BTreeMap<String, u16>,
     /// Resources whose watches, and those alone, answer with this code.
@@ -101,6 +103,12 @@ impl FakeApi {
         self.lock().codes.insert(resource.to_owned(), code);
     }
 
+    /// From now on, this resource is there in these versions of its group alone.
+    pub fn serve(&self, resource: &str, versions: &[&str]) {
+        let versions = versions.iter().map(|version| (*version).to_owned()).collect();
+        self.lock().served.insert(resource.to_owned(), versions);
+    }
+
     /// Ends the watches of this resource as an API server does that forgot the past.
     pub fn forget(&self, resource: &str) {
         let mut inner = self.lock();
@@ -161,7 +169,8 @@ impl FakeApi {
             parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')).collect();
         let body = body.collect().await.unwrap().to_bytes();
         let mut inner = self.lock();
-        let code = inner.codes.get(rest[0]).copied().unwrap_or(200);
+        let is_served = inner.served.get(rest[0]).is_none_or(|versions| versions.iter().any(|one| one == path[2]));
+        let code = if is_served { inner.codes.get(rest[0]).copied().unwrap_or(200) } else { 404 };
         if code != 200 {
             return full(code, status(code));
         }

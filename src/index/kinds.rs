@@ -1,10 +1,61 @@
-//! The table of the kinds that are watched.
+//! The table of the kinds that are watched: a row says how a kind is asked for and what is kept of it, and is all there is
+//! to add for another kind.
 
 use ecr_forecast::cluster::WorkloadKind;
 use ecr_forecast::policy::PolicyKind;
 
+use super::memory::{self, Memory, ObjectName, Put, Touched};
 use crate::api::{GROUP, VERSION};
 use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
+use crate::runtime::watch::object::Item;
+
+/// A kind that verdicts rest on.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchedKind {
+    /// How it is asked for: group, version, resource, scope, which of its objects, and whether it may be absent.
+    pub kind: Kind,
+    /// Readiness waits for the first list of it, and whoever starts over waits for the next one. Not so of what may be
+    /// absent: it must never hold back the rest.
+    pub awaited: bool,
+    /// What an object comes to; nothing of one that counts as not there.
+    pub keep: fn(Item) -> Option<Put>,
+    /// Forgets the object of this name.
+    pub remove: fn(&mut Memory, ObjectName) -> Touched,
+}
+
+/// Everything that a verdict depends on.
+pub const KINDS: &[WatchedKind] = &[
+    WatchedKind {
+        kind: policies(PolicyKind::EcrAccessPolicy),
+        awaited: true,
+        keep: |item| memory::policy(PolicyKind::EcrAccessPolicy, item),
+        remove: |memory, name| memory::remove_policy(memory, PolicyKind::EcrAccessPolicy, name),
+    },
+    WatchedKind {
+        kind: policies(PolicyKind::ClusterEcrAccessPolicy),
+        awaited: true,
+        keep: |item| memory::policy(PolicyKind::ClusterEcrAccessPolicy, item),
+        remove: |memory, name| memory::remove_policy(memory, PolicyKind::ClusterEcrAccessPolicy, name),
+    },
+    WatchedKind {
+        kind: SERVICE_ACCOUNTS,
+        awaited: true,
+        keep: |item| memory::service_account(&item),
+        remove: |memory, name| memory::remove_service_account(memory, &name),
+    },
+    WatchedKind {
+        kind: NAMESPACES,
+        awaited: true,
+        keep: |item| memory::namespace(&item),
+        remove: |memory, name| memory::remove_namespace(memory, &name),
+    },
+    WatchedKind {
+        kind: CONFIG_MAPS,
+        awaited: true,
+        keep: |item| memory::config_map(&item),
+        remove: memory::remove_config_map,
+    },
+];
 
 /// Terminated pods pull nothing any more: the API server leaves them out, and sends a delete when a pod terminates.
 const NOT_TERMINATED: &str = "status.phase!=Succeeded,status.phase!=Failed";
@@ -57,6 +108,8 @@ const _: () = assert!(BIG <= PAGE_SIZE);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use ecr_forecast::policy::{API_VERSION, POLICY_DOCUMENT_LABEL};
     use kube::api::ApiResource;
 
@@ -77,6 +130,10 @@ mod tests {
             );
             assert_eq!(row.namespaced, kind == PolicyKind::EcrAccessPolicy);
         }
+        let all: Vec<Kind> = KINDS.iter().map(|row| row.kind).chain(of_leader()).collect();
+        let names: BTreeSet<&str> = all.iter().map(|kind| kind.plural).collect();
+        assert_eq!(names.len(), all.len(), "metrics and progress go by this name");
+        assert!(KINDS.iter().all(|row| !(row.awaited && row.kind.optional)), "what may be absent holds nothing back");
         for kind in WorkloadKind::ALL {
             assert_eq!((workloads(kind).group, workloads(kind).kind), (kind.group(), kind.as_str()));
         }

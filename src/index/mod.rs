@@ -5,7 +5,7 @@
 //! all of an event or nothing of it. There is no debounce on this path: an edit is in force as soon as the API server
 //! has told of it. Pods and workloads are watched apart, by the leader alone: see [`pods`] and [`workloads`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,11 @@ use crate::runtime::watch::health::{Health, Note, Progress};
 use crate::runtime::watch::kind::{Kind, PAGE_SIZE};
 use crate::runtime::watch::source::{self, MARGIN, Signal};
 use crate::runtime::watch::timeouts;
+use kinds::{KINDS, WatchedKind};
 use state::State;
 
 pub mod kinds;
+pub mod memory;
 pub mod pods;
 mod state;
 pub mod subjects;
@@ -40,11 +42,14 @@ pub(crate) mod fake;
 pub use crate::runtime::watch::failure::Failure;
 pub use crate::runtime::watch::source::Signal as WatchSignal;
 pub use crate::runtime::watch::timeouts::client;
-pub use state::{Changes, Observed, Source, config_map_facts, policy_object};
+pub use memory::{Observed, config_map_facts, policy_object};
+pub use state::Changes;
 
 /// How the API server is watched.
 #[derive(Clone, Debug)]
 pub struct IndexOptions {
+    /// What is watched.
+    pub kinds: &'static [WatchedKind],
     /// Objects per page of a list, at most; a kind may have less.
     pub page_size: u32,
     /// Seconds after which a watch is renewed: a connection that died silently is noticed a few seconds later.
@@ -55,7 +60,8 @@ pub struct IndexOptions {
 
 impl Default for IndexOptions {
     fn default() -> IndexOptions {
-        IndexOptions { page_size: PAGE_SIZE, watch_timeout: 60, answer_timeout: Duration::from_secs(30) }
+        let answer_timeout = Duration::from_secs(30);
+        IndexOptions { kinds: KINDS, page_size: PAGE_SIZE, watch_timeout: 60, answer_timeout }
     }
 }
 
@@ -72,6 +78,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Everything a verdict depends on, kept up to date in the background.
 pub struct Index {
     client: Client,
+    kinds: &'static [WatchedKind],
     current: ArcSwap<Snapshot>,
     changes: watch::Sender<Changes>,
     health: Health,
@@ -92,7 +99,7 @@ impl Index {
     pub fn start(client: Client, options: IndexOptions, token: CancellationToken) -> Arc<Index> {
         let watch = Duration::from_secs(options.watch_timeout.into()) + MARGIN;
         let patience = timeouts::Timeouts { answer: options.answer_timeout, watch };
-        let index = Arc::new(Index::new(timeouts::guarded(client, patience)));
+        let index = Arc::new(Index::new(timeouts::guarded(client, patience), options.kinds));
         let looking = Arc::clone(&index);
         let look = async move {
             loop {
@@ -105,14 +112,13 @@ impl Index {
         index
     }
 
-    fn new(client: Client) -> Index {
+    fn new(client: Client, kinds: &'static [WatchedKind]) -> Index {
         Index {
             client,
+            kinds,
             current: ArcSwap::default(),
             changes: watch::Sender::new(Changes::default()),
-            health: Health::new(
-                Source::ALL.into_iter().map(Source::as_str).chain(kinds::of_leader().map(|kind| kind.plural)),
-            ),
+            health: Health::new(kinds.iter().map(|row| row.kind).chain(kinds::of_leader()).map(|kind| kind.plural)),
         }
     }
 
@@ -131,24 +137,31 @@ impl Index {
         Snapshot::clone(&self.current.load())
     }
 
-    /// Is everything listed that a verdict depends on? Once `true` it stays so.
+    /// Is everything listed that readiness waits for? Once `true` it stays so.
     pub fn synced(&self) -> bool {
-        all_listed(&self.health.progress().borrow())
+        self.is_listed(&self.health.progress().borrow())
+    }
+
+    fn is_listed(&self, progress: &BTreeMap<&'static str, Progress>) -> bool {
+        let mut awaited = self.kinds.iter().filter(|row| row.awaited);
+        awaited.all(|row| progress.get(row.kind.plural).is_some_and(|progress| progress.listed))
     }
 
     /// Waits until [`Index::synced`].
     pub async fn wait_until_synced(&self) {
         // The sender lives as long as `self`.
-        let _ = self.health.progress().wait_for(all_listed).await;
+        let _ = self.health.progress().wait_for(|progress| self.is_listed(progress)).await;
     }
 
     /// Why the index is not synced, for people, one line; `None` when it is.
     pub fn not_synced_reason(&self) -> Option<String> {
         let progress = self.health.progress();
         let progress = progress.borrow();
-        let waiting: Vec<String> = Source::ALL
-            .into_iter()
-            .map(|source| (source.as_str(), progress.get(source.as_str())))
+        let waiting: Vec<String> = self
+            .kinds
+            .iter()
+            .filter(|row| row.awaited)
+            .map(|row| (row.kind.plural, progress.get(row.kind.plural)))
             .filter(|(_, progress)| progress.is_none_or(|progress| !progress.listed))
             .map(|(kind, progress)| match progress.and_then(|progress| progress.failure.as_ref()) {
                 Some(failure) => failure.message.clone(),
@@ -158,9 +171,9 @@ impl Index {
         (!waiting.is_empty()).then(|| waiting.join("; "))
     }
 
-    /// What each watch is doing.
-    pub fn progress(&self, source: Source) -> Progress {
-        self.health.progress().borrow().get(source.as_str()).cloned().unwrap_or_default()
+    /// What the watch of a kind is doing.
+    pub fn progress(&self, plural: &str) -> Progress {
+        self.health.progress().borrow().get(plural).cloned().unwrap_or_default()
     }
 
     /// How all watches are: these, and those of the leader, which notes them here.
@@ -182,15 +195,11 @@ impl Index {
             return;
         }
         self.current.store(Arc::new(Snapshot {
-            inventory: Arc::new(state.inventory().clone()),
-            observed: Arc::new(state.observed().clone()),
+            inventory: Arc::new(state.memory().inventory.clone()),
+            observed: Arc::new(state.memory().observed.clone()),
         }));
         self.changes.send_replace(state.changes());
     }
-}
-
-fn all_listed(progress: &BTreeMap<&'static str, Progress>) -> bool {
-    Source::ALL.iter().all(|source| progress.get(source.as_str()).is_some_and(|progress| progress.listed))
 }
 
 /// Signals that are applied before the result is published, when so many are there already. It bounds how long a flood
@@ -204,9 +213,9 @@ const PANIC_PAUSE: Duration = Duration::from_secs(10);
 async fn supervise(index: Arc<Index>, options: IndexOptions, token: CancellationToken) {
     let mut backoff = Backoff::default();
     loop {
-        let signals = stream::select_all(Source::ALL.map(|source| {
-            let row = options.row(source.kind());
-            source::watch(index.client.clone(), row, options.watch_timeout).map(move |signal| (source, signal)).boxed()
+        let signals = stream::select_all(index.kinds.iter().map(|row| {
+            let kind = options.row(row.kind);
+            source::watch(index.client.clone(), kind, options.watch_timeout).map(move |signal| (row, signal)).boxed()
         }));
         let run = AssertUnwindSafe(follow(&index, signals)).catch_unwind();
         let ended = token.run_until_cancelled(run).await;
@@ -224,29 +233,35 @@ async fn supervise(index: Arc<Index>, options: IndexOptions, token: Cancellation
 
 /// Applies signals to a new state and publishes it.
 ///
-/// Until each source is listed, the published snapshot stays incomplete; after a restart by [`supervise`] the snapshot
-/// of before is kept until then.
-async fn follow(index: &Index, signals: impl Stream<Item = (Source, Signal)>) {
+/// Until each kind is listed that readiness waits for, the published snapshot stays incomplete; after a restart by
+/// [`supervise`] the snapshot of before is kept until everything is listed again that was in it, but for what fails and
+/// may be absent.
+async fn follow(index: &Index, signals: impl Stream<Item = (&'static WatchedKind, Signal)>) {
     let mut state = State::continuing(*index.changes.borrow());
-    let mut unlisted = Source::ALL.to_vec();
+    let was_listed = |row: &&WatchedKind| row.awaited || index.progress(row.kind.plural).listed;
+    let mut unlisted: BTreeSet<&str> = index.kinds.iter().filter(was_listed).map(|row| row.kind.plural).collect();
     let batches = signals.ready_chunks(BATCH);
     tokio::pin!(batches);
     while let Some(batch) = batches.next().await {
         let mut notes = Vec::new();
-        for (source, signal) in batch {
-            index.health.see(source.as_str(), &signal);
-            notes.extend(signal.note().map(|note| (source, note)));
+        for (row, signal) in batch {
+            index.health.see(row.kind.plural, &signal);
+            notes.extend(signal.note().map(|note| (row, note)));
             if let Signal::Event(event) = signal {
-                state.apply(source, event);
+                state.apply(row, event);
             }
         }
-        unlisted.retain(|source| !notes.contains(&(*source, Note::Listed)));
+        for (row, note) in &notes {
+            if *note == Note::Listed || (!row.awaited && matches!(note, Note::Failed(_))) {
+                unlisted.remove(row.kind.plural);
+            }
+        }
         if unlisted.is_empty() || !index.synced() {
             index.publish(&state);
         }
         // After publishing: who is told that everything is listed must find it in the snapshot.
-        for (source, note) in notes {
-            index.health.note(source.as_str(), note);
+        for (row, note) in notes {
+            index.health.note(row.kind.plural, note);
         }
     }
 }
@@ -255,12 +270,13 @@ async fn follow(index: &Index, signals: impl Stream<Item = (Source, Signal)>) {
 mod tests {
     use serde_json::json;
 
+    use std::sync::LazyLock;
+
     use super::fake::{FakeApi, policy};
     use super::*;
     use crate::runtime::watch::event::Event;
     use crate::runtime::watch::object::Raw;
     use ecr_forecast::cluster::config_map::ConfigMapName;
-    use ecr_forecast::policy::PolicyKind;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -361,10 +377,10 @@ mod tests {
         api.answer("clusterecraccesspolicies", 404);
         let (index, _guard) = start(&api);
         let mut progress = index.health.progress();
-        let source = Source::Policies(PolicyKind::ClusterEcrAccessPolicy);
+        let plural = "clusterecraccesspolicies";
         let failed = progress.wait_for(|kinds| {
-            let others = Source::ALL.into_iter().filter(|other| *other != source);
-            kinds[source.as_str()].failure.is_some() && others.map(Source::as_str).all(|other| kinds[other].listed)
+            let mut others = KINDS.iter().map(|row| row.kind.plural).filter(|other| *other != plural);
+            kinds[plural].failure.is_some() && others.all(|other| kinds[other].listed)
         });
         drop(tokio::time::timeout(PATIENCE, failed).await.unwrap().unwrap());
         assert_eq!(
@@ -374,7 +390,7 @@ mod tests {
         assert!(!index.synced());
         api.answer("clusterecraccesspolicies", 200);
         synced(&index).await;
-        assert_eq!(index.progress(source), Progress { listed: true, ..Progress::default() });
+        assert_eq!(index.progress(plural), Progress { listed: true, ..Progress::default() });
     }
 
     #[tokio::test]
@@ -389,8 +405,7 @@ mod tests {
         api.forget("ecraccesspolicies");
         api.delete("ecraccesspolicies", "payments", "goes");
         let mut progress = index.health.progress();
-        let source = Source::Policies(PolicyKind::EcrAccessPolicy);
-        let failed = progress.wait_for(|kinds| kinds[source.as_str()].failure.is_some());
+        let failed = progress.wait_for(|kinds| kinds["ecraccesspolicies"].failure.is_some());
         drop(tokio::time::timeout(PATIENCE, failed).await.unwrap().unwrap());
         assert!(index.synced(), "the last state is used on");
         assert_eq!(names(&index.snapshot()), ["goes", "stays"]);
@@ -420,22 +435,88 @@ mod tests {
 
     #[tokio::test]
     async fn a_bug_starts_the_watches_over_and_keeps_the_last_state_until_then() {
-        let index = Index::new(FakeApi::new().client());
-        let listed = |source, objects: Vec<serde_json::Value>| {
+        let index = Index::new(FakeApi::new().client(), KINDS);
+        let listed = |plural: &str, objects: Vec<serde_json::Value>| {
+            let row = KINDS.iter().find(|row| row.kind.plural == plural).unwrap();
             let objects = objects.into_iter().map(|value| Event::InitApply(Raw::new(value).into()));
             let events = [Event::Init].into_iter().chain(objects).chain([Event::InitDone]);
-            events.map(move |event| (source, Signal::Event(event))).collect::<Vec<_>>()
+            events.map(move |event| (row, Signal::Event(event))).collect::<Vec<_>>()
         };
-        let source = Source::Policies(PolicyKind::EcrAccessPolicy);
-        let mut signals: Vec<_> = Source::ALL.into_iter().flat_map(|other| listed(other, vec![])).collect();
-        signals.extend(listed(source, vec![policy("payments", "a")]));
+        let mut signals: Vec<_> = KINDS.iter().flat_map(|row| listed(row.kind.plural, vec![])).collect();
+        signals.extend(listed("ecraccesspolicies", vec![policy("payments", "a")]));
         follow(&index, stream::iter(signals)).await;
         assert!(index.synced());
         assert_eq!(names(&index.snapshot()), ["a"]);
         // Begun again: one source is listed, the others are not yet.
         let before = *index.changes.borrow();
-        follow(&index, stream::iter(listed(Source::Namespaces, vec![json!({"metadata": {"name": "x"}})]))).await;
+        follow(&index, stream::iter(listed("namespaces", vec![json!({"metadata": {"name": "x"}})]))).await;
         assert_eq!(names(&index.snapshot()), ["a"]);
         assert_eq!(*index.changes.borrow(), before);
+    }
+
+    /// A kind of nobody's, whose objects are kept as namespaces.
+    static WITH_WIDGETS: LazyLock<Vec<WatchedKind>> = LazyLock::new(|| {
+        let kind = Kind::of_cluster("example.com", "v1", "Widget", "widgets");
+        let kind = Kind { optional: true, others: &["v1beta1"], ..kind };
+        let namespaces = KINDS.iter().find(|row| row.kind == kinds::NAMESPACES).unwrap();
+        let widgets = WatchedKind { kind, awaited: false, ..*namespaces };
+        KINDS.iter().copied().chain([widgets]).collect()
+    });
+
+    #[tokio::test(start_paused = true)]
+    async fn an_optional_kind_is_followed_whenever_it_is_there_and_holds_nothing_back() {
+        let api = FakeApi::new();
+        api.serve("widgets", &[]);
+        let token = CancellationToken::new();
+        let _guard = token.clone().drop_guard();
+        let index = Index::start(api.client(), IndexOptions { kinds: &WITH_WIDGETS, ..IndexOptions::default() }, token);
+        synced(&index).await;
+        let widget = |name: &str| api.put("widgets", json!({"metadata": {"name": name, "labels": {"team": "a"}}}));
+        let has = |name: &'static str| move |inventory: &Inventory| inventory.namespace(name).is_some();
+        let lacks = |name: &'static str| move |inventory: &Inventory| inventory.namespace(name).is_none();
+
+        api.serve("widgets", &["v1beta1"]);
+        widget("first");
+        until(&index, "it comes after the start, in its other version", has("first")).await;
+        widget("second");
+        until(&index, "it is watched", has("second")).await;
+        api.serve("widgets", &["v1"]);
+        api.hang_up("widgets");
+        widget("third");
+        until(&index, "it changes its version", has("third")).await;
+        assert!(has("first")(&index.snapshot()), "and nothing was lost meanwhile");
+        api.serve("widgets", &[]);
+        api.hang_up("widgets");
+        until(&index, "it goes, and all of it", lacks("third")).await;
+        assert!(lacks("first")(&index.snapshot()));
+        // Absent for longer than a watch may fail.
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!((index.health().failing(), index.synced()), (BTreeMap::new(), true));
+        api.serve("widgets", &["v1beta1"]);
+        until(&index, "it comes again", has("first")).await;
+    }
+
+    #[tokio::test]
+    async fn what_may_be_absent_holds_back_no_start_and_no_beginning_anew() {
+        let index = Index::new(FakeApi::new().client(), &WITH_WIDGETS);
+        let [.., widgets] = WITH_WIDGETS.as_slice() else { panic!("no rows") };
+        let listed = |row: &'static WatchedKind, objects: Vec<serde_json::Value>| {
+            let objects = objects.into_iter().map(|value| Event::InitApply(Raw::new(value).into()));
+            let events = [Event::Init].into_iter().chain(objects).chain([Event::InitDone]);
+            events.map(move |event| (row, Signal::Event(event))).collect::<Vec<_>>()
+        };
+        let namespace = |name: &str| vec![json!({"metadata": {"name": name}})];
+        let required = || KINDS.iter().flat_map(|row| listed(row, vec![])).collect::<Vec<_>>();
+        let with = |more: Vec<_>| stream::iter(required().into_iter().chain(more).collect::<Vec<_>>());
+        follow(&index, with(vec![])).await;
+        assert!(index.synced(), "it was never listed");
+        follow(&index, with(listed(widgets, namespace("a")))).await;
+        assert!(index.snapshot().namespace("a").is_some());
+        // Begun again: what was there is kept until it is listed again, or fails.
+        follow(&index, with(vec![])).await;
+        assert!(index.snapshot().namespace("a").is_some());
+        let failed = Failure::of_test(&widgets.kind);
+        follow(&index, with(vec![(widgets, Signal::Failed(failed))])).await;
+        assert!(index.snapshot().namespace("a").is_none(), "others are not held back by it");
     }
 }

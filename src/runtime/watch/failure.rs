@@ -103,6 +103,14 @@ impl Failure {
 }
 
 #[cfg(test)]
+impl Failure {
+    /// One like any other.
+    pub(crate) fn of_test(kind: &Kind) -> Failure {
+        Failure::ended(kind, Step::List, "connection refused")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

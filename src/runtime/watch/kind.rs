@@ -7,8 +7,10 @@ use ecr_forecast::text::{cut, escaped};
 pub struct Kind {
     /// The API group; empty for the core group.
     pub group: &'static str,
-    /// The version of the group.
+    /// The version of the group that is asked for first.
     pub version: &'static str,
+    /// Versions that are asked for where that one is not served, of a kind that is [`optional`](Kind::optional).
+    pub others: &'static [&'static str],
     /// `kind` of its objects.
     pub kind: &'static str,
     /// The resource, as it stands in paths. It names the kind in logs and metrics.
@@ -21,6 +23,8 @@ pub struct Kind {
     pub labels: Option<&'static str>,
     /// Only objects with these fields, such as `status.phase!=Failed`.
     pub fields: Option<&'static str>,
+    /// The API server may not have it, or not give it out to us, today, never, or no more: then it has no objects.
+    pub optional: bool,
     /// Objects per page of a list, at most.
     pub page_size: u32,
 }
@@ -41,8 +45,19 @@ impl Kind {
         kind: &'static str,
         plural: &'static str,
     ) -> Kind {
-        let (within, labels, fields) = (None, None, None);
-        Kind { group, version, kind, plural, namespaced: true, within, labels, fields, page_size: PAGE_SIZE }
+        Kind {
+            group,
+            version,
+            others: &[],
+            kind,
+            plural,
+            namespaced: true,
+            within: None,
+            labels: None,
+            fields: None,
+            optional: false,
+            page_size: PAGE_SIZE,
+        }
     }
 
     /// Every object of a kind that is in no namespace.

@@ -38,7 +38,17 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// What a watch that should have ended is given to do so.
 pub const MARGIN: Duration = Duration::from_secs(5);
 
+/// So often it is looked whether an optional kind that is not there has come.
+const LOOK_FOR_ABSENT: Duration = Duration::from_secs(10);
+
+/// So often an optional kind that was there must not be there before it is gone: while its CustomResourceDefinition is
+/// written anew, it may not be there for a moment.
+const LOOKS: u32 = 3;
+
 /// Watches all objects of one kind, for ever.
+///
+/// An optional kind that the API server does not have is a list without objects, again and again until it has; so is one
+/// that it did not give out to us so far.
 ///
 /// `timeout` is the seconds after which the API server ends a watch and it is taken up again where it stood. It bounds how
 /// long a connection that died without a word (a failed load balancer) can go unnoticed.
@@ -59,6 +69,12 @@ struct Watch {
     /// Routine failures do not count with the others: a list behind an outage need not wait for as long as the outage.
     backoffs: [Backoff; 2],
     pause: Option<Duration>,
+    /// The versions that may be asked for.
+    versions: Vec<&'static str>,
+    /// So many of them the API server did not have.
+    refused_versions: usize,
+    /// The kind was there, and so often since then it was not.
+    missed: Option<u32>,
 }
 
 /// Where a watch stands.
@@ -102,6 +118,9 @@ impl Watch {
             shortest: SHORTEST,
             backoffs: <[Backoff; 2]>::default(),
             pause: None,
+            versions: std::iter::once(kind.version).chain(kind.others.iter().copied()).collect(),
+            refused_versions: 0,
+            missed: None,
         }
     }
 
@@ -136,6 +155,7 @@ impl Watch {
             }
             State::Page(from) => match self.reader.list(&self.kind, None, self.page_size, from.as_deref()).await {
                 Ok(page) => {
+                    (self.refused_versions, self.missed) = (0, Some(0));
                     self.state = State::Items(page);
                     Ok(None)
                 }
@@ -145,6 +165,7 @@ impl Watch {
                     self.page_size /= 2;
                     Ok(None)
                 }
+                Err(error) if self.is_absent(&error) => self.absent(&error),
                 Err(error) => Err(Failure::new(&self.kind, Step::List, &error)),
             },
             State::Items(mut page) => match (page.items.pop_front(), page.next) {
@@ -174,6 +195,11 @@ impl Watch {
                     Err(error) if matches!(error.code(), Some(410 | 504)) => {
                         return Err(Failure::new(&self.kind, Step::Watch, &error));
                     }
+                    // It is gone, or has another version now: the list tells.
+                    Err(error) if self.is_absent(&error) => {
+                        let failure = Failure::new(&self.kind, Step::Watch, &error);
+                        return Err(Failure { routine: true, ..failure });
+                    }
                     Err(error) => {
                         let failure = Failure::new(&self.kind, Step::Watch, &error);
                         self.state = State::Listed { version, refused: refused || failure.refused };
@@ -184,6 +210,34 @@ impl Watch {
             }
             State::Watching(running) => self.follow(running).await,
         }
+    }
+
+    /// Whether an answer says that an optional kind is not there. One that we had and may not have any more is another
+    /// thing: what is known of it gets old.
+    fn is_absent(&self, error: &AnswerError) -> bool {
+        let code = error.code();
+        self.kind.optional && (code == Some(404) || (code == Some(403) && self.missed.is_none()))
+    }
+
+    /// The kind is not there in this version: perhaps in another one. If in none, and not for a moment alone, it has no
+    /// objects.
+    fn absent(&mut self, error: &AnswerError) -> Result<Option<Signal>, Failure> {
+        self.refused_versions += 1;
+        if error.code() == Some(404) && self.refused_versions < self.versions.len() {
+            let at = self.versions.iter().position(|version| *version == self.kind.version).unwrap_or(0);
+            let next = self.versions.iter().cycle().nth(at + 1);
+            self.kind.version = next.copied().unwrap_or(self.kind.version);
+            self.state = State::Page(None);
+            return Ok(None);
+        }
+        self.refused_versions = 0;
+        if let Some(missed) = self.missed.as_mut().filter(|missed| **missed + 1 < LOOKS) {
+            *missed += 1;
+            return Err(Failure { routine: true, ..Failure::new(&self.kind, Step::List, error) });
+        }
+        self.missed = None;
+        self.pause = Some(LOOK_FOR_ABSENT);
+        Ok(Some(Signal::Event(Event::InitDone)))
     }
 
     /// Waits for what comes next in a watch that runs.

@@ -43,7 +43,8 @@ impl Drop for View {
 impl View {
     fn start(config: kube::Config) -> Result<View> {
         // As the operator runs, with times that a test can wait for.
-        let options = IndexOptions { page_size: 3, watch_timeout: 3, answer_timeout: Duration::from_secs(2) };
+        let answer_timeout = Duration::from_secs(2);
+        let options = IndexOptions { page_size: 3, watch_timeout: 3, answer_timeout, ..IndexOptions::default() };
         let (token, pods) = (CancellationToken::new(), Arc::<Mutex<Pods>>::default());
         let index = Index::start(index::client(config)?, options.clone(), token.clone());
         let (signals, into) = (watch_pods(index.client(), &options), pods.clone());
@@ -289,7 +290,8 @@ pub async fn everything_can_be_listed(world: &World) -> Result<()> {
     complete.map(drop).with_context(|| format!("{:?}", view.index.not_synced_reason()))
 }
 
-async fn direct(world: &World) -> Result<kube::Config> {
+/// The API server without any proxy, as the cluster's administrator.
+pub async fn direct(world: &World) -> Result<kube::Config> {
     let kubeconfig = kube::config::Kubeconfig::read_from(&world.cluster.kubeconfig)?;
     Ok(kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?)
 }

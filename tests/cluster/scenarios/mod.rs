@@ -9,6 +9,7 @@ pub mod configmaps;
 pub mod exemptions;
 pub mod faults;
 pub mod gitops;
+pub mod kinds;
 pub mod limits;
 pub mod load;
 pub mod network;
@@ -98,6 +99,7 @@ pub fn all() -> Vec<Scenario> {
         AnyCluster: configmaps::no_refusal_rests_on_what_is_gone;
         AnyCluster: limits::big_pods;
         OurOwn: faults::after_any_fault_the_state_is_that_of_a_fresh_start;
+        OurOwn: kinds::an_optional_kind_comes_and_goes_without_a_restart;
         OurOwn: limits::every_ecr_image_reaches_the_webhook_and_no_other;
         OurOwn: limits::every_ecr_image_of_a_template_reaches_the_webhook_and_no_other;
         OurOwn: network::the_api_server_is_known_by_its_address;

@@ -239,3 +239,67 @@ async fn pages_that_are_too_big_are_asked_for_again_in_smaller_ones() {
     let expected = ["limit=4", "limit=2", "limit=2&continue=x", "limit=1", "watch=true&resourceVersion=5"];
     assert_eq!(asked(&asks)[..5], expected);
 }
+
+const WIDGETS: Kind =
+    Kind { optional: true, others: &["v1beta1"], ..Kind::of_cluster("example.com", "v1", "Widget", "widgets") };
+
+/// The signals of a watch of an optional kind, and the versions that were asked for.
+async fn watched_widgets(answers: Vec<Answer>, signals: usize) -> (String, String) {
+    let (client, asks) = server(answers);
+    let signals = Watch::new(client, WIDGETS, 60).signals().take(signals).map(said).collect::<Vec<_>>();
+    let signals = tokio::time::timeout(Duration::from_secs(60), signals).await.expect("all signals come");
+    let version = |uri: &String| {
+        let version = uri.strip_prefix("/apis/example.com/").and_then(|rest| rest.split_once("/widgets?"));
+        version.unwrap_or_else(|| panic!("{uri}")).0.to_owned()
+    };
+    let versions: Vec<String> = asks.lock().unwrap().iter().map(version).collect();
+    (signals.join(" "), versions.join(" "))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_kind_comes_changes_its_version_goes_and_comes_again() {
+    let absent = || Answer::new(404, error(404));
+    let answers = vec![
+        absent(),
+        absent(),
+        absent(),
+        page(&["a"], ""),
+        absent(),
+        absent(),
+        page(&["a", "b"], ""),
+        absent(),
+        absent(),
+        absent(),
+        absent(),
+        absent(),
+        absent(),
+        absent(),
+        page(&["c"], ""),
+    ];
+    let (signals, versions) = watched_widgets(answers, 20).await;
+    assert_eq!(
+        signals,
+        "list done list listed a done watch 404, routine list listed a listed b done watch 404, routine \
+         list list 404, routine list list 404, routine list done list listed c done"
+    );
+    let expected = "v1 v1beta1 v1beta1 v1 v1 v1 v1beta1 v1beta1 v1beta1 v1 v1 v1beta1 v1beta1 v1 v1";
+    assert_eq!(versions, expected, "the one that is served is asked for first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_kind_that_is_not_given_out_is_none_until_it_was() {
+    let forbidden = || Answer::new(403, error(403));
+    let begin = Instant::now();
+    let answers = vec![
+        forbidden(),
+        forbidden(),
+        page(&["a"], ""),
+        forbidden(),
+        Answer::new(200, event("ADDED", "b", 6)),
+        forbidden(),
+        page(&["a", "b"], ""),
+    ];
+    let (signals, _) = watched_widgets(answers, 14).await;
+    assert_eq!(signals, "list done list done list listed a done watch 403 list list 403 list listed a listed b done");
+    assert!(begin.elapsed() >= LOOK_FOR_ABSENT * 2, "asked for seldom: {:?}", begin.elapsed());
+}
