@@ -10,6 +10,7 @@ use crate::tree;
 /// The files, and what each is about.
 const ABOUT_IT: &[(&str, &str)] = &[
     ("docs/check-report.schema.json", "lists the note of the assumption"),
+    ("ecr-forecast/src/policy/documents.rs", "every place where a policy stands: nobody pulls"),
     ("ecr-forecast/src/policy/decode.rs", "a spec that is not understood: nobody pulls"),
     ("src/controller/status.rs", "what conditions say of a spec: nobody pulls"),
     ("ecr-forecast/src/judge/pull/tests.rs", "the assumed account allows and never denies"),
