@@ -75,9 +75,13 @@ pub fn cut(text: &str, longest: usize) -> Cow<'_, str> {
     if text.len() <= longest {
         return Cow::Borrowed(text);
     }
-    let room = longest.saturating_sub('…'.len_utf8());
-    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
+    Cow::Owned(format!("{}…", head(text, longest.saturating_sub('…'.len_utf8()))))
+}
+
+/// The beginning of the text, of at most `longest` bytes. No character is cut in two.
+pub fn head(text: &str, longest: usize) -> &str {
+    let end = (0..=longest.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
 }
 
 /// One or more of each kind that is not harmless, for the tests of whatever shows a text.
@@ -145,6 +149,7 @@ mod tests {
         assert_eq!(cut("abcdefg", 6), "abc…");
         assert_eq!(cut("äöüäöü", 8), "äö…");
         assert_eq!(cut("abcd", 3), "…");
+        assert_eq!((head("äöü", 3), head("äöü", 1), head("äöü", 9)), ("ä", "", "äöü"));
     }
 
     proptest! {

@@ -14,7 +14,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::telemetry::write_error;
@@ -32,7 +31,6 @@ const FIELD_MANAGER: &str = "ecr-access-lease";
 #[derive(Clone, Debug)]
 pub struct Leader {
     until: Arc<Mutex<Until>>,
-    changed: Arc<watch::Sender<bool>>,
 }
 
 /// Both clocks must agree: the monotonic one stands still while a machine sleeps, the other one can be set.
@@ -71,25 +69,13 @@ impl Leader {
         Leader::with(Until::Forever)
     }
 
-    /// Never leads.
-    pub fn never() -> Leader {
-        Leader::with(Until::Never)
-    }
-
     /// Whether this replica leads at this moment. To be asked right before each write.
     pub fn is_leader_now(&self) -> bool {
         self.is_leader_at(Instant::now(), SystemTime::now())
     }
 
-    /// Tells of the moments at which leadership is won or lost. A hint to start work on; [`Leader::is_leader_now`]
-    /// decides.
-    pub fn changes(&self) -> watch::Receiver<bool> {
-        self.changed.subscribe()
-    }
-
     fn with(until: Until) -> Leader {
-        let (changed, _) = watch::channel(matches!(until, Until::Forever));
-        Leader { until: Arc::new(Mutex::new(until)), changed: Arc::new(changed) }
+        Leader { until: Arc::new(Mutex::new(until)) }
     }
 
     fn is_leader_at(&self, monotonic: Instant, wall: SystemTime) -> bool {
@@ -102,12 +88,6 @@ impl Leader {
 
     fn set(&self, until: Until) {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
-        self.publish();
-    }
-
-    fn publish(&self) {
-        let now = self.is_leader_now();
-        self.changed.send_if_modified(|was| std::mem::replace(was, now) != now);
     }
 }
 
@@ -141,7 +121,6 @@ impl Election {
                     }
                 }
             }
-            self.leader.publish();
             // Shorter than a renewal when following, so that a Lease that was given back is taken soon.
             let pause = if self.leader.is_leader_now() { RENEW } else { RENEW / 2 };
             tokio::select! {
@@ -262,20 +241,6 @@ mod tests {
         assert!(FENCE + RENEW <= DURATION && RENEW < FENCE);
     }
 
-    #[tokio::test]
-    async fn changes_are_told_once_each() {
-        let leader = Leader::never();
-        let mut changes = leader.changes();
-        leader.set(Until::Forever);
-        changes.changed().await.unwrap();
-        assert!(*changes.borrow_and_update());
-        leader.set(Until::Forever);
-        assert!(!changes.has_changed().unwrap());
-        leader.set(Until::Never);
-        changes.changed().await.unwrap();
-        assert!(!leader.is_leader_now());
-    }
-
     const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/ns/leases/lease";
 
     fn election(api: &Arc<FakeApi>, identity: &str) -> Election {
@@ -283,7 +248,7 @@ mod tests {
             leases: Api::namespaced(api.client(), "ns"),
             name: "lease".to_owned(),
             identity: identity.to_owned(),
-            leader: Leader::never(),
+            leader: Leader::with(Until::Never),
             seen: None,
         }
     }

@@ -14,7 +14,7 @@ use crate::runtime::watch::cut::{Cursor, CutError};
 use crate::runtime::watch::decode_error::DecodeError;
 use crate::runtime::watch::object::{Raw, decode};
 
-use ecr_forecast::text::{cut, escaped, escaped_lines};
+use ecr_forecast::text::{cut, escaped, escaped_lines, head};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -295,11 +295,11 @@ impl Answer {
             status: "Failure",
             code: refusal.code,
             reason: refusal.reason,
-            message: escaped_lines(shown(&refusal.message, MAX_MESSAGE)),
+            message: escaped_lines(head(&refusal.message, MAX_MESSAGE)),
             details: Details {
-                name: shown(&refusal.name, MAX_SHOWN),
-                group: shown(&refusal.group, MAX_SHOWN),
-                kind: shown(&refusal.kind, MAX_SHOWN),
+                name: head(&refusal.name, MAX_SHOWN),
+                group: head(&refusal.group, MAX_SHOWN),
+                kind: head(&refusal.kind, MAX_SHOWN),
                 causes: refusal.listed(),
             },
         });
@@ -315,9 +315,9 @@ impl Answer {
                     .warnings
                     .iter()
                     .take(MAX_WARNINGS)
-                    .map(|warning| escaped(shown(warning, MAX_SHOWN)))
+                    .map(|warning| escaped(head(warning, MAX_SHOWN)))
                     .collect(),
-                audit_annotations: self.audit.iter().map(|(key, text)| (*key, shown(text, MAX_SHOWN))).collect(),
+                audit_annotations: self.audit.iter().map(|(key, text)| (*key, head(text, MAX_SHOWN))).collect(),
             },
         };
         // Strings and numbers only: there is nothing in it that cannot be written as JSON.
@@ -380,7 +380,7 @@ impl Refusal {
     fn listed(&self) -> Vec<Cause<'_>> {
         let (mut listed, mut bytes) = (Vec::new(), 0);
         for FieldCause { reason, message, field } in self.causes.iter().take(MAX_CAUSES) {
-            let (message, field) = (shown(message, MAX_SHOWN), shown(field, MAX_SHOWN));
+            let (message, field) = (head(message, MAX_SHOWN), head(field, MAX_SHOWN));
             bytes += message.len() + field.len();
             if bytes > MAX_CAUSES_BYTES {
                 break;
@@ -394,11 +394,6 @@ impl Refusal {
         }
         listed
     }
-}
-
-/// The beginning of a text, at most so many bytes.
-fn shown(text: &str, most: usize) -> &str {
-    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
 /// What a stranger sent, fit for an error message.

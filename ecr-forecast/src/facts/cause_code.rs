@@ -1,7 +1,5 @@
 //! The stable codes of why an image has its verdict.
 
-use std::fmt;
-
 use serde::Serialize;
 
 macro_rules! codes {
@@ -96,9 +94,4 @@ codes! {
     ConditionNotKnown,
 }
 
-impl fmt::Display for CauseCode {
-    /// The word as reports have it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+displayed_as_named!(CauseCode);

@@ -1,5 +1,16 @@
 //! What is known of AWS, and what is not: declared policies, repositories and registries, and the facts that are missing.
 
+/// What is displayed as its variants are named: the word as reports have it.
+macro_rules! displayed_as_named {
+    ($name:ident) => {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(self, f)
+            }
+        }
+    };
+}
+
 mod cause_code;
 pub mod declared;
 mod known;

@@ -1,7 +1,5 @@
 //! Why an image has its verdict, coarsely.
 
-use std::fmt;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -33,9 +31,4 @@ pub enum Reason {
     FactsMissing,
 }
 
-impl fmt::Display for Reason {
-    /// The word as reports have it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+displayed_as_named!(Reason);

@@ -28,8 +28,8 @@ pub(crate) use grammar::date_time;
 pub use kind::PolicyKind;
 pub use label_selector::{LabelSelector, LabelSelectorRequirement};
 pub use spec::{
-    Action, ClusterEcrAccessPolicySpec, ConfigMapKeyRef, EcrAccessPolicySpec, Exemption, Identity, MAX_EXEMPTIONS,
-    MappedRole, Organization, OrganizationLevel, POLICY_DOCUMENT_LABEL, PermissionsBoundary, PolicyEntry, PolicyScope,
+    Action, ClusterEcrAccessPolicySpec, ConfigMapKeyRef, DocumentSource, EcrAccessPolicySpec, Exemption, Identity,
+    MAX_EXEMPTIONS, MappedRole, Organization, OrganizationLevel, POLICY_DOCUMENT_LABEL, PolicyEntry, PolicyScope,
     Presence, PullThroughRule, Puller, RegistryDeclaration, RepositoryDeclaration, ResourcePolicy, RolePuller,
     ServiceAccountPuller, ServiceAccountSelection, UnknownActionError, UnknownWord,
 };

@@ -22,8 +22,8 @@ pub use declared::{
     RepositoryDeclaration, ResourcePolicy, UnknownWord,
 };
 pub use puller::{
-    ConfigMapKeyRef, DEFAULT_ROLE_ANNOTATION, Identity, MappedRole, POLICY_DOCUMENT_LABEL, PermissionsBoundary,
-    PolicyEntry, Puller, RolePuller, ServiceAccountPuller,
+    ConfigMapKeyRef, DEFAULT_ROLE_ANNOTATION, DocumentSource, Identity, MappedRole, POLICY_DOCUMENT_LABEL, PolicyEntry,
+    Puller, RolePuller, ServiceAccountPuller,
 };
 
 /// At most so many exemptions a policy has.

@@ -3,9 +3,10 @@
 use crate::facts::missing::MissingFact;
 use crate::judge::{Admission, Verdict, speaks_up};
 use crate::policy::Action;
-use crate::report::message::{self, MAX_LINE, MAX_MESSAGE, Piece, clean, fits, head, line, middle};
+use crate::report::message::{self, MAX_LINE, MAX_MESSAGE, Piece, clean, fits, line, middle};
 use crate::report::texts::{Parts, Texts};
 use crate::report::types::{ImageReport, Report};
+use crate::text::head;
 
 /// At most so many warnings leave with one review; further images are counted in the last one. The API server cuts
 /// warnings that are longer than 4096 characters together.
@@ -184,7 +185,7 @@ fn further(others: &[&ImageReport]) -> String {
 
 /// The command that prints the fix, for when it is too long to be shown.
 fn command(namespace: &str) -> String {
-    let namespace = head(&clean(namespace), 63);
+    let namespace = head(&clean(namespace), 63).to_owned();
     format!(
         "run kubectl get ceap,cm,eap,ns,sa -n {namespace} -o yaml | ecr-access check -f - -f YOUR-MANIFEST.yaml -o json"
     )

@@ -305,20 +305,11 @@ impl<'a> Fields<'a> {
         let path = "$.validate";
         let asked = object(path, asked)?;
         asked.only(path, &["policyType", "document", "lints"])?;
-        let policy_type = match asked.required(path, "policyType")?.as_str() {
-            "identity" => PolicyType::Identity,
-            "boundary" => PolicyType::Boundary,
-            "session" => PolicyType::Session,
-            "resource" => PolicyType::Resource,
-            "registry" => PolicyType::Registry,
-            "scp" => PolicyType::Scp,
-            "rcp" => PolicyType::Rcp,
-            "trust" => PolicyType::Trust,
-            other => {
-                let types = "identity, boundary, session, resource, registry, scp, rcp, trust";
-                return Err(LineError::new("$.validate.policyType", format!("`{other}` is not one of {types}")));
-            }
-        };
+        let word = asked.required(path, "policyType")?;
+        let policy_type = PolicyType::from_word(word.as_str()).ok_or_else(|| {
+            let types = PolicyType::ALL.map(PolicyType::as_str).join(", ");
+            LineError::new("$.validate.policyType", format!("`{}` is not one of {types}", word.as_str()))
+        })?;
         let document = match asked.get("document") {
             None => return Err(LineError::new("$.validate.document", "is missing")),
             Some(value) => document("$.validate.document", value)?,

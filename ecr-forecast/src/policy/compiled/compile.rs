@@ -24,8 +24,8 @@ use crate::policy::compiled::problem::{Problem, Remark, document_problem};
 use crate::policy::compiled::spec::{CompiledPuller, CompiledRole, CompiledSpec};
 use crate::policy::rules::ONE_SOURCE;
 use crate::policy::{
-    self, ConfigMapKeyRef, EVERY_REGION, Identity, OrganizationLevel, PermissionsBoundary, PolicyScope,
-    RegistryDeclaration, RepositoryDeclaration,
+    self, ConfigMapKeyRef, DocumentSource, EVERY_REGION, Identity, OrganizationLevel, PolicyScope, RegistryDeclaration,
+    RepositoryDeclaration,
 };
 
 /// What a permissions boundary is called where it is a document, which has no name.
@@ -111,27 +111,29 @@ impl<'a> Compiler<'a> {
         Ok(Some(Arc::new(compiled)))
     }
 
-    fn boundary(&mut self, path: &str, boundary: &PermissionsBoundary) -> Result<SourcedPolicy, Problem> {
-        match (&boundary.document, &boundary.managed_policy_arn, &boundary.config_map_key_ref) {
-            (Some(document), None, None) => {
-                Ok(self.document(&format!("{path}.document"), BOUNDARY, MissingFact::Document, document))
-            }
-            (None, Some(arn), None) => {
-                let name = arn.rsplit_once('/').map_or(BOUNDARY, |(_, name)| name);
-                Ok(self.managed(&format!("{path}.managedPolicyArn"), name, arn, managed_policy))
-            }
-            (None, None, Some(reference)) => Ok(self.config_map(path, BOUNDARY, reference)),
-            _ => Err(Problem::at(path, ONE_SOURCE)),
-        }
+    fn boundary(&mut self, path: &str, boundary: &DocumentSource) -> Result<SourcedPolicy, Problem> {
+        let arn = boundary.managed_policy_arn.as_deref();
+        let name = arn.and_then(|arn| arn.rsplit_once('/')).map_or(BOUNDARY, |(_, name)| name);
+        self.sourced(path, name, boundary, managed_policy)
     }
 
     fn entry(&mut self, path: &str, entry: &policy::PolicyEntry, find: FindManaged) -> Result<SourcedPolicy, Problem> {
-        match (&entry.document, &entry.managed_policy_arn, &entry.config_map_key_ref) {
+        self.sourced(path, &entry.name, &entry.source, find)
+    }
+
+    fn sourced(
+        &mut self,
+        path: &str,
+        name: &str,
+        source: &DocumentSource,
+        find: FindManaged,
+    ) -> Result<SourcedPolicy, Problem> {
+        match (&source.document, &source.managed_policy_arn, &source.config_map_key_ref) {
             (Some(document), None, None) => {
-                Ok(self.document(&format!("{path}.document"), &entry.name, MissingFact::Document, document))
+                Ok(self.document(&format!("{path}.document"), name, MissingFact::Document, document))
             }
-            (None, Some(arn), None) => Ok(self.managed(&format!("{path}.managedPolicyArn"), &entry.name, arn, find)),
-            (None, None, Some(reference)) => Ok(self.config_map(path, &entry.name, reference)),
+            (None, Some(arn), None) => Ok(self.managed(&format!("{path}.managedPolicyArn"), name, arn, find)),
+            (None, None, Some(reference)) => Ok(self.config_map(path, name, reference)),
             _ => Err(Problem::at(path, ONE_SOURCE)),
         }
     }

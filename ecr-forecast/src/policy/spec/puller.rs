@@ -128,7 +128,7 @@ pub struct Identity {
     /// The permissions boundary: the role can do at most what it allows. Exactly one of `document`, `managedPolicyArn` and
     /// `configMapKeyRef`. Left out: there is none. Example: `{managedPolicyArn: "arn:aws:iam::aws:policy/PowerUserAccess"}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permissions_boundary: Option<PermissionsBoundary>,
+    pub permissions_boundary: Option<DocumentSource>,
     /// The role's tags: the values of aws:PrincipalTag/KEY in conditions. Left out: not known. `{}`: there are none.
     /// Example: `{team: payments}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,11 +136,11 @@ pub struct Identity {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-/// A permissions boundary: exactly one of the fields is set.
+/// What gives the text of a policy: exactly one of the fields is set.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = one_source)]
-pub struct PermissionsBoundary {
+pub struct DocumentSource {
     /// The policy document: a mapping, or a string that holds the JSON text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Document>", description = "")]
@@ -165,18 +165,9 @@ pub struct PolicyEntry {
     /// Names the policy in messages; the name it has in AWS is best. Unique in its list. Example: `app-pull`.
     #[schemars(length(max = 128), extend("x-kubernetes-validations" = [rules::POLICY_NAME]))]
     pub name: String,
-    /// The policy document: a mapping, or a string that holds the JSON text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Document>", description = "")]
-    pub document: Option<serde_json::Value>,
-    /// The ARN of an AWS managed policy, one of those built into this binary.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<ManagedPolicyArn>", description = "")]
-    pub managed_policy_arn: Option<String>,
-    /// Where the document stands in a ConfigMap.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(description = "")]
-    pub config_map_key_ref: Option<ConfigMapKeyRef>,
+    /// What gives its text.
+    #[serde(flatten)]
+    pub source: DocumentSource,
 }
 
 /// The label without which a ConfigMap is not read, and its value: one watch by label sees these and no others.
