@@ -8,7 +8,6 @@ use ecr_forecast::judge::Verdict;
 use ecr_forecast::policy;
 use ecr_forecast::policy::compiled::PolicyObject;
 use ecr_forecast::report::{ImageReport, Report};
-use ecr_forecast::text::{cut, escaped};
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::ahead::UpcomingChange;
@@ -16,26 +15,7 @@ use super::denials::FirstDenial;
 use super::status::find;
 use crate::api::PolicyStatus;
 use crate::api::conditions::{CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_PULL_WOULD_FAIL};
-
-/// Bytes of a note at most ("Event", events.k8s.io/v1).
-pub const MAX_NOTE: usize = 1024;
-
-/// One thing to tell.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EventDraft {
-    /// Something is wrong, or will be.
-    pub warning: bool,
-    /// A stable word for what happened.
-    pub reason: String,
-    /// What the controller did when it noticed.
-    pub action: &'static str,
-    /// The same for a person: one line, at most [`MAX_NOTE`] bytes.
-    pub note: String,
-    /// Where it is shown.
-    pub regarding: ObjectReference,
-    /// What else it is about.
-    pub related: Option<ObjectReference>,
-}
+use crate::runtime::events::{EventDraft, note as line};
 
 /// What changed in the status of `policy` that people wait for or have to know.
 ///
@@ -120,17 +100,11 @@ fn reference(policy: &PolicyObject) -> ObjectReference {
     }
 }
 
-/// One line within the limit: `kubectl describe` puts notes into a table.
-fn line(text: &str) -> String {
-    cut(&escaped(&text.trim_end().replace('\n', "; ")), MAX_NOTE).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use ecr_forecast::text::{HARMFUL, is_harmless};
 
     /// A status with these conditions: type, status, reason and message.
     fn status(conditions: &[(&str, &str, &str, &str)]) -> PolicyStatus {
@@ -168,15 +142,5 @@ mod tests {
             assert_eq!(told(&with("After", "words")), [(warning, "After".to_owned())], "{kind}");
             assert_eq!(told(&with("Before", "other words")), [], "{kind}");
         }
-    }
-
-    #[test]
-    fn a_note_is_one_line_of_whole_characters_within_the_limit() {
-        assert_eq!(line("a\nfix: b\t\u{7}\n"), r"a; fix: b\t\u{7}");
-        let harmful = line(&format!("a{HARMFUL}b"));
-        assert!(harmful.chars().all(is_harmless) && harmful.contains(r"\u{202e}"), "{harmful}");
-        let long = line(&format!("x{}", "é".repeat(600)));
-        assert!(long.len() <= MAX_NOTE && long.len() > MAX_NOTE - 4 && long.ends_with("é…"), "{}", long.len());
-        assert_eq!(line(&"x".repeat(MAX_NOTE)).len(), MAX_NOTE);
     }
 }

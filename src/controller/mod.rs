@@ -25,11 +25,11 @@ use crate::index::pods::{Pods, watch_pods};
 use crate::index::subjects::ClusterWorkloads;
 use crate::index::workloads::{Workloads, watch_workloads};
 use crate::index::{Changes, Index, IndexOptions, Snapshot, WatchSignal, kinds};
+use crate::runtime::events::EventDraft;
 use crate::runtime::watch::answer::AnswerError;
 use crate::runtime::watch::kind::segment;
 use crate::runtime::watch::reader::Reader;
 use denials::FirstDenial;
-use events::EventDraft;
 use judged::Memory;
 use judging::Failing;
 use metrics::{

@@ -1,37 +1,23 @@
 //! Writes Events, not too many of them, and none twice.
 //!
-//! `events.k8s.io/v1`. The same said again within the hour that an API server keeps Events is a count on the one that is
-//! there. Not kube's own recorder, which counts everything of one reason about one object as the same, whatever it says.
+//! The same said again within the hour that an API server keeps Events is a count on the one that is there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
-use k8s_openapi::api::events::v1::{Event, EventSeries};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Client;
-use kube::api::{Patch, PatchParams, PostParams};
 use tokio::time::Instant;
 
 use super::denials::{FirstDenial, told_by};
-use super::events::EventDraft;
 use super::metrics::{EventLabels, EventResult, Metrics};
 use crate::api::PolicyStatus;
+use crate::runtime::events::{EventDraft, EventWriter};
 use crate::runtime::watch::answer::AnswerError;
-use crate::runtime::watch::kind::{Kind, segment};
-use crate::runtime::watch::reader::Reader;
 
 /// `reportingController` of every Event.
 pub const REPORTING_CONTROLLER: &str = "ecraccess.dev/controller";
-
-const EVENTS: Kind = Kind::namespaced("events.k8s.io", "v1", "Event", "events");
-
-/// Longest `reportingInstance` ("Event", events.k8s.io/v1).
-const INSTANCE_LENGTH: usize = 128;
-
-/// Longest part of an Event's name before its dot: the name of an object may be as long as the whole may be.
-const PREFIX_LENGTH: usize = 200;
 
 /// How long an API server keeps Events by default (`--event-ttl`): what was told longer ago than that, and was gone for
 /// so long, is news again.
@@ -66,8 +52,7 @@ struct Series {
 
 /// Writes Events during one time of leading.
 pub struct Recorder {
-    client: Client,
-    instance: String,
+    events: EventWriter,
     metrics: Metrics,
     limits: Limits,
     memory: Memory,
@@ -80,14 +65,8 @@ pub struct Recorder {
 impl Recorder {
     /// `instance` is the name of this replica's pod.
     pub fn new(client: Client, instance: &str, metrics: Metrics) -> Recorder {
-        let mut instance: String = instance.chars().take(INSTANCE_LENGTH).collect();
-        if instance.is_empty() {
-            // The API server wants one.
-            instance = "ecr-access".to_owned();
-        }
         Recorder {
-            client,
-            instance,
+            events: EventWriter::new(client, REPORTING_CONTROLLER, instance),
             metrics,
             limits: Limits::default(),
             memory: Memory::default(),
@@ -150,17 +129,10 @@ impl Recorder {
     }
 
     async fn write(&mut self, news: &EventDraft) -> Result<(), AnswerError> {
-        // Events about objects of the cluster are in this namespace ("Event", events.k8s.io/v1).
-        let namespace = news.regarding.namespace.as_deref().unwrap_or("default");
-        let (reader, events) =
-            (Reader::new(self.client.clone()), kube::core::Request::new(EVENTS.path(Some(namespace))?));
         let said = said(news);
-        let now = jiff::Timestamp::now();
         if let Some(series) = self.series.get_mut(&said) {
             let count = series.count.saturating_add(1);
-            let patch = serde_json::json!({"series": EventSeries { count, last_observed_time: MicroTime(now) }});
-            let patch = events.patch(segment(&series.name)?, &PatchParams::default(), &Patch::Merge(&patch));
-            match reader.write(patch).await {
+            match self.events.count(news, &series.name, count).await {
                 Ok(()) => {
                     (series.count, series.at) = (count, Instant::now());
                     return Ok(());
@@ -170,10 +142,7 @@ impl Recorder {
                 Err(error) => return Err(error),
             }
         }
-        let name = name(news, now);
-        let event = event(news, &name, namespace, &self.instance, now);
-        let event = serde_json::to_vec(&event).map_err(kube::core::request::Error::SerializeBody)?;
-        reader.write(events.create(&PostParams::default(), event)).await?;
+        let name = self.events.create(news).await?;
         self.series.insert(said, Series { name, count: 1, at: Instant::now() });
         Ok(())
     }
@@ -188,41 +157,12 @@ impl Recorder {
     }
 }
 
-/// The whole object.
-fn event(news: &EventDraft, name: &str, namespace: &str, instance: &str, now: jiff::Timestamp) -> Event {
-    Event {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            ..ObjectMeta::default()
-        },
-        event_time: Some(MicroTime(now)),
-        reporting_controller: Some(REPORTING_CONTROLLER.to_owned()),
-        reporting_instance: Some(instance.to_owned()),
-        action: Some(news.action.to_owned()),
-        reason: Some(news.reason.clone()),
-        regarding: Some(news.regarding.clone()),
-        related: news.related.clone(),
-        note: Some(news.note.clone()),
-        type_: Some(if news.warning { "Warning" } else { "Normal" }.to_owned()),
-        ..Event::default()
-    }
-}
-
 /// Events that say the same are one series.
 fn said(news: &EventDraft) -> u64 {
     let mut hasher = DefaultHasher::new();
     let of = &news.regarding;
     (news.warning, &news.reason, &news.note, &of.kind, &of.namespace, &of.name, &of.uid).hash(&mut hasher);
     hasher.finish()
-}
-
-/// The object's name and the time, as other programs name their Events: `kubectl describe` shows them in this order.
-fn name(news: &EventDraft, now: jiff::Timestamp) -> String {
-    let prefix: String = news.regarding.name.iter().flat_map(|name| name.chars()).take(PREFIX_LENGTH).collect();
-    // A name of a subdomain: no part of it begins or ends with a mark.
-    let prefix = prefix.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-    format!("{prefix}.{:016x}", now.as_nanosecond())
 }
 
 /// Which denials were told, by policy.
@@ -365,15 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_one_whatever_it_is_about_and_sorts_by_time() {
-        let now = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(500_000);
-        for object in ["api", &"x".repeat(253), &format!("{}.y", "x".repeat(199)), &format!("{}-.y", "x".repeat(198))] {
-            let name = name(&news(object, "n"), now);
-            assert!(name.len() <= 253, "{name}");
-            assert!(name.split('.').all(|part| !part.is_empty() && !part.ends_with('-')), "{name}");
-        }
-        let later = now + jiff::SignedDuration::from_nanos(1);
-        assert!(name(&news("api", "z"), now) < name(&news("api", "a"), later));
+    fn what_says_the_same_of_the_same_object_is_one_series() {
         assert_eq!(said(&news("api", "n")), said(&news("api", "n")));
         assert_ne!(said(&news("api", "n")), said(&news("api", "m")));
         assert_ne!(said(&news("api", "n")), said(&news("web", "n")));

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod callers;
+pub mod events;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod guarded;

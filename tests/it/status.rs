@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ecr_access::api::PolicyStatus;
 use ecr_access::controller::denials::told_by;
-use ecr_access::controller::events::{self, EventDraft, MAX_NOTE};
+use ecr_access::controller::events;
 use ecr_access::controller::judging;
 use ecr_access::controller::metrics::{
     EventLabels, EventResult, ExemptionLabels, ExemptionState, PodVerdict, ReadyLabels, Truth, VerdictLabels,
@@ -19,6 +19,7 @@ use ecr_access::controller::metrics::{
 use ecr_access::controller::scan::scan;
 use ecr_access::controller::status::desired_status;
 use ecr_access::index::subjects::{ClusterWorkloads, ObjectMap, Owner, TrackedObject};
+use ecr_access::runtime::events::{EventDraft, MAX_NOTE};
 use ecr_access::runtime::metrics::{CallerLabels, Metrics, OutcomeLabels, ReviewLabels, WebhookLabels};
 use ecr_access::runtime::watch::health::Health;
 use ecr_forecast::cluster::Subject;

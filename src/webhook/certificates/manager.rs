@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::notice::{self, Happened, Notices, Usable};
+use super::notice::{self, Happened, NoticeError, Notices, Usable};
 use super::plan::{Found, RotationReason, STALE, plan};
 use super::secret::{CertificateError, Pair, trusted, unix};
 use crate::runtime::metrics::Metrics;
@@ -381,10 +381,7 @@ impl CertificateManager {
             why => self.notices.event(secret, Happened::Renewed, &format!("a new certificate was made: {why}")).await,
         };
         if let Err(error) = told {
-            tracing::warn!(
-                error = telemetry::write_error(&error),
-                "an event or a condition about the certificate cannot be written"
-            );
+            tracing::warn!(error = error.of_write(), "an event or a condition about the certificate cannot be written");
         }
     }
 
@@ -432,11 +429,11 @@ impl CertificateManager {
                 self.notices.condition(&usable).await?;
                 self.told = Some(usable);
             }
-            Ok::<_, kube::Error>(())
+            Ok::<_, NoticeError>(())
         });
         if let Ok(Err(error)) = result.await {
             tracing::debug!(
-                error = telemetry::write_error(&error),
+                error = error.of_write(),
                 "an event or a condition about the certificate cannot be written"
             );
         }

@@ -2,13 +2,16 @@
 //! under (the operator has no object of its own that could carry one).
 
 use k8s_openapi::api::core::v1::{ObjectReference, Secret, Service};
-use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta, Time};
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use ecr_forecast::text::{cut, escaped};
+use ecr_forecast::text::escaped;
+
+use crate::runtime::events::{EventDraft, EventWriter, note};
+use crate::runtime::telemetry::write_error;
+use crate::runtime::watch::answer::AnswerError;
 
 /// The type of the condition in `status.conditions` of the Service.
 pub const CONDITION: &str = "ecraccess.dev/CertificateUsable";
@@ -16,8 +19,6 @@ pub const CONDITION: &str = "ecraccess.dev/CertificateUsable";
 const FIELD_MANAGER: &str = "ecr-access-certificates";
 /// `reportingController` of Events.
 const CONTROLLER: &str = "ecraccess.dev/certificates";
-/// The API server takes notes up to 1,024 bytes.
-const NOTE: usize = 1000;
 
 /// What can happen to the certificate that somebody should read about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,10 +30,11 @@ pub enum Happened {
 }
 
 impl Happened {
-    fn words(self) -> (&'static str, &'static str, &'static str) {
+    /// Whether it is a warning, its reason, and what was being done.
+    fn words(self) -> (bool, &'static str, &'static str) {
         match self {
-            Happened::Renewed => ("Normal", "CertificateRenewed", "Renew"),
-            Happened::Unusable => ("Warning", "CertificateUnusable", "Load"),
+            Happened::Renewed => (false, "CertificateRenewed", "Renew"),
+            Happened::Unusable => (true, "CertificateUnusable", "Load"),
         }
     }
 }
@@ -48,24 +50,42 @@ pub struct Usable {
     pub message: String,
 }
 
+/// Why something was not told.
+#[derive(Debug, thiserror::Error)]
+pub enum NoticeError {
+    /// The Event was not written.
+    #[error(transparent)]
+    Event(#[from] AnswerError),
+    /// An object was not read, or the condition not written.
+    #[error(transparent)]
+    Object(#[from] kube::Error),
+}
+
+impl NoticeError {
+    /// As it is logged: an answer to a write may repeat what was written.
+    pub fn of_write(&self) -> String {
+        match self {
+            NoticeError::Event(error) => error.of_write(),
+            NoticeError::Object(error) => write_error(error),
+        }
+    }
+}
+
 /// Where to tell.
-#[derive(Clone)]
 pub struct Notices {
-    events: Api<Event>,
+    events: EventWriter,
     services: Api<Service>,
     service: String,
-    /// The name of this replica.
-    instance: String,
 }
 
 impl Notices {
-    /// Events go to `namespace`, where the Secret is, the condition to its Service `service`. `instance` is this replica.
+    /// Events go to the namespace of the Secret, the condition to the Service `service` of `namespace`. `instance` is this
+    /// replica.
     pub fn new(client: Client, namespace: &str, service: &str, instance: &str) -> Notices {
         Notices {
-            events: Api::namespaced(client.clone(), namespace),
+            events: EventWriter::new(client.clone(), CONTROLLER, instance),
             services: Api::namespaced(client, namespace),
             service: service.to_owned(),
-            instance: instance.to_owned(),
         }
     }
 
@@ -73,34 +93,19 @@ impl Notices {
     ///
     /// # Errors
     /// As the API server answers.
-    pub async fn event(&self, secret: &Secret, happened: Happened, note: &str) -> Result<(), kube::Error> {
-        let now = jiff::Timestamp::now();
-        let name = secret.metadata.name.clone().unwrap_or_default();
-        let (type_, reason, action) = happened.words();
-        let event = Event {
-            metadata: ObjectMeta {
-                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
-                namespace: secret.metadata.namespace.clone(),
-                ..ObjectMeta::default()
-            },
-            event_time: Some(MicroTime(now)),
-            type_: Some(type_.to_owned()),
-            reason: Some(reason.to_owned()),
-            action: Some(action.to_owned()),
-            note: Some(line(note)),
-            reporting_controller: Some(CONTROLLER.to_owned()),
-            reporting_instance: Some(self.instance.clone()),
-            regarding: Some(ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("Secret".to_owned()),
-                name: Some(name),
-                namespace: secret.metadata.namespace.clone(),
-                uid: secret.metadata.uid.clone(),
-                ..ObjectReference::default()
-            }),
-            ..Event::default()
+    pub async fn event(&self, secret: &Secret, happened: Happened, text: &str) -> Result<(), NoticeError> {
+        let (warning, reason, action) = happened.words();
+        let regarding = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Secret".to_owned()),
+            name: secret.metadata.name.clone(),
+            namespace: secret.metadata.namespace.clone(),
+            uid: secret.metadata.uid.clone(),
+            ..ObjectReference::default()
         };
-        self.events.create(&PostParams::default(), &event).await.map(drop)
+        let (reason, note) = (reason.to_owned(), note(text));
+        let draft = EventDraft { warning, reason, action, note, regarding, related: None };
+        Ok(self.events.create(&draft).await.map(drop)?)
     }
 
     /// Says in the condition whether the certificate can be used. A condition that says so already is left alone, with
@@ -108,7 +113,7 @@ impl Notices {
     ///
     /// # Errors
     /// As the API server answers.
-    pub async fn condition(&self, usable: &Usable) -> Result<(), kube::Error> {
+    pub async fn condition(&self, usable: &Usable) -> Result<(), NoticeError> {
         let service = self.services.get(&self.service).await?;
         let conditions = service.status.and_then(|status| status.conditions).unwrap_or_default();
         let stored = conditions.iter().find(|condition| condition.type_ == CONDITION);
@@ -133,28 +138,9 @@ impl Notices {
             "status": {"conditions": [condition]},
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.services.patch_status(&self.service, &params, &Patch::Apply(&patch)).await.map(drop)
+        Ok(self.services.patch_status(&self.service, &params, &Patch::Apply(&patch)).await.map(drop)?)
     }
 }
 
 /// The reason while there is nothing to say.
 pub const REASON: &str = "InService";
-
-/// A note as the API server takes it.
-fn line(note: &str) -> String {
-    cut(&escaped(note), NOTE).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_note_is_one_harmless_line_as_long_as_the_api_server_takes() {
-        assert_eq!(line("short"), "short");
-        assert_eq!(line("a\nb\u{202e}"), r"a\nb\u{202e}");
-        assert!(line(ecr_forecast::text::HARMFUL).chars().all(ecr_forecast::text::is_harmless));
-        let long = line(&"é".repeat(900));
-        assert!(long.ends_with("é…") && long.len() <= 1024, "{}", long.len());
-    }
-}
