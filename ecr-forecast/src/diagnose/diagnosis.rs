@@ -4,7 +4,8 @@
 use iam_verdict::NearMiss;
 
 use crate::annotation::{self, IRSA_ANNOTATION};
-use crate::diagnose::fix::{self, Fix, FixKind};
+use crate::diagnose::fix::{Fix, FixKind, create_repository};
+use crate::diagnose::fix_search::fixes;
 use crate::diagnose::{cause, edit, near_miss};
 use crate::facts::declared::{Declared, ResourcePolicy};
 use crate::facts::missing::MissingFact;
@@ -82,7 +83,7 @@ impl Diagnosis {
         match &image.found {
             Found::Image => Vec::new(),
             Found::Invalid(error) => vec![Fix::other(FixKind::None, format!("correct the image reference: {error}"))],
-            Found::NoRepository(image) => vec![fix::create_repository(image)],
+            Found::NoRepository(image) => vec![create_repository(image)],
             Found::NoPuller => {
                 let wanted = judgement.pullers.as_ref().err().and_then(|not_known| not_known.annotation.as_deref());
                 wanted.map(annotate).into_iter().collect()
@@ -166,7 +167,7 @@ impl<'a> Case<'a> {
             let pullers = self.judgement.pullers.as_deref().unwrap_or_default();
             let all: Vec<(&Puller, &PullJudgement)> = pullers.iter().zip(&self.found.pulls).collect();
             let Judgement { needs, at, .. } = self.judgement;
-            diagnosis.fix = fix::fixes(&self.found.image, &all, self.declared, needs, *at);
+            diagnosis.fix = fixes(&self.found.image, &all, self.declared, needs, *at);
         } else if !search && self.pull.verdict == Verdict::Deny && self.found.reason != Reason::DependsOnNode {
             let why = format!("not looked for: {MAX_FIXED} other repositories of this object have theirs");
             diagnosis.fix = vec![Fix::other(FixKind::None, why)];
