@@ -1,5 +1,7 @@
 //! An annotation of a service account that was perhaps meant to name the role that pulls.
 
+use iam_verdict::mistyped;
+
 use crate::ecr::arn::RoleArn;
 use crate::facts::CauseCode;
 use crate::inventory::ServiceAccountFacts;
@@ -15,6 +17,9 @@ pub(crate) struct MisspeltAnnotation {
 
 /// What names the role of a pod's own calls ("IAM roles for service accounts"). The kubelet does not read it.
 pub(crate) const IRSA_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
+
+/// Longest key of an annotation ("Annotations", Syntax and character set): the prefix, a slash and the name.
+const LONGEST_KEY: usize = 253 + 1 + 63;
 
 impl MisspeltAnnotation {
     /// The cause that it is.
@@ -53,7 +58,11 @@ pub(crate) fn misspelt_annotation(annotation: &str, account: &ServiceAccountFact
             // It is another annotation of Amazon EKS, however close.
             () if key == IRSA_ANNOTATION => (is_default && role).then_some(3),
             () if given == wanted => Some(0),
-            () if is_within(&given, &wanted, 2) || (role && name(&given) == name(&wanted)) => Some(1),
+            () if (given.len() <= LONGEST_KEY && mistyped(&given, &wanted, 2).is_some())
+                || (role && name(&given) == name(&wanted)) =>
+            {
+                Some(1)
+            }
             () if for_ecr => Some(2),
             () => None,
         }
@@ -61,28 +70,6 @@ pub(crate) fn misspelt_annotation(annotation: &str, account: &ServiceAccountFact
     let found = account.annotations.iter().filter_map(|(key, value)| Some((closeness(key, value)?, key, value)));
     let (_, key, value) = found.min()?;
     Some(MisspeltAnnotation { key: key.clone(), role: RoleArn::parse(value.trim()) })
-}
-
-/// Whether two texts are at most `most` insertions, deletions and replacements apart (Levenshtein).
-fn is_within(one: &str, other: &str, most: usize) -> bool {
-    if one.len().abs_diff(other.len()) > most || one.len() > 253 + 64 {
-        return false;
-    }
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, a) in one.bytes().enumerate() {
-        let mut diagonal = at;
-        let mut left = at + 1;
-        for (b, cell) in other.bytes().zip(row.iter_mut().skip(1)) {
-            let above = *cell;
-            left = (diagonal + usize::from(a != b)).min(above + 1).min(left + 1);
-            diagonal = above;
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = at + 1;
-        }
-    }
-    row.last().is_some_and(|distance| *distance <= most)
 }
 
 #[cfg(test)]
@@ -136,22 +123,5 @@ mod tests {
         assert_eq!(of("example.com/puller", json!({default: ROLE})), None);
         assert_eq!(of("example.com/puller", irsa), None);
         assert!(of("example.com/puller", json!({"example.com/pullers": "x"})).is_some());
-    }
-
-    #[test]
-    fn a_distance_of_letters() {
-        for (one, other, most, within) in [
-            ("abc", "abc", 0, true),
-            ("abc", "abd", 1, true),
-            ("abc", "ac", 1, true),
-            ("abc", "xabc", 1, true),
-            ("abc", "xbd", 1, false),
-            ("abc", "xbd", 2, true),
-            ("", "ab", 2, true),
-            ("", "abc", 2, false),
-        ] {
-            assert_eq!(is_within(one, other, most), within, "{one} {other}");
-            assert_eq!(is_within(other, one, most), within, "{other} {one}");
-        }
     }
 }

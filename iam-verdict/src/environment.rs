@@ -83,24 +83,10 @@ impl Environment {
         self
     }
 
-    /// Sets the policy of the registry that holds the resource.
-    #[must_use]
-    pub fn with_registry(mut self, policy: NamedPolicy) -> Self {
-        self.registry = Some(policy);
-        self
-    }
-
     /// Adds the next level of service control policies, root first.
     #[must_use]
     pub fn with_scp_level(mut self, policies: impl IntoIterator<Item = NamedPolicy>) -> Self {
         self.scps.push(policies.into_iter().collect());
-        self
-    }
-
-    /// Adds the next level of resource control policies, root first.
-    #[must_use]
-    pub fn with_rcp_level(mut self, policies: impl IntoIterator<Item = NamedPolicy>) -> Self {
-        self.rcps.push(policies.into_iter().collect());
         self
     }
 

@@ -25,6 +25,7 @@ mod statement;
 mod time;
 mod transition;
 mod truth;
+mod typing;
 mod validate;
 mod variable;
 
@@ -46,4 +47,5 @@ pub use principal::{Account, Principal};
 pub use request::Request;
 pub use transition::{Transition, change_instants, next_transition};
 pub use truth::Truth;
+pub use typing::mistyped;
 pub use validate::{MAX_PROBLEMS, PolicyType, problems, validate};

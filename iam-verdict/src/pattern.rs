@@ -462,6 +462,18 @@ fn flush(literal: &mut Cow<'_, str>, tokens: &mut Vec<Token>) {
     }
 }
 
+/// Every word of these letters up to a length.
+#[cfg(test)]
+pub(crate) fn words(alphabet: &[char], longest: usize) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let mut last = all.clone();
+    for _ in 0..longest {
+        last = last.iter().flat_map(|word| alphabet.iter().map(move |c| format!("{word}{c}"))).collect();
+        all.extend(last.iter().cloned());
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -492,16 +504,6 @@ mod tests {
                 assert_eq!(compiled.matches_plain(text), naive(&chars, &letters), "{pattern} {text}");
             }
         }
-    }
-
-    fn words(alphabet: &[char], longest: usize) -> Vec<String> {
-        let mut all = vec![String::new()];
-        let mut last = all.clone();
-        for _ in 0..longest {
-            last = last.iter().flat_map(|word| alphabet.iter().map(move |c| format!("{word}{c}"))).collect();
-            all.extend(last.iter().cloned());
-        }
-        all
     }
 
     /// IAM-RES-4: a star that ends a field reaches beyond the colon, one inside a field does not.

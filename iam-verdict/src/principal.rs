@@ -65,34 +65,6 @@ impl Principal {
             session_unknown: false,
         })
     }
-
-    /// Adds an ARN by which policies may name this principal, such as the ARN of a role with a path.
-    #[must_use]
-    pub fn with_arn(mut self, arn: impl Into<String>) -> Self {
-        self.arns.push(arn.into());
-        self
-    }
-
-    /// Says which account the principal is of.
-    #[must_use]
-    pub fn with_account(mut self, account: Account) -> Self {
-        self.account = account;
-        self
-    }
-
-    /// Says whether service control policies do not apply.
-    #[must_use]
-    pub fn with_scp_exempt(mut self, exempt: bool) -> Self {
-        self.scp_exempt = exempt;
-        self
-    }
-
-    /// Says that the principal is a session of its role whose name is not known.
-    #[must_use]
-    pub fn with_session_unknown(mut self, unknown: bool) -> Self {
-        self.session_unknown = unknown;
-        self
-    }
 }
 
 /// The account of the principal.

@@ -1,6 +1,7 @@
 //! How far an entry is from matching what was asked.
 
 use crate::pattern::{Pattern, Wildcards};
+use crate::typing::mistyped;
 
 /// How far an entry is from matching: the fields that differ, then the characters that nothing covers.
 pub(super) type Distance = (usize, usize);
@@ -54,18 +55,13 @@ pub(super) fn action_distance(entry: &str, action: &str) -> usize {
     uncovered(&entry.to_ascii_lowercase(), &action.to_ascii_lowercase())
 }
 
-/// For an entry that is the action but for one or two letters: how many.
+/// For an entry that is the action but for one or two letters, the first of which is right: how many.
 pub(super) fn typos(entry: &str, action: &str) -> Option<usize> {
-    if entry.contains(['*', '?']) || entry.len().abs_diff(action.len()) > 2 {
+    if entry.contains(['*', '?']) || !entry.chars().zip(action.chars()).take(1).all(|(a, b)| a.eq_ignore_ascii_case(&b))
+    {
         return None;
     }
-    let (start, end) = (entry.to_ascii_lowercase(), action.to_ascii_lowercase());
-    let (a, b): (Vec<char>, Vec<char>) = (start.chars().collect(), end.chars().collect());
-    // What remains between common start and end is at most three letters for such an entry: any more is another word.
-    let front = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let back = a.iter().skip(front).rev().zip(b.iter().skip(front).rev()).take_while(|(x, y)| x == y).count();
-    let longest = a.len().max(b.len()) - front - back;
-    (longest <= 2 && front > 0).then_some(longest)
+    mistyped(&entry.to_ascii_lowercase(), &action.to_ascii_lowercase(), 2)
 }
 
 /// The six fields of an ARN.

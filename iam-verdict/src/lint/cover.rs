@@ -88,17 +88,7 @@ fn glob(wide: &str, narrow: &str, same: fn(&u8, &u8) -> bool, budget: &mut Budge
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pattern::{Pattern, Wildcards};
-
-    fn words(alphabet: &[char], longest: usize) -> Vec<String> {
-        let mut all = vec![String::new()];
-        let mut last = all.clone();
-        for _ in 0..longest {
-            last = last.iter().flat_map(|word| alphabet.iter().map(move |c| format!("{word}{c}"))).collect();
-            all.extend(last.iter().cloned());
-        }
-        all
-    }
+    use crate::pattern::{Pattern, Wildcards, words};
 
     /// Whatever is said to be covered is covered, by all short texts.
     #[test]
