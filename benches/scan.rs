@@ -138,10 +138,7 @@ fn processor_time() -> Duration {
 fn inventory() -> Inventory {
     let mut inventory = Inventory::default();
     for namespace in (0..NAMESPACES).map(|n| format!("team-{n}")) {
-        let document = json!({"Version": "2012-10-17", "Statement": [
-            {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-            {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-                "Resource": "arn:aws:ecr:us-east-1:111122223333:repository/team/*"}]});
+        let document = fixtures::document(fixtures::pulls_of(fixtures::repository("team/*")));
         inventory.put_policy(PolicyObject::from_json(policy(&namespace, &document)).expect("a policy"));
         for n in 0..WORKLOADS / NAMESPACES {
             inventory.put_service_account(account(&namespace, &format!("account-{n}")));
@@ -151,9 +148,9 @@ fn inventory() -> Inventory {
 }
 
 fn policy(namespace: &str, document: &Value) -> Value {
-    json!({"apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy",
-        "metadata": {"namespace": namespace, "name": "pull", "uid": namespace, "generation": 1},
-        "spec": {"puller": {"serviceAccount": {"identity": {"policies": [{"name": "pull", "document": document}]}}}}})
+    let policy = fixtures::policy("pull").metadata("namespace", namespace).metadata("uid", namespace);
+    let identity = json!({"policies": [{"name": "pull", "document": document}]});
+    policy.metadata("generation", 1).identity(identity).object()
 }
 
 fn account(namespace: &str, name: &str) -> ServiceAccountFacts {

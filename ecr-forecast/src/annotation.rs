@@ -74,15 +74,14 @@ pub(crate) fn misspelt_annotation(annotation: &str, account: &ServiceAccountFact
 
 #[cfg(test)]
 mod tests {
+    use fixtures::ROLE;
     use serde_json::{Value, json};
 
     use super::*;
 
-    const ROLE: &str = "arn:aws:iam::111122223333:role/app";
-
     fn account(annotations: Value) -> ServiceAccountFacts {
-        let metadata = json!({"name": "api", "namespace": "payments", "annotations": annotations});
-        ServiceAccountFacts::from_json(&json!({"metadata": metadata})).unwrap()
+        let account = fixtures::marked(fixtures::service_account("api"), json!({}), annotations);
+        ServiceAccountFacts::from_json(&account).unwrap()
     }
 
     #[test]

@@ -288,23 +288,19 @@ pub(crate) fn others(spec: &CompiledSpec, account: &ServiceAccountFacts) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use fixtures::ROLE;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::policy::compiled::PolicyObject;
 
-    const ROLE: &str = "arn:aws:iam::111122223333:role/app";
-
     fn spec(puller: Value) -> Arc<CompiledSpec> {
-        let object = json!({"kind": "EcrAccessPolicy", "metadata": {"name": "p", "namespace": "payments"},
-            "spec": {"puller": puller}});
-        PolicyObject::from_json(object).unwrap().body.unwrap()
+        PolicyObject::from_json(fixtures::policy("p").with("puller", puller).object()).unwrap().body.unwrap()
     }
 
     fn account(labels: Value, annotations: Value) -> ServiceAccountFacts {
-        ServiceAccountFacts::from_json(&json!({"metadata":
-            {"name": "api", "namespace": "payments", "labels": labels, "annotations": annotations}}))
-        .unwrap()
+        let account = fixtures::marked(fixtures::service_account("api"), labels, annotations);
+        ServiceAccountFacts::from_json(&account).unwrap()
     }
 
     fn found(puller: Value, account: Option<&ServiceAccountFacts>) -> Result<(String, String, bool), NotKnown> {

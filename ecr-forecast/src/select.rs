@@ -142,25 +142,15 @@ mod tests {
     use super::*;
     use crate::inventory::ServiceAccountFacts;
 
-    const ROLE: &str = "arn:aws:iam::111122223333:role/app";
-
     fn policy(name: &str, cluster: bool, created: Option<&str>, spec: Value) -> PolicyObject {
-        let mut spec = spec;
-        if spec.get("puller").is_none() {
-            spec["puller"] = json!({"role": {"arn": ROLE}});
-        }
-        let mut metadata = json!({"name": name, "creationTimestamp": created});
-        if !cluster {
-            metadata["namespace"] = json!("payments");
-        }
-        let kind = if cluster { "ClusterEcrAccessPolicy" } else { "EcrAccessPolicy" };
-        PolicyObject::from_json(json!({"kind": kind, "metadata": metadata, "spec": spec})).unwrap()
+        let policy = if cluster { fixtures::cluster_policy(name) } else { fixtures::policy(name) };
+        let policy = policy.metadata("creationTimestamp", created).spec(spec).or_role();
+        PolicyObject::from_json(policy.object()).unwrap()
     }
 
     fn account(labels: Value, annotations: Value) -> ServiceAccountFacts {
-        ServiceAccountFacts::from_json(&json!({"metadata":
-            {"name": "api", "namespace": "payments", "labels": labels, "annotations": annotations}}))
-        .unwrap()
+        let account = fixtures::marked(fixtures::service_account("api"), labels, annotations);
+        ServiceAccountFacts::from_json(&account).unwrap()
     }
 
     fn by_name() -> Value {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fixtures::{ROLE, allow, document as statements_of, everything, identity};
 use iam_verdict::Decision;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -22,7 +23,6 @@ mod exemptions;
 mod transitions;
 
 const IMAGE: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
-const ROLE: &str = "arn:aws:iam::111122223333:role/app";
 
 fn at() -> Timestamp {
     "2026-11-23T00:00:00Z".parse().unwrap()
@@ -30,17 +30,7 @@ fn at() -> Timestamp {
 
 /// A namespaced policy `payments/payments-pull` whose spec is `spec`.
 fn policy(spec: Value) -> PolicyObject {
-    PolicyObject::from_json(json!({"kind": "EcrAccessPolicy",
-        "metadata": {"name": "payments-pull", "namespace": "payments"}, "spec": spec}))
-    .unwrap()
-}
-
-fn statements_of(statements: Value) -> Value {
-    json!({"Version": "2012-10-17", "Statement": statements})
-}
-
-fn allow(action: Value, resource: Value) -> Value {
-    json!({"Effect": "Allow", "Action": action, "Resource": resource})
+    PolicyObject::from_json(fixtures::policy("payments-pull").spec(spec).object()).unwrap()
 }
 
 /// What is missing of an image, as the report has it.
@@ -51,7 +41,7 @@ fn lacking(image: &ImageReport) -> Vec<String> {
 /// A spec with the role `app` and one document.
 fn by_role(statements: Value) -> Value {
     json!({"puller": {"role": {"arn": ROLE,
-        "identity": {"policies": [{"name": "app-pull", "document": statements_of(statements)}]}}}})
+        "identity": identity("app-pull", statements)}}})
 }
 
 fn world(spec: Value) -> Inventory {
@@ -67,11 +57,7 @@ fn world(spec: Value) -> Inventory {
 }
 
 fn pod(images: &[&str]) -> Subject {
-    let containers: Vec<Value> =
-        images.iter().enumerate().map(|(n, image)| json!({"name": format!("c{n}"), "image": image})).collect();
-    Subject::from_pod(&json!({"metadata": {"namespace": "payments", "name": "api-0"},
-        "spec": {"serviceAccountName": "api", "containers": containers}}))
-    .unwrap()
+    Subject::from_pod(&fixtures::pod("api-0", fixtures::pod_spec("api", images.iter().copied()))).unwrap()
 }
 
 fn judge_in(inventory: &Inventory, subject: &Subject) -> Report {
@@ -84,15 +70,7 @@ fn judge(spec: Value, images: &[&str]) -> Report {
 
 /// Login is allowed, and pulls of `repository`.
 fn pulls_of(repository: &str) -> Value {
-    json!([
-        allow(json!("ecr:GetAuthorizationToken"), json!("*")),
-        {"Sid": "Pull", "Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            "Resource": format!("arn:aws:ecr:us-east-1:111122223333:repository/{repository}")},
-    ])
-}
-
-fn everything() -> Value {
-    json!([allow(json!("ecr:*"), json!("*"))])
+    fixtures::pulls_of(fixtures::repository(repository))
 }
 
 fn nothing() -> Value {
@@ -177,7 +155,7 @@ fn the_report_as_json() {
             "candidates": [{
                 "principal": ROLE, "foundBy": "spec.puller.role", "verdict": "Deny",
                 "decisions": [
-                    decision("ecr:GetAuthorizationToken", "*", "Allowed", json!("app-pull"), json!("#0")),
+                    decision("ecr:GetAuthorizationToken", "*", "Allowed", json!("app-pull"), json!("Login")),
                     decision("ecr:BatchGetImage", repository, "ImplicitlyDenied", Value::Null, Value::Null),
                     decision("ecr:GetDownloadUrlForLayer", repository, "ImplicitlyDenied", Value::Null, Value::Null),
                 ]}],

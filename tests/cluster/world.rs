@@ -391,12 +391,8 @@ pub fn image(repository: &str) -> String {
 
 /// A document that lets pull from the repositories given, and from no other.
 pub fn pull_document(repositories: &[&str]) -> Value {
-    let resources: Vec<String> =
-        repositories.iter().map(|name| format!("arn:aws:ecr:us-east-1:111122223333:repository/{name}")).collect();
-    json!({"Version": "2012-10-17", "Statement": [
-        {"Sid": "Login", "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-        {"Sid": "Pull", "Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "Resource": resources},
-    ]})
+    let resources: Vec<String> = repositories.iter().map(|name| fixtures::repository(name)).collect();
+    fixtures::document(fixtures::pulls_of(resources))
 }
 
 /// A role of the registry's account.

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use fixtures::ROLE;
 use golden::Goldens;
 
 use crate::check::program;
@@ -43,7 +44,6 @@ spec:
 "#;
 
 const IMAGE: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
-const ROLE: &str = "arn:aws:iam::111122223333:role/app";
 
 fn cases() -> Vec<(&'static str, Vec<u8>)> {
     let with = |from: &str, to: &str| {

@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use fixtures::ROLE;
 use serde_json::{Value, json};
 
 const REPO: &str = "arn:aws:ecr:us-east-1:111122223333:repository/team/app";
-const ROLE: &str = "arn:aws:iam::111122223333:role/app";
 
 fn start(args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_ecr-access"))

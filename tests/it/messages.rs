@@ -16,11 +16,11 @@ use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::{Options, Verdict};
 use ecr_forecast::policy::compiled::PolicyObject;
 use ecr_forecast::report::{MAX_LINE, MAX_MESSAGE, Report};
+use fixtures::ROLE;
 use golden::Goldens;
 use serde_json::{Value, json};
 
 const REPOSITORY: &str = "arn:aws:ecr:us-east-1:111122223333:repository/team/app";
-const ROLE: &str = "arn:aws:iam::111122223333:role/app";
 const OTHER: &str = "arn:aws:iam::444455556666:role/app";
 
 /// A pod and the world around it.
@@ -60,9 +60,8 @@ fn judge(kind: &str, namespace: &str, name: &str, container: &str, case: &Case) 
         let account = json!({"metadata": {"namespace": namespace, "name": "api", "annotations": annotations}});
         inventory.put_service_account(ServiceAccountFacts::from_json(&account).unwrap());
     }
-    let object =
-        json!({"kind": "EcrAccessPolicy", "metadata": {"name": "pull", "namespace": namespace}, "spec": case.spec});
-    inventory.put_policy(PolicyObject::from_json(object).unwrap());
+    let policy = fixtures::policy("pull").metadata("namespace", namespace).spec(case.spec.clone());
+    inventory.put_policy(PolicyObject::from_json(policy.object()).unwrap());
     let secrets = if case.secrets { json!([{"name": "registry"}]) } else { json!([]) };
     let spec = json!({"serviceAccountName": "api", "imagePullSecrets": secrets,
         "containers": [{"name": container, "image": case.image}]});
@@ -75,7 +74,7 @@ fn judge(kind: &str, namespace: &str, name: &str, container: &str, case: &Case) 
 }
 
 fn identity(statements: Value) -> Value {
-    json!({"policies": [{"name": "app-pull", "document": {"Version": "2012-10-17", "Statement": statements}}]})
+    fixtures::identity("app-pull", statements)
 }
 
 fn role(arn: &str, statements: Value) -> Value {
@@ -83,8 +82,7 @@ fn role(arn: &str, statements: Value) -> Value {
 }
 
 fn pull(resource: &str) -> Value {
-    json!([{"Sid": "Login", "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-        {"Sid": "Pull", "Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "Resource": resource}])
+    fixtures::pulls_of(resource)
 }
 
 fn everything() -> Value {
@@ -100,7 +98,7 @@ fn when(condition: Value) -> Value {
 }
 
 fn document(statement: Value) -> Value {
-    json!({"document": {"Version": "2012-10-17", "Statement": statement}})
+    json!({"document": fixtures::document(statement)})
 }
 
 fn cached(presence: &str) -> Value {

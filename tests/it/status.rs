@@ -123,11 +123,8 @@ fn held(kind: &str, name: &str, repository: &str) -> TrackedObject {
 }
 
 fn object(name: &str, created: &str, spec: Value) -> Value {
-    json!({
-        "apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy",
-        "metadata": {"name": name, "namespace": "payments", "generation": 1, "uid": format!("uid-{name}"), "creationTimestamp": created},
-        "spec": spec
-    })
+    let policy = fixtures::policy(name).metadata("generation", 1).metadata("uid", format!("uid-{name}"));
+    policy.metadata("creationTimestamp", created).spec(spec).object()
 }
 
 /// The policy that the case is about.
@@ -141,13 +138,11 @@ fn with(policies: Value) -> Value {
 
 /// May pull `team/app`, as long as the condition holds.
 fn document(condition: Option<Value>) -> Value {
-    let mut statement = json!({"Sid": "Pull", "Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-        "Resource": "arn:aws:ecr:us-east-1:111122223333:repository/team/app"});
+    let mut statements = fixtures::pulls_of(fixtures::repository("team/app"));
     if let Some(condition) = condition {
-        statement["Condition"] = condition;
+        statements[1]["Condition"] = condition;
     }
-    json!({"Version": "2012-10-17", "Statement": [
-        {"Sid": "Login", "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"}, statement]})
+    fixtures::document(statements)
 }
 
 fn team() -> Value {

@@ -277,10 +277,11 @@ pub(crate) fn is_creation(ask: &RequiredRequest) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fixtures::ROLE;
+
     use super::*;
     use crate::ecr::needs::Need;
 
-    const ROLE: &str = "arn:aws:iam::111122223333:role/app";
     const REPOSITORY: &str = "arn:aws:ecr:us-east-1:111122223333:repository/team/app";
 
     #[test]

@@ -15,22 +15,16 @@ const NOW: &str = "2026-11-23T12:00:00Z";
 
 /// A policy that lets its service accounts pull repositories named `team/*`.
 fn policy(name: &str, created: &str, spec: Value) -> PolicyObject {
-    let mut whole = json!({"puller": {"serviceAccount": {"identity": {"policies": [{"name": "pull", "document": {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-            {
-                "Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-                "Resource": "arn:aws:ecr:*:*:repository/team/*"
-            }
-        ]
-    }}]}}}});
+    let team = fixtures::identity("pull", fixtures::pulls_of("arn:aws:ecr:*:*:repository/team/*"));
+    let mut policy = fixtures::policy(name)
+        .metadata("generation", 1)
+        .metadata("uid", name)
+        .metadata("creationTimestamp", created)
+        .identity(team);
     for (field, value) in spec.as_object().unwrap() {
-        whole[field] = value.clone();
+        policy = policy.with(field, value.clone());
     }
-    let metadata =
-        json!({"name": name, "namespace": "payments", "generation": 1, "uid": name, "creationTimestamp": created});
-    PolicyObject::from_json(json!({"kind": "EcrAccessPolicy", "metadata": metadata, "spec": whole})).unwrap()
+    PolicyObject::from_json(policy.object()).unwrap()
 }
 
 fn inventory(policies: Vec<PolicyObject>, accounts: &[(&str, &str)]) -> Inventory {
@@ -58,7 +52,7 @@ fn role_of(account: &str) -> BTreeMap<String, String> {
 
 /// An object of this kind, with one image of this repository.
 fn held(kind: &str, name: &str, account: &str, repository: &str) -> TrackedObject {
-    let image = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1");
+    let image = fixtures::image(repository);
     let spec = json!({"serviceAccountName": account, "containers": [{"name": "app", "image": image}]});
     let metadata = json!({"name": name, "namespace": "payments"});
     let subject = if kind == "Pod" {

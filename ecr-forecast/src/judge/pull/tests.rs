@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fixtures::{REGISTRY, ROLE};
 use iam_verdict::{Layer, NamedPolicy, Policy};
 use serde_json::{Value, json};
 
@@ -22,8 +23,6 @@ use crate::judge::pull_judgement::note;
 use crate::judge::timeline::{Budget, Timeline};
 use crate::puller::{Puller, PullerIdentity};
 
-const REGISTRY: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
-const ROLE: &str = "arn:aws:iam::111122223333:role/app";
 const OWN: PolicySource = PolicySource::Document { problem: None };
 const FOREIGN_ROLE: &str = "arn:aws:iam::444455556666:role/app";
 
@@ -51,7 +50,7 @@ fn identity(documents: &[(&str, Value)]) -> Arc<IdentityPolicies> {
 }
 
 fn allow(action: Value, resource: Value) -> Value {
-    json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}]})
+    fixtures::document(fixtures::allow(action, resource))
 }
 
 fn role(arn: &str, identity: Option<Arc<IdentityPolicies>>) -> Puller {
