@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::annotation::{MisspeltAnnotation, misspelt_annotation};
+use crate::cluster::{Placement, Subject};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::condition_keys::Session;
 use crate::facts::declared::IdentityPolicies;
@@ -23,31 +24,18 @@ pub(crate) struct Puller {
     pub identity: Option<Arc<IdentityPolicies>>,
 }
 
-/// The IAM principal of a puller.
+/// The IAM principal of a puller: a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PullerIdentity {
-    /// A role.
-    Role {
-        /// Its ARN.
-        arn: RoleArn,
-        /// How its credentials are obtained.
-        session: Session,
-    },
-    /// The role behind a service account, whose ARN nobody declared.
-    ServiceAccount {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
+pub(crate) struct PullerIdentity {
+    /// Its ARN.
+    pub arn: RoleArn,
+    /// How its credentials are obtained.
+    pub session: Session,
 }
 
 impl fmt::Display for PullerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Role { arn, .. } => f.write_str(arn.as_str()),
-            Self::ServiceAccount { namespace, name } => write!(f, "service account {namespace}/{name}"),
-        }
+        f.write_str(self.arn.as_str())
     }
 }
 
@@ -56,7 +44,7 @@ impl fmt::Display for PullerIdentity {
 pub(crate) enum Pullers {
     /// One of these.
     Candidates(Vec<Puller>),
-    /// Somebody who is not known.
+    /// Somebody who is not known, or nobody.
     NotKnown(NotKnown),
 }
 
@@ -73,6 +61,8 @@ pub(crate) struct NotKnown {
     pub why: String,
     /// What would name the role, where that is what is missing.
     pub annotation: Option<Box<AnnotationWanted>>,
+    /// Nobody pulls with credentials, whatever else turns out: the pull is anonymous and fails.
+    pub fails: bool,
 }
 
 /// An annotation of a service account that would name the role that pulls.
@@ -90,33 +80,37 @@ pub(crate) struct AnnotationWanted {
     pub why: String,
 }
 
-/// The candidates for the service account `namespace/name`, whose object is `account` if it was seen (RES-4, RES-5).
+/// The candidates for a pod or workload, whose service account is `account` if it was seen (RES-4, RES-5).
 #[must_use]
-pub(crate) fn pullers(
-    spec: &CompiledSpec,
-    namespace: &str,
-    name: &str,
-    account: Option<&ServiceAccountFacts>,
-) -> Pullers {
+pub(crate) fn pullers(spec: &CompiledSpec, subject: &Subject, account: Option<&ServiceAccountFacts>) -> Pullers {
     match &spec.puller {
-        CompiledPuller::Role(CompiledRole { arn, identity }) => Pullers::Candidates(vec![Puller {
-            who: PullerIdentity::Role { arn: arn.clone(), session: Session::FixedRole },
+        CompiledPuller::Role(CompiledRole { arn, identity, .. }) => Pullers::Candidates(vec![Puller {
+            who: PullerIdentity { arn: arn.clone(), session: Session::FixedRole },
             found_by: "spec.puller.role".to_owned(),
             identity: identity.clone(),
         }]),
-        CompiledPuller::Nodes(nodes) => match candidates_of_nodes(nodes, nodes, "spec.puller.nodes") {
-            Some(candidates) => Pullers::Candidates(candidates),
-            None => Pullers::NotKnown(node_not_known("the node's role pulls, and none is declared".to_owned())),
-        },
-        CompiledPuller::ServiceAccount { annotation, identity, roles, default_role, fallback_nodes } => {
+        CompiledPuller::Nodes(nodes) => candidates_of_nodes(nodes, nodes, "spec.puller.nodes", &subject.placement)
+            .unwrap_or_else(|| {
+                Pullers::NotKnown(node_not_known("the node's role pulls, and none is declared".to_owned()))
+            }),
+        CompiledPuller::ServiceAccount {
+            annotation,
+            identity,
+            roles,
+            default_role,
+            fallback_nodes,
+            falls_back_to_node,
+        } => {
             let mapping = Mapping {
                 annotation,
                 identity: identity.as_ref(),
                 roles,
                 default_role: default_role.as_ref(),
                 fallback_nodes,
+                falls_back_to_node: *falls_back_to_node,
+                subject,
             };
-            mapping.pullers(namespace, name, account)
+            mapping.pullers(account)
         }
     }
 }
@@ -128,11 +122,14 @@ struct Mapping<'a> {
     roles: &'a [CompiledRole],
     default_role: Option<&'a RoleArn>,
     fallback_nodes: &'a [CompiledRole],
+    falls_back_to_node: bool,
+    subject: &'a Subject,
 }
 
 impl Mapping<'_> {
-    fn pullers(&self, namespace: &str, name: &str, account: Option<&ServiceAccountFacts>) -> Pullers {
+    fn pullers(&self, account: Option<&ServiceAccountFacts>) -> Pullers {
         let annotation = self.annotation;
+        let Subject { namespace, service_account: name, .. } = self.subject;
         let Some(account) = account else {
             return Pullers::NotKnown(NotKnown {
                 reason: Reason::FactsMissing,
@@ -142,94 +139,82 @@ impl Mapping<'_> {
                     "service account {namespace}/{name} was not found, so its annotation {annotation} is not known"
                 ),
                 annotation: None,
+                fails: false,
             });
         };
         match (account.annotations.get(annotation).map(String::as_str), self.default_role) {
             // Present and empty: the credential provider leaves the pull to the node, before any default.
-            (Some(""), _) => self.nodes().unwrap_or_else(|| {
-                let why = format!(
-                    "annotation {annotation} of service account {namespace}/{name} is empty, so the node's role pulls, \
-                     which is not known"
-                );
-                Pullers::NotKnown(NotKnown {
-                    annotation: Some(self.annotate(
-                        (namespace, name),
-                        None,
-                        format!("name the role that pulls in annotation {annotation}"),
-                    )),
-                    ..node_not_known(why)
-                })
-            }),
+            (Some(""), _) => self.without_a_role(
+                CauseCode::NodePulls,
+                format!("annotation {annotation} of service account {namespace}/{name} is empty"),
+                None,
+            ),
             (Some(value), _) => match RoleArn::parse(value) {
                 Some(arn) => self.role(arn, format!("annotation {annotation}")),
+                // The provider asks for this role all the same, and falls back to nobody where it gets none.
                 None => Pullers::NotKnown(NotKnown {
                     reason: Reason::NoRole,
                     cause: CauseCode::AnnotationIsNoRole,
-                    missing: vec![MissingFact::PullerRole],
+                    missing: Vec::new(),
                     why: format!(
                         "annotation {annotation} of service account {namespace}/{name} is no role ARN: `{value}`"
                     ),
                     annotation: Some(match RoleArn::parse(value.trim()) {
-                        Some(arn) => self.annotate(
-                            (namespace, name),
-                            Some(arn),
-                            format!("take the white space out of annotation {annotation}"),
-                        ),
+                        Some(arn) => {
+                            self.annotate(Some(arn), format!("take the white space out of annotation {annotation}"))
+                        }
                         None => self.annotate(
-                            (namespace, name),
                             None,
                             format!("annotation {annotation} must be like arn:aws:iam::111122223333:role/NAME"),
                         ),
                     }),
+                    fails: true,
                 }),
             },
             (None, Some(arn)) => self.role(arn.clone(), "spec.puller.serviceAccount.defaultRoleArn".to_owned()),
-            (None, None) => self.nodes().unwrap_or_else(|| self.service_account(namespace, name, account)),
+            (None, None) => {
+                let misspelt = misspelt_annotation(annotation, account);
+                let cause = misspelt.as_ref().map_or(CauseCode::NodePulls, MisspeltAnnotation::cause);
+                let hint = misspelt.as_ref().map(|found| format!(" ({})", found.why(annotation))).unwrap_or_default();
+                self.without_a_role(
+                    cause,
+                    format!("service account {namespace}/{name} has no role{hint}"),
+                    misspelt.and_then(|found| found.role),
+                )
+            }
         }
     }
 
     /// A role that the token is exchanged for, with its own policies, else those of the service account.
     fn role(&self, arn: RoleArn, found_by: String) -> Pullers {
         let identity = identity_of(&arn, self.declared_roles()).or(self.identity).cloned();
-        let who = PullerIdentity::Role { arn, session: Session::ServiceAccountToken };
+        let who = PullerIdentity { arn, session: Session::ServiceAccountToken };
         Pullers::Candidates(vec![Puller { who, found_by, identity }])
     }
 
-    /// The nodes that pull for a service account without a role; none where none are declared.
-    fn nodes(&self) -> Option<Pullers> {
-        candidates_of_nodes(self.fallback_nodes, self.declared_roles(), "spec.puller.serviceAccount.fallbackNodes")
-            .map(Pullers::Candidates)
-    }
-
-    /// The service account itself, where its policies are declared without a role.
-    fn service_account(&self, namespace: &str, name: &str, account: &ServiceAccountFacts) -> Pullers {
-        match self.identity {
-            Some(identity) => Pullers::Candidates(vec![Puller {
-                who: PullerIdentity::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() },
-                found_by: "spec.puller.serviceAccount.identity".to_owned(),
-                identity: Some(Arc::clone(identity)),
-            }]),
-            None => {
-                let annotation = self.annotation;
-                let misspelt = misspelt_annotation(annotation, account);
-                let hint = misspelt.as_ref().map(|found| format!(": {}", found.why(annotation))).unwrap_or_default();
-                Pullers::NotKnown(NotKnown {
-                    reason: Reason::NoRole,
-                    cause: misspelt.as_ref().map_or(CauseCode::NoRoleMapped, MisspeltAnnotation::cause),
-                    missing: vec![MissingFact::PullerRole],
-                    why: format!("no role is mapped to service account {namespace}/{name}{hint}"),
-                    annotation: Some(self.annotate(
-                        (namespace, name),
-                        misspelt.and_then(|found| found.role),
-                        format!("name the role that pulls in annotation {annotation}"),
-                    )),
-                })
-            }
+    /// The nodes pull for a service account without a role, where the credential provider falls back to them; `why` says
+    /// why it has none, and `role` is the one that was perhaps meant.
+    fn without_a_role(&self, cause: CauseCode, why: String, role: Option<RoleArn>) -> Pullers {
+        let annotation =
+            Some(self.annotate(role, format!("name the role that pulls in annotation {}", self.annotation)));
+        if !self.falls_back_to_node {
+            let cause = if cause == CauseCode::NodePulls { CauseCode::NoCredentials } else { cause };
+            let why = format!("{why}, and the credential provider does not fall back to the node (fallsBackToNode)");
+            let not_known =
+                NotKnown { reason: Reason::NoRole, cause, missing: Vec::new(), why, annotation, fails: true };
+            return Pullers::NotKnown(not_known);
         }
+        let found_by = "spec.puller.serviceAccount.fallbackNodes";
+        let Subject { placement, .. } = self.subject;
+        candidates_of_nodes(self.fallback_nodes, self.declared_roles(), found_by, placement).unwrap_or_else(|| {
+            let why = format!("{why}, so the node's role pulls, which is not known (fallbackNodes can tell)");
+            Pullers::NotKnown(NotKnown { cause, annotation, ..node_not_known(why) })
+        })
     }
 
-    fn annotate(&self, (namespace, name): (&str, &str), role: Option<RoleArn>, why: String) -> Box<AnnotationWanted> {
-        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    fn annotate(&self, role: Option<RoleArn>, why: String) -> Box<AnnotationWanted> {
+        let Subject { namespace, service_account: name, .. } = self.subject;
+        let (namespace, name) = (namespace.clone(), name.clone());
         Box::new(AnnotationWanted { namespace, name, key: self.annotation.to_owned(), role, why })
     }
 
@@ -241,23 +226,36 @@ impl Mapping<'_> {
 /// The identity-based policies that are declared beside a role, wherever it is listed.
 fn identity_of<'a>(
     arn: &RoleArn,
-    declared: impl IntoIterator<Item = &'a CompiledRole>,
+    declared: impl IntoIterator<Item = &'a CompiledRole> + Clone,
 ) -> Option<&'a Arc<IdentityPolicies>> {
-    declared.into_iter().filter(|role| role.arn == *arn).find_map(|role| role.identity.as_ref())
+    let exact = declared.clone().into_iter().filter(|role| role.arn == *arn);
+    let same = declared.into_iter().filter(|role| role.arn.is_same_role(arn));
+    exact.chain(same).find_map(|role| role.identity.as_ref())
 }
 
-/// Every listed role is a candidate, since a node is not chosen at admission. None where the list is empty.
+/// Every listed role is a candidate whose nodes the pod can run on, since a node is not chosen at admission. None where the
+/// list is empty.
 fn candidates_of_nodes<'a>(
     nodes: &[CompiledRole],
     declared: impl IntoIterator<Item = &'a CompiledRole> + Clone,
     found_by: &str,
-) -> Option<Vec<Puller>> {
+    placement: &Placement,
+) -> Option<Pullers> {
     let candidate = |node: &CompiledRole| Puller {
-        who: PullerIdentity::Role { arn: node.arn.clone(), session: Session::Node },
+        who: PullerIdentity { arn: node.arn.clone(), session: Session::Node },
         found_by: found_by.to_owned(),
         identity: node.identity.as_ref().or_else(|| identity_of(&node.arn, declared.clone())).cloned(),
     };
-    (!nodes.is_empty()).then(|| nodes.iter().map(candidate).collect())
+    let can_run = |node: &&CompiledRole| !placement.excludes(&node.labels);
+    let candidates: Vec<Puller> = nodes.iter().filter(can_run).map(candidate).collect();
+    match (nodes.is_empty(), candidates.is_empty()) {
+        (true, _) => None,
+        // Rather a node that nobody declared than one that the pod keeps away from.
+        (_, true) => Some(Pullers::NotKnown(node_not_known(format!(
+            "the node's role pulls, and no node of {found_by} has the labels that the pod asks for"
+        )))),
+        _ => Some(Pullers::Candidates(candidates)),
+    }
 }
 
 fn node_not_known(why: String) -> NotKnown {
@@ -267,6 +265,7 @@ fn node_not_known(why: String) -> NotKnown {
         missing: vec![MissingFact::Node],
         why,
         annotation: None,
+        fails: false,
     }
 }
 
@@ -277,12 +276,13 @@ pub(crate) fn others(spec: &CompiledSpec, account: &ServiceAccountFacts) -> Vec<
     let CompiledPuller::ServiceAccount { annotation, identity, roles, .. } = &spec.puller else { return Vec::new() };
     let named = misspelt_annotation(annotation, account).and_then(|found| found.role);
     let by_token = |arn: &RoleArn, identity: Option<&Arc<IdentityPolicies>>| Puller {
-        who: PullerIdentity::Role { arn: arn.clone(), session: Session::ServiceAccountToken },
+        who: PullerIdentity { arn: arn.clone(), session: Session::ServiceAccountToken },
         found_by: format!("annotation {annotation}"),
         identity: identity.cloned(),
     };
     let first = named.as_ref().map(|arn| by_token(arn, identity_of(arn, roles).or(identity.as_ref())));
-    let rest = roles.iter().filter(|role| named.as_ref() != Some(&role.arn) && role.identity.is_some());
+    let is_named = |role: &CompiledRole| named.as_ref().is_some_and(|named| named.is_same_role(&role.arn));
+    let rest = roles.iter().filter(|role| !is_named(role) && role.identity.is_some());
     first.into_iter().chain(rest.map(|role| by_token(&role.arn, role.identity.as_ref()))).collect()
 }
 
@@ -303,9 +303,13 @@ mod tests {
         ServiceAccountFacts::from_json(&account).unwrap()
     }
 
+    fn subject() -> Subject {
+        Subject { namespace: "payments".to_owned(), service_account: "api".to_owned(), ..Subject::default() }
+    }
+
     fn found(puller: Value, account: Option<&ServiceAccountFacts>) -> Result<(String, String, bool), NotKnown> {
         let spec = spec(puller);
-        match pullers(&spec, "payments", "api", account) {
+        match pullers(&spec, &subject(), account) {
             Pullers::Candidates(candidates) => {
                 let [puller] = candidates.as_slice() else { panic!("{candidates:?}") };
                 Ok((puller.who.to_string(), puller.found_by.clone(), puller.identity.is_some()))
@@ -354,11 +358,6 @@ mod tests {
                 &plain,
                 (default, "spec.puller.serviceAccount.defaultRoleArn", true),
             ),
-            (
-                json!({"serviceAccount": {"identity": identity()}}),
-                &plain,
-                ("service account payments/api", "spec.puller.serviceAccount.identity", true),
-            ),
         ];
         for (puller, account, (who, by, declared)) in cases {
             assert_eq!(found(puller.clone(), Some(account)), Ok((who.to_owned(), by.to_owned(), declared)), "{puller}");
@@ -370,12 +369,10 @@ mod tests {
     /// The candidates' role names, kinds of session, whether policies are declared, and how they were found.
     fn nodes(puller: Value, account: Option<&ServiceAccountFacts>) -> Vec<(String, Session, bool, String)> {
         let spec = spec(puller);
-        let Pullers::Candidates(candidates) = pullers(&spec, "payments", "api", account) else { panic!("not known") };
-        let told = |puller: Puller| match puller.who {
-            PullerIdentity::Role { arn, session } => {
-                (arn.name().to_owned(), session, puller.identity.is_some(), puller.found_by)
-            }
-            PullerIdentity::ServiceAccount { .. } => panic!("no role"),
+        let Pullers::Candidates(candidates) = pullers(&spec, &subject(), account) else { panic!("not known") };
+        let told = |puller: Puller| {
+            let PullerIdentity { arn, session } = puller.who;
+            (arn.name().to_owned(), session, puller.identity.is_some(), puller.found_by)
         };
         candidates.into_iter().map(told).collect()
     }
@@ -419,24 +416,110 @@ mod tests {
         let key = "eks.amazonaws.com/ecr-role-arn";
         let everything = json!({"serviceAccount": {"defaultRoleArn": ROLE, "identity": identity()}});
         let empty = account(json!({}), json!({key: ""}));
-        let wrong = account(json!({}), json!({key: "app"}));
         let plain = account(json!({}), json!({}));
         let cases = [
             // An empty annotation means the node, before any default.
             (everything.clone(), Some(&empty), Reason::DependsOnNode, CauseCode::NodePulls, "node"),
-            (everything.clone(), Some(&wrong), Reason::NoRole, CauseCode::AnnotationIsNoRole, "role"),
             (everything, None, Reason::FactsMissing, CauseCode::ServiceAccountNotFound, "serviceAccount:payments/api"),
-            (json!({"serviceAccount": {}}), Some(&plain), Reason::NoRole, CauseCode::NoRoleMapped, "role"),
+            (json!({"serviceAccount": {}}), Some(&plain), Reason::DependsOnNode, CauseCode::NodePulls, "node"),
+            // The policies of a role make none.
+            (
+                json!({"serviceAccount": {"identity": identity()}}),
+                Some(&plain),
+                Reason::DependsOnNode,
+                CauseCode::NodePulls,
+                "node",
+            ),
+            (
+                json!({"serviceAccount": {"fallsBackToNode": true}}),
+                Some(&plain),
+                Reason::DependsOnNode,
+                CauseCode::NodePulls,
+                "node",
+            ),
         ];
         for (puller, account, reason, cause, missing) in cases {
             let not_known = found(puller, account).unwrap_err();
             let [fact] = not_known.missing.as_slice() else { panic!("{not_known:?}") };
             assert_eq!((not_known.reason, not_known.cause, fact.to_string().as_str()), (reason, cause, missing));
+            assert!(!not_known.fails);
         }
         let not_known = found(json!({"serviceAccount": {}}), Some(&plain)).unwrap_err();
-        assert_eq!(not_known.why, "no role is mapped to service account payments/api");
+        assert_eq!(
+            not_known.why,
+            "service account payments/api has no role, so the node's role pulls, which is not known (fallbackNodes can tell)"
+        );
         let annotation = not_known.annotation.unwrap();
         assert_eq!((annotation.key.as_str(), annotation.role), (key, None));
+    }
+
+    #[test]
+    fn nobody_pulls_with_credentials() {
+        let key = "eks.amazonaws.com/ecr-role-arn";
+        let before = json!({"serviceAccount": {"fallsBackToNode": false, "identity": identity(),
+            "fallbackNodes": [{"arn": ROLE, "identity": identity()}]}});
+        let stock = json!({"serviceAccount": {"defaultRoleArn": ROLE, "fallbackNodes": [{"arn": ROLE}]}});
+        for (puller, annotations, cause) in [
+            (&before, json!({}), CauseCode::NoCredentials),
+            (&before, json!({key: ""}), CauseCode::NoCredentials),
+            (&before, json!({"eks.amazonaws.com/ecr-role": ROLE}), CauseCode::AnnotationAlmostRight),
+            (&before, json!({"eks.amazonaws.com/role-arn": ROLE}), CauseCode::IrsaRoleDoesNotPull),
+            (&stock, json!({key: "app"}), CauseCode::AnnotationIsNoRole),
+            (&stock, json!({key: format!("{ROLE} ")}), CauseCode::AnnotationIsNoRole),
+            (&stock, json!({key: "arn:aws:iam::111122223333:user/app"}), CauseCode::AnnotationIsNoRole),
+        ] {
+            let nobody = found(puller.clone(), Some(&account(json!({}), annotations.clone()))).unwrap_err();
+            assert_eq!((nobody.cause, nobody.fails, nobody.missing.len()), (cause, true, 0), "{annotations}");
+            assert!(nobody.annotation.is_some(), "{annotations}");
+        }
+        // A role is one whether or not there is something to fall back to.
+        let annotated = account(json!({}), json!({key: ROLE}));
+        assert!(found(before, Some(&annotated)).is_ok());
+    }
+
+    #[test]
+    fn nodes_that_the_pod_keeps_away_from_are_no_candidates() {
+        let node = |name: &str, labels: Value| json!({"arn": format!("arn:aws:iam::111122223333:role/{name}"), "labels": labels});
+        let listed =
+            json!([node("gpu", json!({"group": "gpu"})), node("web", json!({"group": "web"})), node("any", json!({}))]);
+        let plain = account(json!({}), json!({}));
+        for puller in [json!({"nodes": listed}), json!({"serviceAccount": {"fallbackNodes": listed}})] {
+            let spec = spec(puller);
+            let names =
+                |pod: Value| match pullers(&spec, &Subject::from_pod(&json!({"spec": pod})).unwrap(), Some(&plain)) {
+                    Pullers::Candidates(candidates) => {
+                        candidates.iter().map(|puller| puller.who.arn.name().to_owned()).collect::<Vec<_>>().join(" ")
+                    }
+                    Pullers::NotKnown(not_known) => not_known.cause.to_string(),
+                };
+            assert_eq!(names(json!({})), "gpu web any");
+            assert_eq!(names(json!({"nodeSelector": {"group": "gpu"}})), "gpu any");
+            assert_eq!(names(json!({"nodeSelector": {"group": "db"}})), "any");
+            assert_eq!(names(json!({"nodeSelector": {"zone": "a"}})), "gpu web any");
+        }
+        let spec = spec(json!({"nodes": [node("gpu", json!({"group": "gpu"}))]}));
+        let elsewhere = Subject::from_pod(&json!({"spec": {"nodeSelector": {"group": "web"}}})).unwrap();
+        let Pullers::NotKnown(not_known) = pullers(&spec, &elsewhere, None) else {
+            panic!("a node that it keeps away from")
+        };
+        assert_eq!((not_known.cause, not_known.fails), (CauseCode::NodePulls, false));
+    }
+
+    #[test]
+    fn the_policies_of_a_role_are_found_with_and_without_its_path() {
+        let key = "eks.amazonaws.com/ecr-role-arn";
+        let arn = |path: &str| format!("arn:aws:iam::111122223333:role/{path}");
+        for (declared, named, found_it) in [
+            ("app", "eks/app", true),
+            ("eks/app", "app", true),
+            ("eks/app", "eks/app", true),
+            ("eks/app", "web/app", false),
+            ("app", "eks/app2", false),
+        ] {
+            let puller = json!({"serviceAccount": {"roles": [{"arn": arn(declared), "identity": identity()}]}});
+            let annotated = account(json!({}), json!({key: arn(named)}));
+            assert_eq!(found(puller, Some(&annotated)).unwrap().2, found_it, "{declared} {named}");
+        }
     }
 
     #[test]
@@ -445,11 +528,11 @@ mod tests {
         let wanted = Some((default.to_owned(), RoleArn::parse(ROLE)));
         let wrong = account(json!({}), json!({"eks.amazonaws.com/ecr-role": ROLE}));
         let not_known = found(json!({"serviceAccount": {}}), Some(&wrong)).unwrap_err();
-        assert_eq!(not_known.cause, CauseCode::AnnotationAlmostRight);
+        assert_eq!((not_known.cause, not_known.fails), (CauseCode::AnnotationAlmostRight, false));
         assert_eq!(
             not_known.why,
-            "no role is mapped to service account payments/api: its annotation eks.amazonaws.com/ecr-role is not read; \
-             eks.amazonaws.com/ecr-role-arn is"
+            "service account payments/api has no role (its annotation eks.amazonaws.com/ecr-role is not read; \
+             eks.amazonaws.com/ecr-role-arn is), so the node's role pulls, which is not known (fallbackNodes can tell)"
         );
         assert_eq!(not_known.annotation.map(|wanted| (wanted.key, wanted.role)), wanted);
         // Padding around a good ARN is taken out.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cluster::ImageUse;
-use crate::diagnose::{AdviceKind, FixKind, MAX_FIXED, advise};
+use crate::diagnose::{AdviceKind, FixKind, MAX_FIXED, Uses, advise};
 use crate::ecr::needs::Need;
 use crate::facts::missing::MissingFact;
 use crate::facts::{CauseCode, Reason};
@@ -321,6 +321,7 @@ fn images_that_need_no_permission() {
         ("nginx", Verdict::OutOfScope, Reason::NotEcr),
         ("quay.io/a/b", Verdict::OutOfScope, Reason::NotEcr),
         ("111122223333.dkr.ecr.us-east-1.amazonaws.com.evil.io/a/b", Verdict::OutOfScope, Reason::NotEcr),
+        ("111122223333.dkr.ecr.us-east-1.amazonaws.com./a/b", Verdict::OutOfScope, Reason::InvalidImage),
         ("quay.io/A/b", Verdict::OutOfScope, Reason::InvalidImage),
         ("public.ecr.aws/a/b", Verdict::Allow, Reason::PublicRegistry),
     ];
@@ -338,11 +339,38 @@ fn images_that_need_no_permission() {
 
 #[test]
 fn notes_about_hosts() {
-    let report = judge(by_role(everything()), &["111122223333.dkr.ecr.us-east-1.amazonaws.com:443/team/app"]);
-    assert_eq!(report.notes, ["PortInHost", "NoRepositoryPolicyDeclared"]);
-    assert_eq!(report.verdict, Verdict::Allow);
-    let report = judge(by_role(everything()), &["111122223333.DKR.ecr.us-east-1.amazonaws.com/team/app"]);
-    assert_eq!(report.notes, ["UpperCaseHost", "NoRepositoryPolicyDeclared"]);
+    for (image, noted) in [
+        ("111122223333.dkr.ecr.us-east-1.amazonaws.com:443/team/app", "PortInHost"),
+        ("111122223333.DKR.ecr.us-east-1.amazonaws.com/team/app", "UpperCaseHost"),
+    ] {
+        let report = judge(by_role(everything()), &[image]);
+        assert_eq!(report.images[0].cause, Some(CauseCode::HostNotMatchedByProvider), "{image}");
+        assert_eq!((report.verdict, report.admission, report.notes.len()), (Verdict::Unknown, Admission::Warned, 0));
+        let mut with_secret = pod(&[image]);
+        with_secret.pull_secrets = vec!["registry".to_owned()];
+        let report = judge_in(&world(by_role(everything())), &with_secret);
+        assert_eq!(report.notes, [noted, "NoRepositoryPolicyDeclared"]);
+        assert_eq!(report.verdict, Verdict::Allow);
+    }
+}
+
+/// What the API server's filter lets through is told at admission.
+#[test]
+fn a_host_that_is_almost_ecrs_is_warned_of() {
+    let report = judge(by_role(everything()), &["nginx", "11112222333.dkr.ecr.us-east-1.amazonaws.com/team/app"]);
+    assert_eq!((report.verdict, report.admission), (Verdict::Allow, Admission::Admitted));
+    assert_eq!(report.notes, ["LooksLikeEcr"]);
+    let warnings = report.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("11112222333.dkr.ecr") && warnings[0].ends_with(" [LooksLikeEcr]"), "{warnings:?}");
+    assert_eq!(judge(by_role(everything()), &["nginx"]).warnings(), [""; 0]);
+    // The scan tells of it too, in the advice of the policy.
+    let world = world(by_role(everything()));
+    let policy = world.policies().next().unwrap();
+    let mut uses = Uses::of(world.with_documents(policy));
+    uses.add(&world, &pod(&["nginx", "11112222333.dkr.ecr.us-east-1.amazonaws.com/team/app", IMAGE]));
+    let advice: Vec<_> = uses.look_alikes().map(|advice| (advice.code, advice.target)).collect();
+    assert_eq!(advice, [("LooksLikeEcr", "11112222333.dkr.ecr.us-east-1.amazonaws.com/team/app".to_owned())]);
 }
 
 #[test]
@@ -465,12 +493,11 @@ fn who_is_not_known_is_unknown_and_named() {
     let cases = [
         (
             world(json!({"puller": {"serviceAccount": {}}})),
-            Reason::NoRole,
-            "role",
-            "no role is mapped to service account payments/api",
+            Reason::DependsOnNode,
+            "node",
+            "service account payments/api has no role",
         ),
         (with_annotation(""), Reason::DependsOnNode, "node", "so the node's role pulls, which is not known"),
-        (with_annotation("app\n"), Reason::NoRole, "role", "is no role ARN: `app\\n`"),
         (unseen, Reason::FactsMissing, "serviceAccount:payments/api", "service account payments/api was not found"),
         (
             with_annotation(ROLE),

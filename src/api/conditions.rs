@@ -60,6 +60,15 @@ pub const CHANGE_AHEAD: &str = "ChangeAhead";
 /// [`CHANGE_AHEAD`] is `True`; the Event is a warning where something turns to Deny.
 pub const REASON_VERDICT_WILL_CHANGE: &str = "VerdictWillChange";
 
+/// Are there service accounts without a role, for which the node pulls, whatever `serviceAccount.identity` says?
+///
+/// `True`, or not there. The message counts them and names the first.
+pub const IDENTITY_WITHOUT_ROLE: &str = "IdentityWithoutRole";
+
+/// [`IDENTITY_WITHOUT_ROLE`] is `True`: neither annotation nor `defaultRoleArn` gives them a role, and no `fallbackNodes` are
+/// declared.
+pub const REASON_NODE_PULLS: &str = "NodePulls";
+
 /// Is what is said of this policy up to date? There only while it may not be.
 ///
 /// `False`: a watch of the API server has failed for a minute. The last state is used on.

@@ -49,6 +49,7 @@ pub struct PolicyStatus {
     /// `Ready`: pods are judged by this policy. `PoliciesResolved`: every IAM policy it names can be read. `Conflicted`:
     /// another policy of the same rank selects the same service account. `Stalled`, only while `Ready` is `False`: somebody
     /// has to change the policy. `ChangeAhead`, where it is there: verdicts change by themselves within a day.
+    /// `IdentityWithoutRole`, where it is there: `serviceAccount.identity` does not count for some service accounts.
     ///
     /// See [`super::conditions`].
     #[schemars(

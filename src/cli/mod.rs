@@ -2,9 +2,14 @@
 //!
 //! Exit codes everywhere: 0 nothing denied, 1 some verdict is `Deny` or some admission `Rejected`, 2 bad input or usage.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use ecr_forecast::ecr::managed;
+
+use outcome::Outcome;
 
 pub mod check;
 pub mod crd;
@@ -22,6 +27,9 @@ pub mod run;
     after_help = AFTER_HELP
 )]
 struct Cli {
+    /// AWS managed policies that come before those built in: a JSON file, see docs/managed-policies.md
+    #[arg(long, global = true, value_name = "FILE")]
+    managed_policies: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -58,7 +66,10 @@ Exit codes: 0 nothing denied, 1 something is denied or rejected, 2 bad input or 
 ///
 /// Usage errors are printed by `clap` and exit with 2, help and version with 0.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    // The version says which managed policies it knows, since verdicts rest on them.
+    let version = format!("{}\n{}", env!("CARGO_PKG_VERSION"), managed::summary());
+    let parsed = Cli::command().long_version(&*version.leak()).try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // A closed pipe while printing help is not worth a second error.
@@ -66,6 +77,13 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
+    if let Some(path) = &cli.managed_policies {
+        let text = fs::read_to_string(path).map_err(|error| error.to_string());
+        if let Err(error) = text.and_then(|text| managed::put(&text).map_err(|error| error.to_string())) {
+            eprintln!("error: --managed-policies {}: {error}", path.display());
+            return Outcome::BadInput.into();
+        }
+    }
     let outcome = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Crd(args) => crd::run(&args),

@@ -140,9 +140,9 @@ impl ScanQuestion {
         Self(Arc::clone(held))
     }
 
-    fn parts(&self) -> (&str, &str, bool, bool) {
-        let Subject { namespace, service_account, pull_secrets, template, .. } = &self.0.subject;
-        (namespace, service_account, pull_secrets.is_empty(), *template)
+    fn parts(&self) -> impl Hash + PartialEq {
+        let Subject { namespace, service_account, pull_secrets, placement, template, .. } = &self.0.subject;
+        (namespace, service_account, placement, pull_secrets.is_empty(), *template)
     }
 
     fn images(&self) -> impl Iterator<Item = (&str, bool)> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ecr_forecast::cluster::Subject;
 use ecr_forecast::diagnose::{self, Advice, Uses};
-use ecr_forecast::inventory::Inventory;
+use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::{Options, Verdict};
 use ecr_forecast::policy::Action;
 use ecr_forecast::policy::compiled::{Exemption, PolicyKey, PolicyObject, PolicyWithDocuments};
@@ -39,6 +39,8 @@ pub struct PolicyCounts {
     /// Names in `serviceAccounts.names` that no service account of the policy's namespace has. Not an error: the account
     /// may come later; but often it is a misspelt name.
     pub absent_names: Vec<String>,
+    /// How many of the service accounts have no role, so that `serviceAccount.identity` is not about them, and the first.
+    pub without_role: Option<(i64, String)>,
     /// Service accounts that another policy of the same rank selects too, ordered by account.
     pub ties: Vec<Tie>,
     /// The pods were counted; without it `pods` says nothing.
@@ -80,6 +82,14 @@ pub struct Tie {
 }
 
 impl PolicyCounts {
+    fn count_account(&mut self, policy: &PolicyObject, account: &ServiceAccountFacts) {
+        self.service_accounts += 1;
+        if policy.body.as_ref().is_ok_and(|spec| spec.puller.has_no_role_for(&account.annotations)) {
+            let first = || (0, format!("{}/{}", account.namespace, account.name));
+            self.without_role.get_or_insert_with(first).0 += 1;
+        }
+    }
+
     /// Pods and workloads were counted.
     pub fn is_complete(&self) -> bool {
         self.pods_known && self.workloads_known
@@ -202,7 +212,8 @@ pub fn scan_again(
         tally.looked_until = gathered.turning.looked_until();
         tally.turn = gathered.turning.finish(policy, inventory, population, at, options);
         let lints = diagnose::lints_of(policy).into_iter();
-        lints.chain(gathered.uses.grants(&options.requires)).for_each(|advice| tally.advise(advice));
+        let look_alikes = gathered.uses.look_alikes();
+        look_alikes.chain(lints).chain(gathered.uses.grants(&options.requires)).for_each(|advice| tally.advise(advice));
     }
     scan
 }
@@ -287,13 +298,13 @@ fn count_accounts(scan: &mut BackgroundScan, selected: &mut Selected<'_>, option
                 }
             }
             if let Some(tally) = scan.tallies.get_mut(&policy.key) {
-                tally.service_accounts += 1;
+                tally.count_account(policy, account);
                 tally.ties.extend(tied.iter().map(|loser| tie(loser, true)));
             }
         }
         for policy in &policies.audits {
             if let Some(tally) = scan.tallies.get_mut(&policy.key) {
-                tally.service_accounts += 1;
+                tally.count_account(policy, account);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What the status of a policy should say. Pure: the same policy, the same pods, the same words.
 
+use ecr_forecast::ecr::managed;
 use ecr_forecast::policy::Action;
 use ecr_forecast::policy::compiled::{CompiledSpec, PolicyWithDocuments, Problem};
 use ecr_forecast::text::{cut, escaped};
@@ -8,9 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::scan::{PolicyCounts, Tie};
 use crate::api::PolicyStatus;
 use crate::api::conditions::{
-    CHANGE_AHEAD, CONFLICTED, POLICIES_RESOLVED, READY, REASON_CONFIG_MAP_NOT_FOUND, REASON_INVALID_DOCUMENT,
-    REASON_NO_CONFLICT, REASON_POLICY_NOT_FOUND, REASON_READY, REASON_RESOLVED, REASON_SAME_RANK,
-    REASON_UNSUPPORTED_SPEC, REASON_VERDICT_WILL_CHANGE, STALLED,
+    CHANGE_AHEAD, CONFLICTED, IDENTITY_WITHOUT_ROLE, POLICIES_RESOLVED, READY, REASON_CONFIG_MAP_NOT_FOUND,
+    REASON_INVALID_DOCUMENT, REASON_NO_CONFLICT, REASON_NODE_PULLS, REASON_POLICY_NOT_FOUND, REASON_READY,
+    REASON_RESOLVED, REASON_SAME_RANK, REASON_UNSUPPORTED_SPEC, REASON_VERDICT_WILL_CHANGE, STALLED,
 };
 
 /// Problems that a message spells out; more are counted. A message is read by people, and in a terminal.
@@ -55,6 +56,9 @@ pub fn desired_status(
         exemptions: tally.exemptions.clone(),
         ..PolicyStatus::default()
     };
+    status
+        .conditions
+        .extend(tally.without_role.as_ref().map(|found| condition(IDENTITY_WITHOUT_ROLE, without_role(found))));
     // Time alone does not make it ready: whoever waits need not wait.
     if !is_ready(&status) {
         status.conditions.push(condition(STALLED, Finding { status: "True", ..ready(policy, tally) }));
@@ -167,8 +171,21 @@ fn resolved(policy: &PolicyWithDocuments) -> Finding {
         Ok(_) => Finding {
             status: "True",
             reason: REASON_RESOLVED,
-            message: "every IAM policy that the spec names was read".to_owned(),
+            message: format!("every IAM policy that the spec names was read; known are {}", managed::summary()),
         },
+    }
+}
+
+fn without_role((count, first): &(i64, String)) -> Finding {
+    let accounts = plural(usize::try_from(*count).unwrap_or_default(), "service account", "service accounts");
+    Finding {
+        status: "True",
+        reason: REASON_NODE_PULLS,
+        message: format!(
+            "{accounts} without a role ({first}{}): the node pulls for them, and serviceAccount.identity does not count; \
+             annotate them with their role, or declare fallbackNodes",
+            if *count > 1 { ", …" } else { "" }
+        ),
     }
 }
 
@@ -343,6 +360,21 @@ mod tests {
             assert_eq!(status.service_accounts, service_accounts);
             assert_eq!(status.observed_generation, Some(3));
         }
+    }
+
+    #[test]
+    fn service_accounts_without_a_role_are_told_of() {
+        let policy = with(json!([{"name": "a", "document": document("Allow")}]));
+        let tally = |without_role| PolicyCounts { service_accounts: 3, without_role, ..PolicyCounts::default() };
+        let status = desired(&policy, &tally(Some((2, "payments/api".to_owned()))));
+        let (is, reason, message) = found(&status, IDENTITY_WITHOUT_ROLE);
+        assert_eq!((is, reason), ("True", "NodePulls"));
+        assert!(
+            message.starts_with("2 service accounts without a role (payments/api, …): the node pulls"),
+            "{message}"
+        );
+        assert!(is_ready(&status), "the policy is in force for the others");
+        assert!(find(&desired(&policy, &tally(None)), IDENTITY_WITHOUT_ROLE).is_none());
     }
 
     #[test]

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn object(policies: Value) -> Value {
-        json!({"spec": {"puller": {"serviceAccount": {"identity": {"policies": policies}}}}})
+        json!({"spec": {"puller": {"serviceAccount": {"identity": {"policies": policies}, "defaultRoleArn": "x"}}}})
     }
 
     fn good() -> Value {
@@ -182,6 +182,31 @@ mod tests {
         let expected = "spec.puller.serviceAccount.identity.policies[1].document: $.Statement[0].Effect: ";
         assert!(refusal.message.starts_with(expected), "{}", refusal.message);
         assert_eq!((refusal.code, refusal.reason), (422, "Invalid"));
+    }
+
+    #[test]
+    fn policies_of_a_role_that_accounts_may_not_have_are_warned_of_when_they_come() {
+        let identity = json!({"policies": [{"name": "a", "document": good()}]});
+        let with = |more: Value| {
+            let mut account = json!({"identity": identity});
+            account.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({"spec": {"puller": {"serviceAccount": account}}})
+        };
+        let told =
+            |object: Value, old: Value| ask(if old.is_null() { "CREATE" } else { "UPDATE" }, object, old).warnings;
+        let warnings = told(with(json!({})), Value::Null);
+        assert!(
+            warnings[0].starts_with("spec.puller.serviceAccount.identity: ") && warnings.len() == 1,
+            "{warnings:?}"
+        );
+        for more in [
+            json!({"defaultRoleArn": "arn:aws:iam::111122223333:role/app"}),
+            json!({"fallbackNodes": [{"arn": "arn:aws:iam::111122223333:role/node"}]}),
+            json!({"fallsBackToNode": false}),
+        ] {
+            assert_eq!(told(with(more.clone()), Value::Null), [""; 0], "{more}");
+        }
+        assert_eq!(told(with(json!({})), with(json!({}))), [""; 0], "in place already");
     }
 
     #[test]

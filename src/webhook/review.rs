@@ -418,8 +418,7 @@ fn answer(uid: &str, report: &Report) -> Answer {
         answer.audit.insert("exemptions", exemptions.join(","));
     }
     match report.admission {
-        Admission::Admitted => {}
-        Admission::Warned => answer.warnings = report.warnings(),
+        Admission::Admitted | Admission::Warned => answer.warnings = report.warnings(),
         Admission::Rejected => {
             let causes = report.causes();
             let more = causes.len().saturating_sub(MAX_CAUSES);

@@ -155,7 +155,7 @@ fn every_cel_rule_has_a_message_of_one_line() {
     });
     let different: BTreeSet<&str> = rules.iter().map(|(_, rule)| rule.as_str()).collect();
     // A rule that gets lost on the way into the schema shows here.
-    assert_eq!((rules.len(), different.len()), (190, 25), "{rules:#?}");
+    assert_eq!((rules.len(), different.len()), (194, 25), "{rules:#?}");
 }
 
 /// A manifest that uses every field of its kind, as far as they can stand together.
@@ -204,7 +204,9 @@ fn objects() -> Vec<(PolicyKind, Value)> {
             "identity": with_boundary(managed.clone()),
             "roles": [role(managed.clone()), {"arn": "arn:aws:iam::111122223333:role/b", "identity": with_boundary(document.clone())}],
             "defaultRoleArn": "arn:aws:iam::111122223333:role/default-pull",
-            "fallbackNodes": [role(document.clone()), {"arn": "arn:aws:iam::111122223333:role/node", "identity": with_boundary(managed.clone())}]
+            "fallsBackToNode": true,
+            "fallbackNodes": [role(document.clone()), {"arn": "arn:aws:iam::111122223333:role/node", "labels": {"a.b/group": "web"},
+                "identity": with_boundary(managed.clone())}]
         }},
         "repositories": [
             {"match": "arn:aws:ecr:us-east-1:111122223333:repository/shared/*", "policy": document,
@@ -231,8 +233,11 @@ fn objects() -> Vec<(PolicyKind, Value)> {
         "exemptions": [exemption_of_namespaces],
         "namespaceSelector": selector
     });
-    let nodes =
-        [role(document), json!({"arn": "arn:aws:iam::111122223333:role/b", "identity": with_boundary(managed)})];
+    let nodes = [
+        role(document),
+        json!({"arn": "arn:aws:iam::111122223333:role/b", "labels": {"a.b/group": "gpu", "empty": ""},
+            "identity": with_boundary(managed)}),
+    ];
     let by_node = json!({"puller": {"nodes": nodes}});
     // The same with every document in a ConfigMap, of which the cluster kind names the namespace.
     let own = in_config_maps(&by_account, &json!({"name": "iam", "key": "app.json"}));
@@ -297,7 +302,7 @@ fn paths(path: &str, value: &Value, into: &mut BTreeSet<String>) {
     match value {
         // What a user may name freely is no field of ours.
         Value::Object(_)
-            if [".matchLabels", ".document", ".policy", ".tags", ".context"]
+            if [".matchLabels", ".labels", ".document", ".policy", ".tags", ".context"]
                 .iter()
                 .any(|free| path.ends_with(free)) => {}
         Value::Object(fields) => {

@@ -67,7 +67,10 @@ impl Cluster {
         let mut inventory = Inventory::default();
         inventory.put_namespace("payments".to_owned(), [].into());
         for name in &self.accounts {
-            let annotations = json!({"eks.amazonaws.com/ecr-role-arn": "arn:aws:iam::111122223333:role/app"});
+            let mut annotations = json!({"eks.amazonaws.com/ecr-role-arn": "arn:aws:iam::111122223333:role/app"});
+            if *name == "bare" {
+                annotations = json!({});
+            }
             let account = json!({"metadata": {"namespace": "payments", "name": name, "annotations": annotations}});
             inventory.put_service_account(ServiceAccountFacts::from_json(&account).unwrap());
         }
@@ -197,6 +200,8 @@ fn cases() -> Vec<(&'static str, &'static str, Option<Cluster>, Cluster)> {
     };
     let mut many = Cluster::new(vec![pull(team())]);
     many.pods = (0..25).map(|index| (format!("job-{index:02}"), "other/job")).collect();
+    let mut bare = fine();
+    bare.accounts.push("bare");
     let mut absent = Cluster::new(vec![pull(team())]);
     absent.policies[0]["spec"]["serviceAccounts"] = json!({"names": ["api", "wroker"]});
     let mut cluster = Cluster::new(vec![pull(malformed())]).workload("Deployment", "web", "team/app", 0);
@@ -212,6 +217,7 @@ fn cases() -> Vec<(&'static str, &'static str, Option<Cluster>, Cluster)> {
         ),
         ("audit", "A policy on trial", None, Cluster::new(vec![pull(on_trial(team()))])),
         ("names-not-there", "A service account that is not there", None, absent),
+        ("without-a-role", "A service account without a role comes", Some(fine()), bare),
         (
             "nothing-declared",
             "A role whose policies are declared nowhere",

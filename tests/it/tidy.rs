@@ -33,15 +33,15 @@ const FORECAST: Arrows = &[
     ("text", &[]),
     // What is true of Kubernetes without ECR, and of ECR without Kubernetes.
     ("cluster", &[]),
-    ("ecr", &[]),
+    ("ecr", &["text"]),
     ("facts", &["cluster", "ecr"]),
     ("policy", &["text", "cluster", "ecr", "facts"]),
     ("inventory", &["cluster", "policy"]),
     // Steps on the way from a pod to the one who pulls.
     ("scope", &[]),
     ("select", &["facts", "policy", "inventory"]),
-    ("annotation", &["ecr", "facts", "policy", "inventory"]),
-    ("puller", &["ecr", "facts", "policy", "inventory", "annotation"]),
+    ("annotation", &["text", "ecr", "facts", "policy", "inventory"]),
+    ("puller", &["cluster", "ecr", "facts", "policy", "inventory", "annotation"]),
     // The three stages.
     ("judge", &["cluster", "ecr", "facts", "policy", "inventory", "scope", "select", "puller"]),
     ("diagnose", &["cluster", "ecr", "facts", "policy", "inventory", "select", "annotation", "puller", "judge"]),

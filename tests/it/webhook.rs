@@ -274,7 +274,7 @@ async fn every_review_gets_its_verdict_and_its_uid() {
         ("allow", "allow-1", true, 0, "Allow", "Allowed"),
         ("deny", "deny-1", false, 0, "Deny", "ActionDenied"),
         ("deny-dry-run", "dry-1", false, 0, "Deny", "ActionDenied"),
-        ("unknown", "unknown-1", true, 1, "Unknown", "NoRole"),
+        ("unknown", "unknown-1", true, 1, "Unknown", "DependsOnNode"),
         ("not-selected", "not-selected-1", true, 0, "NotSelected", "NotSelected"),
         ("no-ecr-image", "no-ecr-1", true, 0, "Allow", "NotEcr"),
         ("generate-name", "generated-1", false, 0, "Deny", "ActionDenied"),

@@ -1,6 +1,6 @@
-//! Which files still take the IAM policies of `puller.serviceAccount.identity` for the rights of a service account that
-//! has no role. A kubelet pulls with the node's role there, so whatever is not about this declares nodes or annotates
-//! the service account, and what is about it stands in [`ABOUT_IT`].
+//! Which files declare IAM policies in `puller.serviceAccount.identity` for service accounts that have no role. They make
+//! none: a kubelet pulls with the node's role there, so whatever is not about this declares nodes or annotates the service
+//! account, and what is about it stands in [`ABOUT_IT`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,33 +9,15 @@ use crate::tree;
 
 /// The files, and what each is about.
 const ABOUT_IT: &[(&str, &str)] = &[
-    ("docs/check-report.schema.json", "lists the note of the assumption"),
     ("ecr-forecast/src/policy/documents.rs", "every place where a policy stands: nobody pulls"),
     ("ecr-forecast/src/policy/decode.rs", "a spec that is not understood: nobody pulls"),
     ("src/controller/status.rs", "what conditions say of a spec: nobody pulls"),
-    ("ecr-forecast/src/judge/pull/tests.rs", "the assumed account allows and never denies"),
-    ("ecr-forecast/src/puller.rs", "who pulls, for each kind of puller"),
     ("src/webhook/policies.rs", "what is wrong with documents when they are applied: nobody pulls"),
-    ("tests/data/messages/AccountNotKnown.txt", "the account of every other puller is known"),
-    // `a declared identity without a role` and both scenarios `… that is not known nothing is held against it`.
-    ("tests/data/scenarios/puller.yaml", "a declared identity without a role, and what is not known of it"),
-    // `it names a role, and the puller's is not known`.
-    ("tests/data/scenarios/repository-policy.yaml", "a repository policy that names a role, for a puller without one"),
-    ("tests/data/warnings/AccountNotKnown.txt", "the same for a Deployment"),
-    ("ecr-forecast/src/policy/documents.rs", "every place where a document can stand"),
-    ("tests/it/ecr.rs", "the annotation for containers plays no part"),
     ("tests/it/withholding.rs", "clusters of every kind, by chance"),
 ];
 
-/// What only a puller without a role is called, or has said of it.
-const WORDS: &[&str] = &[
-    "(spec.puller.serviceAccount.identity)",
-    "\"spec.puller.serviceAccount.identity\"",
-    "/serviceAccount/identity\"",
-    "SameAccountAssumed",
-    "SAME_ACCOUNT_ASSUMED",
-    "Who::ServiceAccount",
-];
+/// How such a declaration is named from outside of it.
+const WORDS: &[&str] = &["(spec.puller.serviceAccount.identity)", "/serviceAccount/identity\""];
 
 #[test]
 fn service_accounts_without_a_role_are_where_they_are_the_point() {

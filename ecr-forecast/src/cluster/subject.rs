@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::cluster::placement::Placement;
 use crate::cluster::workload_kind::WorkloadKind;
 
 /// A pod or a pod template.
@@ -21,6 +22,8 @@ pub struct Subject {
     pub images: Vec<ImageUse>,
     /// The names of the image pull secrets that the pod itself names.
     pub pull_secrets: Vec<String>,
+    /// Which nodes it can run on.
+    pub placement: Placement,
     /// The pod mirrors a static pod: the kubelet runs it whatever the API server says.
     pub mirror: bool,
     /// The pod template of a workload: never rejected, its Deny is a warning.
@@ -130,10 +133,14 @@ impl Subject {
     /// What an update from `old` leaves to be judged: the images that `old` lacks, wherever it has the others.
     ///
     /// The pods of a template are new ones and pull all of its images. So every image is judged where the service
-    /// account or the image pull secrets are others, and one that was never pulled counts as new.
+    /// account, the image pull secrets or the nodes are others, and one that was never pulled counts as new.
     #[must_use]
     pub fn changed_since(mut self, old: &Self) -> Self {
-        if self.template && (&self.service_account, &self.pull_secrets) != (&old.service_account, &old.pull_secrets) {
+        let puller = |subject: &Self| {
+            let Self { service_account, pull_secrets, placement, .. } = subject.clone();
+            (service_account, pull_secrets, placement)
+        };
+        if self.template && puller(&self) != puller(old) {
             return self;
         }
         let pulled = |used: &&ImageUse| !(self.template && used.never);
@@ -177,6 +184,7 @@ impl Subject {
         if let Some(name) = account {
             subject.service_account = name.to_owned();
         }
+        subject.placement = Placement::of(spec);
         let secrets = list(spec, "imagePullSecrets", &prefix)?.iter().enumerate();
         subject.pull_secrets = secrets
             .map(|(index, secret)| {

@@ -12,12 +12,13 @@ use crate::cluster::Subject;
 use crate::diagnose::grants::{Document, Elsewhere, Excess, excess, minimal};
 use crate::diagnose::lints;
 use crate::ecr::condition_keys::Session;
-use crate::ecr::image::{EcrImage, ImageKind};
+use crate::ecr::image::{EcrImage, ImageKind, looks_like_ecr};
 use crate::ecr::needs::{CREATE, Need};
 use crate::facts::declared::{Declared, PolicySource, SourcedPolicy};
 use crate::inventory::Inventory;
+use crate::judge::note;
 use crate::policy::compiled::{DocumentSite, PolicyWithDocuments};
-use crate::puller::{Puller, PullerIdentity, Pullers, pullers};
+use crate::puller::{Puller, Pullers, pullers};
 use crate::select::{Selection, select};
 
 /// One piece of advice. It changes no verdict.
@@ -32,7 +33,7 @@ pub struct Advice {
     pub code: &'static str,
     /// The policy object that declares the policy.
     pub object: String,
-    /// What the policy is attached to: a role ARN, `service account NAMESPACE/NAME` or `service accounts`, a pattern of
+    /// What the policy is attached to: a role ARN or `service accounts`, a pattern of
     /// repository ARNs, `registry ACCOUNT/REGION`, or the level of the organization.
     pub target: String,
     /// The policy.
@@ -53,7 +54,12 @@ pub enum AdviceKind {
     BroaderThanNeeded,
     /// A document has something without effect, or with another effect than it seems.
     Lint,
+    /// The host of an image is almost one of ECR, and the image is not judged.
+    LooksLikeEcr,
 }
+
+/// At most so many images are told of whose hosts are almost ECR's.
+const MAX_LOOK_ALIKES: usize = 8;
 
 /// Of so many repositories a policy's grants are tried, per principal. More repositories would hardly tell more, and they
 /// would not fit one IAM policy anyway ("IAM and AWS STS quotas", 6,144 characters).
@@ -64,6 +70,8 @@ const MAX_TRIED: usize = 100;
 pub struct Uses {
     policy: PolicyWithDocuments,
     by_principal: BTreeMap<String, Use>,
+    /// Images whose hosts are almost ECR's, each with the service account that it was met with first.
+    look_alikes: BTreeMap<String, String>,
 }
 
 /// The images that are pulled with one principal, by the ARN of their repository.
@@ -120,18 +128,19 @@ impl Uses {
     /// Nothing so far.
     #[must_use]
     pub const fn of(policy: PolicyWithDocuments) -> Uses {
-        Uses { policy, by_principal: BTreeMap::new() }
+        Uses { policy, by_principal: BTreeMap::new(), look_alikes: BTreeMap::new() }
     }
 
     /// Adds the images of `subject`, which this policy object is for.
     pub fn add(&mut self, inventory: &Inventory, subject: &Subject) {
         let Ok(spec) = self.policy.spec() else { return };
         let Subject { namespace, service_account, .. } = subject;
+        for used in subject.images.iter().filter(|used| !used.never && is_look_alike(&used.image)) {
+            let first = || format!("service account {namespace}/{service_account}");
+            self.look_alikes.entry(used.image.clone()).or_insert_with(first);
+        }
         let account = inventory.service_account(namespace, service_account);
-        let Pullers::Candidates(candidates) = pullers(spec, namespace, service_account, account.map(Arc::as_ref))
-        else {
-            return;
-        };
+        let Pullers::Candidates(candidates) = pullers(spec, subject, account.map(Arc::as_ref)) else { return };
         let pulled = subject.images.iter().filter(|used| !used.never);
         let images: Vec<(String, EcrImage)> = pulled
             .filter_map(|used| match ImageKind::of(&used.image) {
@@ -156,6 +165,30 @@ impl Uses {
     }
 }
 
+impl Uses {
+    /// Images that are not judged although their hosts are almost ECR's, in their order, the first few.
+    pub fn look_alikes(&self) -> impl Iterator<Item = Advice> {
+        self.look_alikes.iter().take(MAX_LOOK_ALIKES).map(|(image, account)| Advice {
+            kind: AdviceKind::LooksLikeEcr,
+            code: note::LOOKS_LIKE_ECR,
+            object: self.policy.object.key.to_string(),
+            target: image.clone(),
+            policy: account.clone(),
+            message: format!(
+                "no registry has this name, which is almost one of Amazon ECR: not judged [{}]",
+                note::LOOKS_LIKE_ECR
+            ),
+            document: None,
+        })
+    }
+}
+
+/// Whether an image is of no registry of ECR, and its host almost is.
+fn is_look_alike(image: &str) -> bool {
+    let elsewhere = matches!(ImageKind::of(image), ImageKind::Other | ImageKind::Invalid { ecr: false, .. });
+    elsewhere && looks_like_ecr(image)
+}
+
 impl Use {
     fn advice(&self, object: &str, target: &str, declared: &Declared, requires: &[Need]) -> Vec<Advice> {
         let images: Vec<&EcrImage> = self.images.values().collect();
@@ -170,7 +203,7 @@ impl Use {
             let mut excess = excess(policy, tried);
             let managed = matches!(source, PolicySource::Managed { .. });
             // A node pulls for others too, and AWS's own policies are about every repository by design.
-            if managed || matches!(self.puller.who, PullerIdentity::Role { session: Session::Node, .. }) {
+            if managed || self.puller.who.session == Session::Node {
                 excess.elsewhere = None;
             }
             if requires.contains(&Need::Push) {

@@ -8,7 +8,7 @@ use crate::ecr::needs::{self, Need, RequiredRequest};
 use crate::facts::CauseCode;
 use crate::facts::missing::MissingFact;
 use crate::judge::{Existence, Misses, PullJudgement, RequestDecision, Verdict};
-use crate::puller::{Puller, PullerIdentity};
+use crate::puller::Puller;
 
 impl CauseCode {
     /// The cause that a missing fact stands for.
@@ -22,7 +22,7 @@ impl CauseCode {
             // One that is there and malformed is told apart by whoever knows why it was not read.
             MissingFact::ConfigMap(_) => Self::ConfigMapNotFound,
             MissingFact::ManagedPolicy(_) => Self::ManagedPolicyNotFound,
-            MissingFact::PullerRole => Self::NoRoleMapped,
+            MissingFact::HostMatch(_) => Self::HostNotMatchedByProvider,
             MissingFact::Role(_) => Self::RoleNotInInventory,
             MissingFact::RepositoryPolicy(_) => Self::RepositoryPolicyNotKnown,
             MissingFact::RegistryPolicy { .. } => Self::RegistryPolicyNotKnown,
@@ -32,7 +32,6 @@ impl CauseCode {
             MissingFact::Spec(_) => Self::UnsupportedSpec,
             MissingFact::Node => Self::NodePulls,
             MissingFact::ImagePullSecret => Self::PullSecret,
-            MissingFact::Account => Self::AccountNotKnown,
             MissingFact::Principal => Self::PrincipalNotKnown,
             MissingFact::ConditionKey(_) => Self::ConditionNotKnown,
         }
@@ -56,7 +55,7 @@ pub(crate) fn cause(
     }
     match judgement.verdict {
         Verdict::Deny => {
-            if matches!(&puller.who, PullerIdentity::Role { arn, .. } if arn.partition() != partition) {
+            if puller.who.arn.partition() != partition {
                 return Some(CauseCode::PullerOfOtherPartition);
             }
             let by_identity = |answer: &RequestDecision| {
@@ -168,7 +167,11 @@ mod tests {
                 "presence:arn:aws:ecr:us-east-1:111122223333:repository/a",
                 CauseCode::OnlyIfCached,
             ),
-            (MissingFact::Account, "account", CauseCode::AccountNotKnown),
+            (
+                MissingFact::HostMatch(text("x.dkr.ecr.y:443")),
+                "matchImages:x.dkr.ecr.y:443",
+                CauseCode::HostNotMatchedByProvider,
+            ),
             (MissingFact::Principal, "principal", CauseCode::PrincipalNotKnown),
             (
                 MissingFact::ServiceAccount { namespace: text("payments"), name: text("api") },

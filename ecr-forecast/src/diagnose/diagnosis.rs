@@ -73,7 +73,9 @@ impl Diagnosis {
             Found::Image => None,
             Found::Invalid(_) => Some(CauseCode::InvalidImage),
             Found::NoRepository(_) => Some(CauseCode::RepositoryNotFound),
+            Found::NoPuller if image.reason == Reason::PullSecret => Some(CauseCode::PullSecret),
             Found::NoPuller => judgement.pullers.as_ref().err().map(|not_known| not_known.cause),
+            Found::Host(_) => Some(CauseCode::HostNotMatchedByProvider),
             Found::Repository(index) => self.repositories.get(*index)?.cause,
         }
     }
@@ -84,6 +86,10 @@ impl Diagnosis {
             Found::Image => Vec::new(),
             Found::Invalid(error) => vec![Fix::other(FixKind::None, format!("correct the image reference: {error}"))],
             Found::NoRepository(image) => vec![create_repository(image)],
+            Found::Host(host) => {
+                let plain = host.host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+                vec![Fix::other(FixKind::None, format!("write the host as {plain}"))]
+            }
             Found::NoPuller => {
                 let wanted = judgement.pullers.as_ref().err().and_then(|not_known| not_known.annotation.as_deref());
                 wanted.map(annotate).into_iter().collect()
@@ -168,6 +174,15 @@ impl<'a> Case<'a> {
             let all: Vec<(&Puller, &PullJudgement)> = pullers.iter().zip(&self.found.pulls).collect();
             let Judgement { needs, at, .. } = self.judgement;
             diagnosis.fix = fixes(&self.found.image, &all, self.declared, needs, *at);
+            let boundary = self.puller.identity.as_ref().and_then(|identity| identity.boundary());
+            if let (Verdict::Deny, true, Some(boundary)) = (self.pull.verdict, diagnosis.fix.is_empty(), boundary) {
+                // Of a policy of AWS's that says nothing of ECR no more is known, and a document in its place would lose it.
+                let why = format!(
+                    "{} as the permissions boundary says nothing of ECR: give the role another one",
+                    boundary.policy.name
+                );
+                diagnosis.fix = vec![Fix::other(FixKind::None, why)];
+            }
         } else if !search && self.pull.verdict == Verdict::Deny && self.found.reason != Reason::DependsOnNode {
             let why = format!("not looked for: {MAX_FIXED} other repositories of this object have theirs");
             diagnosis.fix = vec![Fix::other(FixKind::None, why)];

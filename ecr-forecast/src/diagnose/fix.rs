@@ -31,7 +31,7 @@ pub struct Fix {
     /// The layer whose policy changes.
     #[schemars(with = "Option<String>", extend("enum" = LAYERS))]
     pub attach_to: Option<&'static str>,
-    /// What the policy is attached to: a role ARN or `service account NAMESPACE/NAME`, a repository ARN, `registry
+    /// What the policy is attached to: a role ARN, a repository ARN, `registry
     /// ACCOUNT/REGION`, the level of the organization; of `SetAnnotation` `ServiceAccount/NAMESPACE/NAME`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]

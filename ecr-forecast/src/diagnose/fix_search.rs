@@ -23,7 +23,7 @@ use crate::facts::declared::{
 };
 use crate::facts::missing::MissingFact;
 use crate::judge::{Existence, Misses, PullEvaluator, PullJudgement, RequestDecision, Verdict};
-use crate::puller::{Puller, PullerIdentity};
+use crate::puller::Puller;
 
 /// Whatever may have been asked for.
 const EVERY_NEED: [Need; 5] = [Need::Pull, Need::Import, Need::Push, Need::List, Need::Console];
@@ -48,9 +48,8 @@ pub(crate) fn fixes(
         if !missing && !judgement.answers.iter().any(RequestDecision::is_denied) {
             continue;
         }
-        if let PullerIdentity::Role { arn, .. } = &puller.who
-            && arn.partition() != image.partition
-        {
+        let arn = &puller.who.arn;
+        if arn.partition() != image.partition {
             let why = format!(
                 "no policy helps: a role of partition {} cannot pull from one of {}; copy the image to a registry of {0}",
                 arn.partition(),
@@ -178,10 +177,7 @@ impl<'a> FixSearch<'a> {
     }
 
     fn role(&self) -> Option<&'a str> {
-        match &self.before.who {
-            PullerIdentity::Role { arn, .. } => Some(arn.as_str()),
-            PullerIdentity::ServiceAccount { .. } => None,
-        }
+        Some(self.before.who.arn.as_str())
     }
 
     /// The puller with all changes.
@@ -273,8 +269,7 @@ impl<'a> FixSearch<'a> {
             MissingFact::RegistryPolicy { .. } | MissingFact::RegistryDocument(_) => true,
             _ => false,
         };
-        let other_account =
-            matches!(&self.before.who, PullerIdentity::Role { arn, .. } if arn.account() != self.image.account);
+        let other_account = self.before.who.arn.account() != self.image.account;
         if judgement.verdict != Verdict::Unknown
             || !other_account
             || known(entry.and_then(|entry| entry.policy.as_ref()))
@@ -613,10 +608,7 @@ fn why_resource(
     account: &str,
     of: &str,
 ) -> String {
-    let puller_account = match &puller.who {
-        PullerIdentity::Role { arn, .. } => arn.account(),
-        PullerIdentity::ServiceAccount { .. } => account,
-    };
+    let puller_account = puller.who.arn.account();
     let both =
         format!("the registry is of account {account} and the puller of {puller_account}, so both must allow it");
     match (held, answers.iter().find_map(|answer| answer.close())) {

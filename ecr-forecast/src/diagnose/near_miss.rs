@@ -6,7 +6,7 @@ use crate::diagnose::edit;
 use crate::ecr::needs::RequiredRequest;
 use crate::facts::declared::SourcedPolicy;
 use crate::judge::{PullJudgement, RequestDecision};
-use crate::puller::{Puller, PullerIdentity};
+use crate::puller::Puller;
 
 /// The answer that a message speaks of: the first request that is denied.
 #[must_use]
@@ -52,11 +52,10 @@ pub(crate) fn hint(
         _ => return None,
     };
     let (_, statement) = edit::find(&document, &miss.statement)?;
-    match (miss.part, &puller.who) {
-        (MissedPart::Resource, _) if !ask.is_login() => edit::resource_hint(&statement, &ask.resource),
-        (MissedPart::Principal, PullerIdentity::Role { arn, .. }) => {
-            edit::principal_hint(&statement, arn.as_str(), arn.account())
-        }
+    let arn = &puller.who.arn;
+    match miss.part {
+        MissedPart::Resource if !ask.is_login() => edit::resource_hint(&statement, &ask.resource),
+        MissedPart::Principal => edit::principal_hint(&statement, arn.as_str(), arn.account()),
         _ => None,
     }
 }

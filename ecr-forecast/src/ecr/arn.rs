@@ -64,6 +64,15 @@ impl RoleArn {
         &self.name
     }
 
+    /// Whether both name one role: names are unique in an account ("IAM identifiers"), so a path that one of them leaves out
+    /// makes no other role.
+    #[must_use]
+    pub(crate) fn is_same_role(&self, other: &Self) -> bool {
+        let path = |arn: &Self| arn.text.split_once(":role/").map_or(0, |(_, path)| path.len()) != arn.name.len();
+        let whole = self.text == other.text || !path(self) || !path(other);
+        whole && (&self.partition, &self.account, &self.name) == (&other.partition, &other.account, &other.name)
+    }
+
     /// The ARN of a session of this role. It leaves out the role's path ("IAM JSON policy elements: Principal").
     #[must_use]
     pub fn session(&self, session: &str) -> String {
@@ -87,6 +96,23 @@ mod tests {
         assert_eq!((role.partition(), role.account(), role.name()), ("aws-cn", "111122223333", "app"));
         assert_eq!(role.session("s"), "arn:aws-cn:sts::111122223333:assumed-role/app/s");
         assert_eq!(RoleArn::parse("arn:aws:iam::111122223333:role/app").unwrap().name(), "app");
+    }
+
+    #[test]
+    fn a_path_that_is_left_out_makes_no_other_role() {
+        let role = |path: &str| RoleArn::parse(&format!("arn:aws:iam::111122223333:role/{path}")).unwrap();
+        for (one, other, same) in [
+            ("app", "app", true),
+            ("app", "team/app", true),
+            ("team/app", "team/app", true),
+            ("team/app", "shop/app", false),
+            ("app", "team/app2", false),
+        ] {
+            assert_eq!(role(one).is_same_role(&role(other)), same, "{one} {other}");
+            assert_eq!(role(other).is_same_role(&role(one)), same, "{other} {one}");
+        }
+        let elsewhere = RoleArn::parse("arn:aws:iam::444455556666:role/team/app").unwrap();
+        assert!(!role("app").is_same_role(&elsewhere));
     }
 
     #[test]

@@ -187,6 +187,32 @@ impl fmt::Display for RepositoryArn<'_> {
     }
 }
 
+/// The host of an image as it is written, with its port.
+#[must_use]
+pub(crate) fn host_and_port(text: &str) -> &str {
+    text.split('/').next().unwrap_or_default()
+}
+
+/// Whether the host of an image that is not of ECR is almost one of its hosts: an account that is none (eleven digits, a
+/// placeholder), `dkr` or the repository left out, a suffix of another partition, a region that AWS does not have, a dot at
+/// the end, a user before it. Such an image is a mistake far more often than a registry of that name.
+#[must_use]
+pub(crate) fn looks_like_ecr(text: &str) -> bool {
+    let text = after_scheme(text).unwrap_or(text).to_ascii_lowercase();
+    // A user, a tag or a digest is none of the host; what a template left over may have an `@` or a `:` too.
+    let parts = text.split('/').next().unwrap_or_default().split('@');
+    parts.map(|part| part.split(':').next().unwrap_or_default().trim_end_matches('.')).any(is_almost_host)
+}
+
+fn is_almost_host(host: &str) -> bool {
+    let of_aws = || {
+        let suffixes = PARTITIONS.iter().flat_map(|(_, suffixes, _)| suffixes.iter().copied());
+        suffixes.chain(["ecr.aws"]).any(|suffix| host.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.')))
+    };
+    let named = |label: &str| matches!(label, "ecr" | "ecr-fips" | "dkr" | "dkr-ecr" | "dkr-ecr-fips");
+    host.split('.').any(named) && of_aws()
+}
+
 /// The partition of a region. Hosts do not tell it: `us-gov-west-1` shares its suffix with `us-west-1`.
 #[must_use]
 pub(crate) fn partition_of(region: &str) -> &'static str {
@@ -202,18 +228,64 @@ pub(crate) fn partition_of(region: &str) -> &'static str {
     BY_PREFIX.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
 }
 
-/// The domain suffixes under which a partition serves registries.
-fn suffixes_of(partition: &str) -> &'static [&'static str] {
-    match partition {
-        "aws" | "aws-us-gov" => &["amazonaws.com", "on.aws"],
-        "aws-cn" => &["amazonaws.com.cn", "on.amazonwebservices.com.cn"],
-        "aws-eusc" => &["amazonaws.eu"],
-        "aws-iso" => &["c2s.ic.gov"],
-        "aws-iso-b" => &["sc2s.sgov.gov"],
-        "aws-iso-e" => &["cloud.adc-e.uk"],
-        "aws-iso-f" => &["csp.hci.ic.gov"],
-        _ => &[],
-    }
+/// The partitions: the domain suffixes under which each serves registries, and its regions as of 2026-11 (botocore,
+/// `partitions.json`).
+const PARTITIONS: [(&str, &[&str], &[&str]); 8] = [
+    (
+        "aws",
+        &["amazonaws.com", "on.aws"],
+        &[
+            "af-south-1",
+            "ap-east-1",
+            "ap-east-2",
+            "ap-northeast-1",
+            "ap-northeast-2",
+            "ap-northeast-3",
+            "ap-south-1",
+            "ap-south-2",
+            "ap-southeast-1",
+            "ap-southeast-2",
+            "ap-southeast-3",
+            "ap-southeast-4",
+            "ap-southeast-5",
+            "ap-southeast-6",
+            "ap-southeast-7",
+            "ca-central-1",
+            "ca-west-1",
+            "eu-central-1",
+            "eu-central-2",
+            "eu-north-1",
+            "eu-south-1",
+            "eu-south-2",
+            "eu-west-1",
+            "eu-west-2",
+            "eu-west-3",
+            "il-central-1",
+            "me-central-1",
+            "me-south-1",
+            "me-west-1",
+            "mx-central-1",
+            "sa-east-1",
+            "sa-west-1",
+            "us-east-1",
+            "us-east-2",
+            "us-west-1",
+            "us-west-2",
+        ],
+    ),
+    ("aws-cn", &["amazonaws.com.cn", "on.amazonwebservices.com.cn"], &["cn-north-1", "cn-northwest-1"]),
+    ("aws-us-gov", &["amazonaws.com", "on.aws"], &["us-gov-east-1", "us-gov-west-1"]),
+    ("aws-eusc", &["amazonaws.eu"], &["eusc-de-east-1"]),
+    ("aws-iso", &["c2s.ic.gov"], &["us-iso-east-1", "us-iso-west-1"]),
+    ("aws-iso-b", &["sc2s.sgov.gov"], &["us-isob-east-1", "us-isob-west-1"]),
+    ("aws-iso-e", &["cloud.adc-e.uk"], &["eu-isoe-west-1"]),
+    ("aws-iso-f", &["csp.hci.ic.gov"], &["us-isof-east-1", "us-isof-south-1"]),
+];
+
+/// Whether a partition serves registries of a region under a domain suffix.
+fn serves(partition: &str, region: &str, suffix: &str) -> bool {
+    let mut found = PARTITIONS.iter().filter(|(name, ..)| *name == partition);
+    found.any(|(_, suffixes, regions)| suffixes.contains(&suffix) && regions.contains(&region))
 }
 
 /// The parts of a private registry's host.
@@ -225,7 +297,7 @@ struct EcrHost {
 
 impl EcrHost {
     /// Reads `ACCOUNT.dkr.ecr[-fips].REGION.SUFFIX` or its dual-stack form with `dkr-ecr`; none for every other host,
-    /// so a suffix that the region's partition does not have makes it a look-alike.
+    /// so a suffix or a region that the partition does not have makes it a look-alike.
     ///
     /// Letter case is ignored, as DNS does: the image is in ECR however its host is spelled.
     fn parse(host: &str) -> Option<Self> {
@@ -237,12 +309,8 @@ impl EcrHost {
         let rest = rest.strip_prefix("dkr.ecr").or_else(|| rest.strip_prefix("dkr-ecr"))?;
         let rest = rest.strip_prefix("-fips").unwrap_or(rest).strip_prefix('.')?;
         let (region, suffix) = rest.split_once('.')?;
-        let region_ok = !region.is_empty()
-            && !region.starts_with('-')
-            && !region.ends_with('-')
-            && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let partition = partition_of(region);
-        (region_ok && suffixes_of(partition).contains(&suffix)).then(|| Self {
+        serves(partition, region, suffix).then(|| Self {
             account: account.to_owned(),
             region: region.to_owned(),
             partition,
@@ -504,6 +572,56 @@ mod tests {
         assert_eq!(ImageKind::of(&format!("evil.io/{HOST}/team/app")), ImageKind::Other);
         // Without a slash this is a name on Docker Hub.
         assert_eq!(ImageKind::of(HOST), ImageKind::Other);
+    }
+
+    #[test]
+    fn what_is_almost_a_host_of_ecr_looks_like_one() {
+        let host = |host: &str| format!("{host}/team/app:1");
+        for text in [
+            host("111122223333.ecr.us-east-1.amazonaws.com"),
+            host("11112222333.dkr.ecr.us-east-1.amazonaws.com"),
+            host("1111222233334.dkr.ecr.us-east-1.amazonaws.com"),
+            host("ACCOUNT.dkr.ecr.us-east-1.amazonaws.com"),
+            host("${AWS_ACCOUNT_ID}.dkr.ecr.${AWS_REGION}.amazonaws.com"),
+            host("$(AWS_ACCOUNT_ID).dkr.ecr.eu-west-1.amazonaws.com"),
+            host("<account>.dkr.ecr.eu-west-1.amazonaws.com"),
+            host("{{ .Values.account }}.dkr.ecr.eu-west-1.amazonaws.com"),
+            host("111122223333.dkr.ecr.us-east-1.amazonaws.com.cn"),
+            host("111122223333.dkr.ecr.cn-north-1.amazonaws.com"),
+            host("111122223333.dkr.ecr.eu-west1.amazonaws.com"),
+            host("111122223333.dkr.ecr.eu-west-9.amazonaws.com"),
+            host("111122223333.dkr.ecr.amazonaws.com"),
+            host("111122223333.dkr.us-east-1.amazonaws.com"),
+            host("111122223333.dkr.ecr.us-east-1.amazonaws.com."),
+            host("AWS@111122223333.dkr.ecr.us-east-1.amazonaws.com"),
+            host("https://11112222333.dkr.ecr.us-east-1.amazonaws.com"),
+            host("api.ecr.us-east-1.amazonaws.com"),
+            host("gallery.ecr.aws"),
+            host("111122223333.dkr-ecr.us-east-1.on.aws."),
+            "111122223333.dkr.ecr.us-east-1.amazonaws.com".to_owned(),
+            "111122223333.dkr.ecr.us-east-1.amazonaws.com:1.4".to_owned(),
+        ] {
+            let kind = ImageKind::of(&text);
+            assert!(matches!(kind, ImageKind::Other | ImageKind::Invalid { ecr: false, .. }), "{text}: {kind:?}");
+            assert!(looks_like_ecr(&text), "{text}");
+        }
+        for text in [
+            "nginx",
+            "ecr/app:1",
+            "ghcr.io/team/111122223333.dkr.ecr.us-east-1.amazonaws.com:1",
+            "ecr.example.com/team/app:1",
+            "dkr.example.com/team/app:1",
+            "registry.ecr.example.com:5000/app",
+            "s3.us-east-1.amazonaws.com/app",
+            "myecr.us-east-1.amazonaws.com/app",
+            "amazonaws.com/dkr.ecr/app",
+            "quay.io/team/app@sha256:dkr.ecr.",
+            "ecr.aws/app",
+            "111122223333.dkr.ecr.us-east-1.amazonaws.com.example.com/team/app",
+            "public.ecr.aws.example.org/app",
+        ] {
+            assert!(!looks_like_ecr(text), "{text}");
+        }
     }
 
     #[test]

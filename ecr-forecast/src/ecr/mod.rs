@@ -2,6 +2,7 @@
 
 pub mod arn;
 mod arn_pattern;
+pub(crate) mod aws_registries;
 pub mod condition_keys;
 mod context_values;
 pub mod image;

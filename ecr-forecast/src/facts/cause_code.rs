@@ -58,12 +58,14 @@ codes! {
     InvalidImage,
     /// The puller is denied, and an image pull secret may make the pull work all the same.
     PullSecret,
-    /// The service account has no role, and no policies are declared for it.
-    NoRoleMapped,
+    /// The service account has no role, and the credential provider does not fall back to the node's.
+    NoCredentials,
     /// The role annotation of the service account is not a role ARN.
     AnnotationIsNoRole,
-    /// The role annotation of the service account is empty, which leaves the pull to the node's role.
+    /// The service account has no role, which leaves the pull to the node's, and it is not known which one that is.
     NodePulls,
+    /// The host is ECR's, and no credential provider of a stock node matches it as it is written.
+    HostNotMatchedByProvider,
     /// The candidates differ: some can pull, some cannot.
     CandidatesDiffer,
     /// The policies of the role are declared nowhere.
@@ -86,8 +88,6 @@ codes! {
     RepositoryPolicyNotKnown,
     /// The registry policy is not known, or what it does to a login is not documented.
     RegistryPolicyNotKnown,
-    /// The account of the puller is not known, and it matters.
-    AccountNotKnown,
     /// The ARN of the puller, or the name of its session, is not known, and a policy names principals by it.
     PrincipalNotKnown,
     /// A condition asks for something that admission does not know.

@@ -24,8 +24,8 @@ pub enum MissingFact {
     Spec(String),
     /// Which node pulls: `node`.
     Node,
-    /// Which role pulls: `role`.
-    PullerRole,
+    /// Whether a credential provider of the node matches this host: `matchImages:HOST`.
+    HostMatch(String),
     /// The policies of this role: `role:ARN`.
     Role(RoleArn),
     /// What an image pull secret permits: `imagePullSecret`.
@@ -53,8 +53,6 @@ pub enum MissingFact {
     },
     /// Whether the repository with this ARN has what is pulled already: `presence:ARN`.
     Presence(String),
-    /// The account of the puller: `account`.
-    Account,
     /// The ARN of the puller, or the name of its session: `principal`.
     Principal,
     /// The value of a condition key, as it was written.
@@ -75,7 +73,7 @@ impl fmt::Display for MissingFact {
             Self::Namespace(name) => write!(f, "namespace:{name}"),
             Self::Spec(key) => write!(f, "spec:{key}"),
             Self::Node => f.write_str("node"),
-            Self::PullerRole => f.write_str("role"),
+            Self::HostMatch(host) => write!(f, "matchImages:{host}"),
             Self::Role(arn) => write!(f, "role:{arn}"),
             Self::ImagePullSecret => f.write_str("imagePullSecret"),
             Self::Document(name) => write!(f, "document:{name}"),
@@ -86,7 +84,6 @@ impl fmt::Display for MissingFact {
             Self::ManagedPolicy(arn) => write!(f, "policy:{arn}"),
             Self::RegistryPolicy { account, region } => write!(f, "registryPolicy:{account}/{region}"),
             Self::Presence(arn) => write!(f, "presence:{arn}"),
-            Self::Account => f.write_str("account"),
             Self::Principal => f.write_str("principal"),
             Self::ConditionKey(key) => f.write_str(key),
         }

@@ -51,9 +51,8 @@ fn config_maps(inventory: &Inventory, subject: &Subject) -> BTreeSet<ConfigMapNa
 fn gather(policy: &PolicyObject, inventory: &Inventory, subject: &Subject, names: &mut BTreeSet<ConfigMapName>) {
     let Ok(spec) = &policy.body else { return };
     names.extend(spec.declared.config_maps().cloned());
-    let (namespace, account) = (subject.namespace.as_str(), subject.service_account.as_str());
-    let facts = inventory.service_account(namespace, account).map(|facts| &**facts);
-    if let Pullers::Candidates(candidates) = pullers(spec, namespace, account, facts) {
+    let facts = inventory.service_account(&subject.namespace, &subject.service_account).map(|facts| &**facts);
+    if let Pullers::Candidates(candidates) = pullers(spec, subject, facts) {
         let identities = candidates.iter().filter_map(|candidate| candidate.identity.as_deref());
         names.extend(identities.flat_map(|identity| identity.config_maps()).cloned());
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::cluster::Subject;
-use crate::ecr::image::{EcrImage, ImageKind, ReferenceError};
+use crate::ecr::image::{EcrImage, ImageKind, ReferenceError, host_and_port, looks_like_ecr};
 use crate::ecr::needs::Need;
 use crate::facts::declared::Declared;
 use crate::facts::missing::MissingFact;
@@ -16,8 +16,8 @@ use crate::judge::admission::{Actions, Admission, AdmissionDecision, ExemptionUs
 use crate::judge::options::Options;
 use crate::judge::pull_evaluator::PullEvaluator;
 use crate::judge::pull_judgement::{Existence, PullJudgement, RequestDecision, Verdict, is_missing, note};
-use crate::policy::Action;
-use crate::policy::compiled::{CompiledSpec, PolicyObject, PolicyWithDocuments};
+use crate::policy::compiled::{CompiledPuller, CompiledSpec, PolicyObject, PolicyWithDocuments};
+use crate::policy::{Action, DEFAULT_ROLE_ANNOTATION};
 use crate::puller::{NotKnown, Puller, Pullers, pullers};
 use crate::scope;
 use crate::select::{Selection, select};
@@ -81,11 +81,32 @@ pub(crate) enum Found {
     Invalid(ReferenceError),
     /// That its repository is not there, whoever pulls.
     NoRepository(Box<EcrImage>),
-    /// That the puller is not known.
+    /// That the puller is not known, or that there is none.
     NoPuller,
+    /// Its host, which no credential provider matches as it is written.
+    Host(Box<UnmatchedHost>),
     /// The repository with this index.
     Repository(usize),
 }
+
+/// A host of ECR that no pattern of a stock node's credential provider matches: it has a port or capital letters.
+#[derive(Clone, Debug)]
+pub(crate) struct UnmatchedHost {
+    /// As it is written.
+    pub(crate) host: String,
+    /// What is not known.
+    pub(crate) missing: [MissingFact; 1],
+}
+
+impl UnmatchedHost {
+    fn of(image: &str) -> Box<Self> {
+        let host = host_and_port(image);
+        Box::new(Self { host: host.to_owned(), missing: [MissingFact::HostMatch(host.to_owned())] })
+    }
+}
+
+/// What is missing where a pull secret may do what the puller cannot.
+static PULL_SECRET: [MissingFact; 1] = [MissingFact::ImagePullSecret];
 
 /// What was decided about one repository, for all images of it.
 #[derive(Clone, Debug)]
@@ -137,9 +158,11 @@ impl Judgement {
 
     /// The facts that would settle an Unknown.
     #[must_use]
-    pub fn missing(&self, image: &ImageJudgement) -> &[MissingFact] {
+    pub fn missing<'a>(&'a self, image: &'a ImageJudgement) -> &'a [MissingFact] {
         match (&image.found, &self.pullers) {
+            (Found::NoPuller, Err(_)) if image.reason == Reason::PullSecret => &PULL_SECRET,
             (Found::NoPuller, Err(not_known)) => &not_known.missing,
+            (Found::Host(host), _) => &host.missing,
             (Found::Repository(index), _) => self.repositories.get(*index).map_or(&[], |found| &found.missing),
             _ => &[],
         }
@@ -213,6 +236,7 @@ impl<'a> Case<'a> {
             why: format!("whether {} applies depends on labels that were not found", names.join(" or ")),
             missing,
             annotation: None,
+            fails: false,
         };
         // The mildest policy that may be in force; with none of them, nothing would happen at all.
         let mildest = |actions: &dyn Fn(&PolicyObject) -> Action| {
@@ -229,19 +253,17 @@ impl<'a> Case<'a> {
         let PolicyObject { key, on_deny, on_unknown, .. } = &*policy.object;
         let actions = Actions::new(*on_deny, *on_unknown, self.options);
         let pullers = match policy.spec() {
-            Ok(spec) => {
-                let Subject { namespace, service_account, .. } = self.subject;
-                match pullers(spec, namespace, service_account, self.account.map(Arc::as_ref)) {
-                    Pullers::Candidates(candidates) => Ok(candidates),
-                    Pullers::NotKnown(not_known) => Err(not_known),
-                }
-            }
+            Ok(spec) => match pullers(spec, self.subject, self.account.map(Arc::as_ref)) {
+                Pullers::Candidates(candidates) => Ok(candidates),
+                Pullers::NotKnown(not_known) => Err(not_known),
+            },
             Err(error) => Err(NotKnown {
                 reason: Reason::FactsMissing,
                 cause: CauseCode::UnsupportedSpec,
                 missing: vec![MissingFact::Spec(key.to_string())],
                 why: format!("{key} cannot be read: {error}"),
                 annotation: None,
+                fails: false,
             }),
         };
         self.judge(Some(policy), pullers, actions)
@@ -276,13 +298,30 @@ impl<'a> Case<'a> {
             let (verdict, reason, found) = match (ImageKind::of(&used.image), &pullers) {
                 _ if used.never => (Verdict::Allow, Reason::NoPull, Found::Image),
                 (ImageKind::Public, _) => (Verdict::Allow, Reason::PublicRegistry, Found::Image),
-                (ImageKind::Other, _) => (Verdict::OutOfScope, Reason::NotEcr, Found::Image),
-                (ImageKind::Invalid { ecr: false, .. }, _) => (Verdict::OutOfScope, Reason::InvalidImage, Found::Image),
+                (kind @ (ImageKind::Other | ImageKind::Invalid { ecr: false, .. }), _) => {
+                    if looks_like_ecr(&used.image) {
+                        note(note::LOOKS_LIKE_ECR);
+                    }
+                    let reason = if kind == ImageKind::Other { Reason::NotEcr } else { Reason::InvalidImage };
+                    (Verdict::OutOfScope, reason, Found::Image)
+                }
+                // A pull secret is kept for a registry, not for a pattern, and may do what no provider does.
+                (ImageKind::Private(image), _) if (image.port || image.upper_case_host) && !has_secret => {
+                    (Verdict::Unknown, Reason::FactsMissing, Found::Host(UnmatchedHost::of(&used.image)))
+                }
                 (ImageKind::Private(image), Err(_)) if is_missing(&image, declared) => {
                     (Verdict::Deny, Reason::RepositoryNotFound, Found::NoRepository(Box::new(image)))
                 }
+                (ImageKind::Invalid { ecr: true, error }, Err(not_known)) if not_known.fails => {
+                    (Verdict::Deny, Reason::InvalidImage, Found::Invalid(error))
+                }
+                // RES-12.
+                (ImageKind::Private(_), Err(not_known)) if not_known.fails && has_secret => {
+                    (Verdict::Unknown, Reason::PullSecret, Found::NoPuller)
+                }
                 (ImageKind::Invalid { ecr: true, .. } | ImageKind::Private(_), Err(not_known)) => {
-                    (Verdict::Unknown, not_known.reason, Found::NoPuller)
+                    let verdict = if not_known.fails { Verdict::Deny } else { Verdict::Unknown };
+                    (verdict, not_known.reason, Found::NoPuller)
                 }
                 (ImageKind::Invalid { ecr: true, error }, Ok(_)) => {
                     (Verdict::Deny, Reason::InvalidImage, Found::Invalid(error))
@@ -300,6 +339,9 @@ impl<'a> Case<'a> {
                     });
                     let Some(found) = repositories.get(index) else { continue };
                     found.pulls.iter().flat_map(|pull| &pull.notes).for_each(|told| note(told));
+                    if spec.is_some_and(|spec| self.is_annotation_ignored(spec)) {
+                        note(note::ANNOTATION_IGNORED);
+                    }
                     (found.verdict, found.reason, Found::Repository(index))
                 }
             };
@@ -330,6 +372,12 @@ impl<'a> Case<'a> {
         };
         judgement.admission = judgement.admits(self.subject.template);
         judgement
+    }
+
+    /// Whether the service account names a role that this policy says does not pull: where kubelets use tokens, it does.
+    fn is_annotation_ignored(&self, spec: &CompiledSpec) -> bool {
+        let role = self.account.and_then(|account| account.annotations.get(DEFAULT_ROLE_ANNOTATION));
+        !matches!(spec.puller, CompiledPuller::ServiceAccount { .. }) && role.is_some_and(|role| !role.is_empty())
     }
 
     /// The exemption of an image. It is for what the policy says, never for what the object carries.

@@ -64,18 +64,8 @@ impl<'a> PullEvaluator<'a> {
     /// What every verdict about this puller rests on.
     pub(crate) fn notes(&self) -> Vec<&'static str> {
         let mut notes = Vec::new();
-        let by_token = |who: &PullerIdentity| {
-            matches!(
-                who,
-                PullerIdentity::ServiceAccount { .. }
-                    | PullerIdentity::Role { session: Session::ServiceAccountToken, .. }
-            )
-        };
-        if by_token(&self.puller.who) {
-            notes.push(note::SERVICE_ACCOUNT_PULL_ASSUMED);
-        }
-        if self.is_account_assumed() {
-            notes.push(note::SAME_ACCOUNT_ASSUMED);
+        if self.puller.who.session == Session::ServiceAccountToken {
+            notes.extend([note::SERVICE_ACCOUNT_PULL_ASSUMED, note::TRUST_NOT_KNOWN]);
         }
         if self.puller.identity.as_ref().is_some_and(|identity| identity.has_other_partition()) {
             notes.push(note::MANAGED_POLICY_OF_OTHER_PARTITION);
@@ -83,41 +73,26 @@ impl<'a> PullEvaluator<'a> {
         notes
     }
 
-    /// The role that pulls, where its ARN is known.
-    pub(crate) fn role(&self) -> Option<&'a RoleArn> {
-        match &self.puller.who {
-            PullerIdentity::Role { arn, .. } => Some(arn),
-            PullerIdentity::ServiceAccount { .. } => None,
-        }
-    }
-
-    /// Whether the puller is taken to be of the registry's account, which may be wrong.
-    pub(crate) fn is_account_assumed(&self) -> bool {
-        matches!(self.puller.who, PullerIdentity::ServiceAccount { .. })
+    /// The role that pulls.
+    pub(crate) fn role(&self) -> &'a RoleArn {
+        &self.puller.who.arn
     }
 }
 
 /// The principal that policies name.
 fn principal(who: &PullerIdentity) -> Principal {
-    match who {
-        PullerIdentity::Role { arn, session } => {
-            let by_token = *session == Session::ServiceAccountToken;
-            let mut arns = vec![arn.as_str().to_owned()];
-            arns.extend(by_token.then(|| arn.session(PROVIDER_SESSION)));
-            Principal {
-                arns,
-                account: Account::Known(arn.account().to_owned()),
-                session_unknown: !by_token,
-                ..Principal::default()
-            }
-        }
-        PullerIdentity::ServiceAccount { .. } => Principal { account: Account::SameAsResource, ..Principal::default() },
+    let PullerIdentity { arn, session } = who;
+    let by_token = *session == Session::ServiceAccountToken;
+    let mut arns = vec![arn.as_str().to_owned()];
+    arns.extend(by_token.then(|| arn.session(PROVIDER_SESSION)));
+    Principal {
+        arns,
+        account: Account::Known(arn.account().to_owned()),
+        session_unknown: !by_token,
+        ..Principal::default()
     }
 }
 
 fn identity_fact(who: &PullerIdentity) -> MissingFact {
-    match who {
-        PullerIdentity::Role { arn, .. } => MissingFact::Role(arn.clone()),
-        PullerIdentity::ServiceAccount { .. } => MissingFact::PullerRole,
-    }
+    MissingFact::Role(who.arn.clone())
 }

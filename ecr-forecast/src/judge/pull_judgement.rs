@@ -59,8 +59,12 @@ impl fmt::Display for Verdict {
 
 /// Notes: assumptions and observations that a verdict carries. Stable words, part of the report.
 pub mod note {
-    /// The puller has no role ARN; its account is taken to be the registry's.
-    pub const SAME_ACCOUNT_ASSUMED: &str = "SameAccountAssumed";
+    /// The role that pulls is obtained by a token, and whether it trusts the cluster is not judged.
+    pub const TRUST_NOT_KNOWN: &str = "TrustNotKnown";
+    /// The service account names a role that would pull if kubelets used its token; by this policy they do not.
+    pub const ANNOTATION_IGNORED: &str = "AnnotationIgnored";
+    /// The host of an image is almost one of ECR's: it is not judged, and no registry has that name.
+    pub const LOOKS_LIKE_ECR: &str = "LooksLikeEcr";
     /// No repository policy is declared, which asserts that none grants or denies.
     pub const NO_REPOSITORY_POLICY_DECLARED: &str = "NoRepositoryPolicyDeclared";
     /// A repository policy is declared and a registry policy is not, which counts as none.

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use iam_verdict::{Account, Decision, Environment, NamedPolicy, NearMiss, Outcome, PolicyState, Request};
 
 use crate::ecr::arn::RoleArn;
-use crate::ecr::condition_keys::{Facts, Session, TIME_KEYS, Target, asks_for_session_only, contexts};
+use crate::ecr::aws_registries;
+use crate::ecr::condition_keys::{Facts, TIME_KEYS, Target, asks_for_session_only, contexts};
 use crate::ecr::image::EcrImage;
 use crate::ecr::needs::{self, Need, RequiredRequest};
 use crate::facts::declared::{
@@ -16,7 +17,6 @@ use crate::facts::missing::MissingFact;
 use crate::judge::pull_evaluator::PullEvaluator;
 use crate::judge::pull_judgement::{Existence, RequestDecision, Verdict, is_cached, is_denied, note};
 use crate::judge::request_evaluation::{Missing, RequestEvaluation, Time};
-use crate::puller::PullerIdentity;
 
 /// A name for what a policy that was not declared at all would be called.
 const REPOSITORY_POLICY: &str = "repositoryPolicy";
@@ -118,16 +118,6 @@ impl<'a> RepositoryEvaluation<'a> {
         let mut evaluation = self.take(ask);
         let fact = |name| self.fact(name);
         let mut outcome = evaluation.decide(missing, fact);
-        // RES-10: that the puller is of the registry's account is assumed, and never causes a Deny. What nobody
-        // allows in one account nobody allows across accounts, which takes both sides; a statement that denies by
-        // account may be about another one.
-        if outcome.decision == Decision::ExplicitlyDenied && self.evaluator.is_account_assumed() {
-            let elsewhere = self.elsewhere(ask).decide(&mut Missing::unwanted(), fact);
-            if !is_denied(elsewhere.decision) {
-                missing.add(MissingFact::Account);
-                outcome = Outcome::unknown();
-            }
-        }
         if let (true, false, Some(policy)) =
             (ask.is_login(), is_denied(outcome.decision), &self.place.registry_of_login)
         {
@@ -187,9 +177,6 @@ impl<'a> RepositoryEvaluation<'a> {
         let mut evaluation = self.take(ask);
         let now = self.evaluator.at.as_second();
         let mut all = evaluation.instants(now);
-        if self.evaluator.is_account_assumed() {
-            all.extend(self.elsewhere(ask).instants(now));
-        }
         if let (true, Some(policy)) = (ask.is_login(), &self.place.registry_of_login) {
             all.extend(under_registry(&mut evaluation, policy, |evaluation| evaluation.instants(now)));
         }
@@ -214,8 +201,7 @@ impl<'a> RepositoryEvaluation<'a> {
                 under_registry(&mut evaluation, policy, |evaluation| evaluation.allows_at_sight() == Some(true))
             }
             (Some(true), _) => true,
-            // A statement that denies may not count, see `outcome`.
-            (Some(false), _) => !self.evaluator.is_account_assumed(),
+            (Some(false), _) => true,
             (None, _) => false,
         };
         self.keep(ask, evaluation);
@@ -269,20 +255,17 @@ impl<'a> RepositoryEvaluation<'a> {
                 (repository, _) => environment.resource.clone_from(repository),
             }
         }
-        if !login || place.same_account {
+        // The policies of one's own organization do not reach a registry of AWS's.
+        if (!login || place.same_account) && !aws_registries::is_of_aws(&place.image.account) {
             environment.rcps.clone_from(&evaluator.rcps);
         }
         let role = evaluator.role();
         let facts = Facts {
-            session: match &evaluator.puller.who {
-                PullerIdentity::Role { session, .. } => *session,
-                PullerIdentity::ServiceAccount { .. } => Session::ServiceAccountToken,
-            },
-            principal_arn: role.map(RoleArn::as_str),
-            // The account of a puller without a role is an assumption, and no condition may deny because of it.
-            principal_account: role.map(RoleArn::account),
+            session: evaluator.puller.who.session,
+            principal_arn: Some(role.as_str()),
+            principal_account: Some(role.account()),
             principal_tags: evaluator.puller.identity.as_ref().and_then(|identity| identity.tags()),
-            resource_account: if login { role.map(RoleArn::account) } else { Some(&place.image.account) },
+            resource_account: Some(if login { role.account() } else { &place.image.account }),
             region: &place.image.region,
             target: match ask.action {
                 needs::LOGIN => Target::Login,
@@ -309,21 +292,6 @@ impl<'a> RepositoryEvaluation<'a> {
         RequestEvaluation::new(environment, requests, clock, evaluator.at)
     }
 
-    /// The same request of a puller whose account is not known; denied only where it is denied whichever it is.
-    fn elsewhere(&self, ask: &RequiredRequest) -> RequestEvaluation {
-        let mut evaluation = self.evaluation(ask);
-        for request in &mut evaluation.requests {
-            request.principal.account = Account::Unknown;
-        }
-        // Across accounts a repository policy that was not declared may allow whatever the puller's own policies do; so
-        // these alone tell, as they do within one account. One that was declared tells for itself.
-        if self.place.repository.is_some() && !ask.is_login() {
-            evaluation.environment.resource_account = Account::Known(self.place.image.account.clone());
-        }
-        evaluation.set_time(self.time);
-        evaluation
-    }
-
     /// What the engine calls by this name. A key that the user declared is one, whatever its name looks like: no other key
     /// that could be taken for a fact of another kind is ever open.
     fn fact(&self, name: String) -> MissingFact {
@@ -333,14 +301,13 @@ impl<'a> RepositoryEvaluation<'a> {
         let mut unread = self.evaluator.unread.iter().chain(&self.place.unread);
         match unread.find(|fact| fact.to_string() == name) {
             Some(fact) => fact.clone(),
-            None if name == "account" => MissingFact::Account,
             None if name == "principal" => MissingFact::Principal,
             None => MissingFact::ConditionKey(name),
         }
     }
 
     fn login_account(&self) -> &str {
-        self.evaluator.role().map_or(self.place.image.account.as_str(), RoleArn::account)
+        self.evaluator.role().account()
     }
 }
 
@@ -354,8 +321,8 @@ impl<'a> ResourceSide<'a> {
         notes: &mut Vec<&'static str>,
     ) -> Self {
         let role = evaluator.role();
-        let other_partition = role.is_some_and(|arn| arn.partition() != image.partition);
-        let same_account = !other_partition && role.is_none_or(|arn| arn.account() == image.account);
+        let other_partition = role.partition() != image.partition;
+        let same_account = !other_partition && role.account() == image.account;
         let registry_policy = registry.and_then(|registry| Some((registry, registry.policy.as_ref()?)));
         let mut unread = Vec::new();
         let repository = match entry.and_then(|entry| entry.policy.as_ref()) {
@@ -363,6 +330,10 @@ impl<'a> ResourceSide<'a> {
             _ if other_partition => {
                 notes.push(note::PULLER_OF_OTHER_PARTITION);
                 None
+            }
+            // RES-8: whoever AWS lets in, it lets in everybody; a policy that somebody wrote down for it counts.
+            None | Some(ResourcePolicy::Unknown) if !same_account && aws_registries::is_of_aws(&image.account) => {
+                aws_registries::open_policy()
             }
             Some(policy) => {
                 if registry_policy.is_none() && matches!(policy, ResourcePolicy::Policy(_)) {
@@ -383,10 +354,10 @@ impl<'a> ResourceSide<'a> {
         let mut registry_named = |(registry, policy): (&RegistryEntry, &ResourcePolicy)| {
             named(policy, REGISTRY_POLICY, || registry_fact(&registry.account, &image.region), &mut unread)
         };
-        let registry_of_login = match role {
-            None => registry,
-            Some(_) if other_partition || same_account => registry.filter(|_| same_account),
-            Some(arn) => evaluator.declared.registry(arn.account(), &image.region),
+        let registry_of_login = if other_partition || same_account {
+            registry.filter(|_| same_account)
+        } else {
+            evaluator.declared.registry(role.account(), &image.region)
         };
         let registry_of_login = registry_of_login
             .filter(|registry| registry.scope == RegistryPolicyScope::V2)
@@ -418,13 +389,10 @@ impl<'a> ResourceSide<'a> {
     }
 
     /// The account that owns the repository. With its partition, an account never equals one of another partition.
-    fn account(&self, role: Option<&RoleArn>) -> Account {
+    fn account(&self, role: &RoleArn) -> Account {
         let EcrImage { account, partition, .. } = self.image;
-        match role {
-            None => Account::SameAsResource,
-            Some(arn) if arn.partition() != *partition => Account::Known(format!("{partition}:{account}")),
-            Some(_) => Account::Known(account.clone()),
-        }
+        let same = role.partition() == *partition;
+        Account::Known(if same { account.clone() } else { format!("{partition}:{account}") })
     }
 }
 

@@ -25,7 +25,8 @@ pub fn checks(object: &Value) -> Vec<(String, PolicyCheck<'_>)> {
 }
 
 /// What the webhook would say when this object was created at the moment `at`, of what can be judged all the same: for
-/// manifests that are looked at before they are applied. Managed policies that are not built in are left to the verdicts.
+/// manifests that are looked at before they are applied. Managed policies that are not built in, and service accounts without a
+/// role, are left to the verdicts.
 ///
 /// `text` finds what stands in a ConfigMap, given a namespace where the reference has one, a name and a key; it is none
 /// where verdicts say enough. No webhook looks at ConfigMaps, so here is the one place where such a document meets the
@@ -51,7 +52,8 @@ pub fn remarks<'t>(
     };
     let remark = |(field, claim): (String, PolicyCheck<'_>)| match (&claim, claim.check(at)) {
         (PolicyCheck::InConfigMap(kind, reference), _) => in_config_map(&field, *kind, reference),
-        (PolicyCheck::Managed(_), _) | (_, CheckResult::Good | CheckResult::Warning("UnknownManagedPolicy", _)) => None,
+        (PolicyCheck::Managed(_) | PolicyCheck::WithoutRole, _)
+        | (_, CheckResult::Good | CheckResult::Warning("UnknownManagedPolicy", _)) => None,
         (PolicyCheck::Document(_, document), CheckResult::Refused(_, message)) if parses(document) => {
             Some(format!("{field}: {message}; the webhook of the cluster refuses it"))
         }
@@ -81,6 +83,8 @@ pub enum PolicyCheck<'a> {
     RepeatedKey(&'a str),
     /// A pattern of repositories whose every match is taken by an earlier entry: its index.
     Shadowed(&'a str, usize),
+    /// The IAM policies of service accounts, of which those without an annotation have no role.
+    WithoutRole,
     /// The end of an exemption.
     End(&'a str),
     /// A pattern of images of an exemption.
@@ -122,6 +126,12 @@ impl PolicyCheck<'_> {
                 ),
             ),
             PolicyCheck::Managed(_) | PolicyCheck::Organization(_) | PolicyCheck::InConfigMap(..) => CheckResult::Good,
+            PolicyCheck::WithoutRole => CheckResult::Warning(
+                "IdentityWithoutRole",
+                "these policies are of the role in the service account's annotation, and make none: for a service account \
+                 without it the node pulls, and the verdict is Unknown; declare fallbackNodes or defaultRoleArn"
+                    .to_owned(),
+            ),
             PolicyCheck::RepeatedKey(key) => {
                 let message = format!("`{key}` is given twice: condition keys have no upper and lower case");
                 CheckResult::Refused(MALFORMED, message)
@@ -161,6 +171,12 @@ impl<'a> PolicyChecks<'a> {
         let mut claims = Self { kind: kind.unwrap_or(PolicyKind::EcrAccessPolicy), found: Vec::new() };
         documents(object).iter().for_each(|policy| claims.policy(policy));
         let Some(spec) = object.get("spec") else { return claims };
+        if let Some(account) = spec.pointer("/puller/serviceAccount") {
+            let given = |field: &str| account.get(field).is_some_and(|value| !value.is_null());
+            if given("identity") && !["defaultRoleArn", "fallbackNodes", "fallsBackToNode"].into_iter().any(given) {
+                claims.found.push(("spec.puller.serviceAccount.identity".to_owned(), PolicyCheck::WithoutRole));
+            }
+        }
         claims.shadowed(spec.get("repositories"));
         claims.repeated_keys(spec.get("context"));
         for (path, exemption) in items("spec.exemptions", spec.get("exemptions")) {
@@ -280,8 +296,9 @@ fn describe(error: &DocumentError) -> String {
 
 fn unknown_managed(arn: &str) -> CheckResult {
     let message = format!(
-        "`{arn}` is none of the AWS managed policies that this version of ecr-access knows: verdicts that depend on it are \
-         Unknown; write its document out instead"
+        "`{arn}` is none of the AWS managed policies that this version of ecr-access knows{}: verdicts that depend on it are \
+         Unknown; write its document out instead",
+        managed::hint(arn)
     );
     CheckResult::Warning("UnknownManagedPolicy", message)
 }

@@ -186,6 +186,7 @@ impl Walk<'_> {
             (Some("object"), Value::Object(fields)) => self.fields(path, schema, fields),
             (Some("array"), Value::Array(items)) => self.items(path, schema, items),
             (Some("string"), Value::String(text)) => self.text(path, schema, text),
+            (Some("boolean"), Value::Bool(_)) => {}
             (None, _) if schema.pattern.is_some() => self.resource_policy(path, value),
             // Apart from those, the one place without a type is a policy document.
             (None, Value::Object(fields)) => self.at_most(path, "properties", schema.max_properties, fields.len()),

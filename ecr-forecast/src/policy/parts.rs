@@ -65,6 +65,19 @@ enum OrganizationPolicyArn {}
 )]
 pub enum Document {}
 
+/// Labels of nodes, each with its value.
+#[derive(JsonSchema)]
+#[schemars(
+    with = "BTreeMap<String, LabelValue>",
+    extend("maxProperties" = 32)
+)]
+pub(crate) enum NodeLabels {}
+
+/// The label's value; may be empty.
+#[derive(JsonSchema)]
+#[schemars(with = "String", extend("maxLength" = LABEL_LENGTH, "x-kubernetes-validations" = [rules::LABEL_VALUE]))]
+enum LabelValue {}
+
 /// Tags of a role or repository ("Tags for AWS Identity and Access Management resources", Rules for tagging).
 #[derive(JsonSchema)]
 #[schemars(
@@ -131,6 +144,7 @@ pub(crate) fn fixed_role(role: &mut Schema) {
         "identity": {
             "description": "The role's IAM policies. Left out: not known, so that every verdict is Unknown.",
         },
+        "labels": null,
     }}));
     change.transform(role);
 }

@@ -162,6 +162,9 @@ impl Violations {
             let path = format!("{path}[{index}]");
             self.unless(is_role_arn(&node.arn), &format!("{path}.arn"), &rules::ROLE_ARN);
             self.identity(&path, node.identity.as_ref());
+            for (key, value) in node.labels.iter().flatten() {
+                self.unless(is_label_value(value), &format!("{path}.labels[{key}]"), &rules::LABEL_VALUE);
+            }
         }
         self.unique(path, nodes.iter().map(|node| node.arn.as_str()));
     }

@@ -1,7 +1,8 @@
 //! How the texts of images are put together into messages and warnings.
 
+use crate::ecr::image::looks_like_ecr;
 use crate::facts::missing::MissingFact;
-use crate::judge::{Admission, Verdict, speaks_up};
+use crate::judge::{Admission, Verdict, note, speaks_up};
 use crate::policy::Action;
 use crate::report::message::{self, MAX_LINE, MAX_MESSAGE, Piece, clean, fits, line, middle};
 use crate::report::texts::{Parts, Texts};
@@ -30,8 +31,10 @@ impl Report {
     /// sees no other part of the message, and a missing label is nothing that anybody guesses.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        if self.admission != Admission::Warned {
-            return Vec::new();
+        match self.admission {
+            Admission::Warned => {}
+            Admission::Admitted => return self.look_alikes().take(MAX_WARNINGS).collect(),
+            Admission::Rejected => return Vec::new(),
         }
         let mut lines: Vec<String> = Vec::new();
         let mut way_out = None;
@@ -70,7 +73,22 @@ impl Report {
                 lines.extend(exempted(self));
             }
         }
+        lines.extend(self.look_alikes().take(MAX_WARNINGS.saturating_sub(lines.len())));
         lines
+    }
+
+    /// What is said of images whose hosts are almost ECR's: they are not judged, and nobody can pull them.
+    fn look_alikes(&self) -> impl Iterator<Item = String> {
+        let told = self.notes.contains(&note::LOOKS_LIKE_ECR);
+        let images = self.images.iter().filter(|image| image.verdict == Verdict::OutOfScope);
+        images.filter(move |image| told && looks_like_ecr(&image.image)).map(|image| {
+            let Self { kind, namespace, name, .. } = self;
+            let place = format!("{kind} {namespace}/{name}, container {}", image.container);
+            middle(
+                &clean(&format!("{place}: {}: {} [{}]", image.image, image.texts.line, note::LOOKS_LIKE_ECR)),
+                MAX_LINE,
+            )
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use iam_verdict::{Decision, Layer, NearMiss};
 
 use crate::cluster::{ImageUse, Subject};
 use crate::diagnose::{Fix, close, first_denied, refusing_layer};
+use crate::ecr::managed;
 use crate::facts::CauseCode;
 use crate::facts::missing::MissingFact;
 use crate::judge::{PullJudgement, RequestDecision, Verdict};
@@ -147,16 +148,33 @@ pub(crate) fn open(
     Texts { line: line(&pieces, MAX_LINE), fix: fix(fixes, object, worst.several), ..Texts::default() }
 }
 
-/// An image whose puller is not known.
-pub(crate) fn not_known(subject: &Subject, used: &ImageUse, why: &str, cause: CauseCode, fixes: &[Fix]) -> Texts {
-    let mut pieces = place(subject, used);
-    pieces.extend([
-        Piece::words("not known whether "),
-        Piece::long(&used.image),
-        Piece::words(" can be pulled: "),
-        Piece::long(why),
-    ]);
+/// An image whose puller is not known, or that nobody pulls with credentials.
+pub(crate) fn no_puller(
+    subject: &Subject,
+    used: &ImageUse,
+    (verdict, why): (Verdict, &str),
+    cause: CauseCode,
+    fixes: &[Fix],
+) -> Texts {
+    let (before, after) = match (verdict, cause) {
+        (Verdict::Deny, _) => ("cannot pull ", ": "),
+        (_, CauseCode::PullSecret) => ("only an image pull secret can pull ", ", and none is read here: "),
+        _ => ("not known whether ", " can be pulled: "),
+    };
+    let mut pieces = of_image(subject, used, before, after);
+    pieces.push(Piece::long(why));
     pieces.extend(code(Some(cause)));
+    Texts { line: line(&pieces, MAX_LINE), fix: fix(fixes, None, false), ..Texts::default() }
+}
+
+/// An image whose host no credential provider of a stock node matches.
+pub(crate) fn host_not_matched(subject: &Subject, used: &ImageUse, host: &str, fixes: &[Fix]) -> Texts {
+    let mut pieces = of_image(subject, used, "not known whether ", " can be pulled: the kubelet compares ");
+    pieces.extend([
+        Piece::long(host),
+        Piece::words(" by bytes and port, so that no pattern of a stock node matches it and no credentials are sent"),
+    ]);
+    pieces.extend(code(Some(CauseCode::HostNotMatchedByProvider)));
     Texts { line: line(&pieces, MAX_LINE), fix: fix(fixes, None, false), ..Texts::default() }
 }
 
@@ -222,7 +240,7 @@ fn in_words(fact: &MissingFact, puller: &Puller) -> String {
                 None => format!("policy {name} is not read: its document nests too deeply"),
             }
         }
-        MissingFact::ManagedPolicy(arn) => format!("managed policy {arn} is not built in"),
+        MissingFact::ManagedPolicy(arn) => format!("managed policy {arn} is not built in{}", managed::hint(arn)),
         MissingFact::Presence(arn) => {
             format!("this works only for what is already cached, and whether {arn} is cached is not known")
         }
@@ -235,7 +253,6 @@ fn in_words(fact: &MissingFact, puller: &Puller) -> String {
         MissingFact::RepositoryPolicy(arn) => {
             format!("the repository policy of {arn} is not known (spec.repositories can tell)")
         }
-        MissingFact::Account => "the account of the puller is not known, and a policy goes by it".to_owned(),
         MissingFact::Principal => {
             "the ARN of the puller, or the name of its session, is not known, and a policy goes by it".to_owned()
         }
@@ -245,7 +262,7 @@ fn in_words(fact: &MissingFact, puller: &Puller) -> String {
         | MissingFact::Namespace(_)
         | MissingFact::Spec(_)
         | MissingFact::Node
-        | MissingFact::PullerRole
+        | MissingFact::HostMatch(_)
         | MissingFact::ImagePullSecret
         | MissingFact::ConfigMap(_) => format!("{fact} is not known at admission"),
     }

@@ -2,7 +2,7 @@
 
 use crate::cluster::{ImageUse, Subject};
 use crate::diagnose::{Diagnosis, Fix, RepositoryDiagnosis};
-use crate::ecr::image::ReferenceError;
+use crate::ecr::image::{ReferenceError, looks_like_ecr};
 use crate::facts::Reason;
 use crate::judge::{Found, ImageJudgement, Judgement, PullJudgement, RepositoryJudgement, RequestDecision, Verdict};
 use crate::policy::compiled::PolicyKey;
@@ -84,11 +84,13 @@ impl Case<'_> {
     fn texts(&self, used: &ImageUse, image: &ImageJudgement, fix: &[Fix]) -> Texts {
         let subject = self.subject;
         match (&image.found, &self.judgement.pullers) {
-            (Found::Image, _) => settled(image.reason),
+            (Found::Image, _) => settled(image.reason, &used.image),
+            (Found::Host(host), _) => explain::host_not_matched(subject, used, &host.host, fix),
             (Found::Invalid(error), _) => explain::invalid(subject, used, &why_invalid(*error)),
             (Found::NoRepository(image), _) => explain::not_found(subject, used, &image.arn().to_string(), fix, None),
             (Found::NoPuller, Err(not_known)) => {
-                explain::not_known(subject, used, &not_known.why, not_known.cause, fix)
+                let cause = self.diagnosis.cause(self.judgement, image).unwrap_or(not_known.cause);
+                explain::no_puller(subject, used, (image.verdict, &not_known.why), cause, fix)
             }
             (Found::Repository(index), Ok(pullers)) => {
                 let found = self.judgement.repositories.get(*index);
@@ -140,8 +142,14 @@ impl Case<'_> {
 }
 
 /// Of an image that nobody has to pull from a private registry of ECR.
-fn settled(reason: Reason) -> Texts {
+fn settled(reason: Reason, image: &str) -> Texts {
     let line = match reason {
+        Reason::InvalidImage if looks_like_ecr(image) => {
+            "not an image reference, the kubelet answers InvalidImageName; its host is almost one of Amazon ECR: not judged"
+        }
+        Reason::NotEcr if looks_like_ecr(image) => {
+            "no registry has this name, which is almost one of Amazon ECR: not judged"
+        }
         Reason::NoPull => "imagePullPolicy is Never: nothing is pulled",
         Reason::PublicRegistry => "ECR Public: anonymous pulls work",
         Reason::InvalidImage => "not an image reference, and not of Amazon ECR: not judged",

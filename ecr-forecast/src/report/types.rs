@@ -36,7 +36,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// What the webhook would do. Templates of workloads are never rejected.
     pub admission: Admission,
-    /// What the verdict rests on beside facts, such as `SameAccountAssumed`.
+    /// What the verdict rests on beside facts, such as `TrustNotKnown`.
     ///
     /// Assumptions and observations, see [`note`](crate::judge::note).
     pub notes: Vec<&'static str>,
@@ -106,7 +106,7 @@ pub struct ImageReport {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "candidate")]
 pub struct Candidate {
-    /// A role ARN, or `service account NAMESPACE/NAME` where only its policies are known.
+    /// A role ARN.
     pub principal: String,
     /// How the principal was found, such as the annotation that names it.
     pub found_by: String,

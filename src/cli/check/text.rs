@@ -113,7 +113,11 @@ fn legend(text: &mut String, report: &CheckReport) {
 
 fn meaning(name: &str) -> Option<&'static str> {
     Some(match name {
-        note::SAME_ACCOUNT_ASSUMED => "no role ARN is known; the puller is taken to be of the registry's account",
+        note::TRUST_NOT_KNOWN => "whether the role trusts the cluster's service accounts is not judged",
+        note::ANNOTATION_IGNORED => {
+            "the service account names a role for pulls, which counts where kubelets pull with service-account tokens"
+        }
+        note::LOOKS_LIKE_ECR => "the host is almost one of Amazon ECR; no registry has that name, and it is not judged",
         note::NO_REPOSITORY_POLICY_DECLARED => "no repository policy is declared, so none is taken to grant or deny",
         note::NO_REGISTRY_POLICY_DECLARED => "no registry policy is declared, so none is taken to grant or deny",
         note::PULLER_OF_OTHER_PARTITION => "the puller's role is of another partition than the registry",

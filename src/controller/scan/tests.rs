@@ -1,7 +1,6 @@
 //! Looks at small clusters.
 
 use ecr_forecast::cluster::Subject;
-use ecr_forecast::inventory::ServiceAccountFacts;
 use ecr_forecast::judge::{NextChange, Options};
 use serde_json::{Value, json};
 
@@ -377,6 +376,38 @@ fn an_auditing_policy_is_judged_beside_the_one_in_force_and_conflicts_with_nobod
     assert_eq!(of(&scan, "audit").pods, VerdictCounts { denied: 1, ..VerdictCounts::default() });
     assert_eq!((of(&scan, "audit").service_accounts, of(&scan, "in-force").service_accounts), (1, 1));
     assert!(of(&scan, "audit").ties.is_empty() && of(&scan, "in-force").ties.is_empty());
+}
+
+#[test]
+fn accounts_for_which_the_node_pulls_are_counted_where_policies_of_a_role_are_declared() {
+    let declared = policy("declared", OLD, json!({}));
+    let mut nodes = policy("nodes", OLD, json!({})).clone();
+    if let Ok(spec) = &mut nodes.body {
+        Arc::make_mut(spec).puller = policy(
+            "x",
+            OLD,
+            json!({"puller": {"serviceAccount": {"fallbackNodes":
+            [{"arn": "arn:aws:iam::111122223333:role/node"}]}}}),
+        )
+        .body
+        .unwrap()
+        .puller
+        .clone();
+    }
+    for (policy, counted) in [(declared, Some((2, "payments/cron".to_owned()))), (nodes, None)] {
+        let name = policy.key.name.clone();
+        let mut inventory = inventory(vec![policy], &[("payments", "api")]);
+        for (account, annotations) in [("cron", vec![]), ("worker", vec![("eks.amazonaws.com/ecr-role-arn", "")])] {
+            inventory.put_service_account(ServiceAccountFacts {
+                namespace: "payments".to_owned(),
+                name: account.to_owned(),
+                annotations: annotations.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+                ..ServiceAccountFacts::default()
+            });
+        }
+        let scan = look(&inventory, &pods(&[("a", "api", "team/app")]));
+        assert_eq!((of(&scan, &name).without_role.clone(), of(&scan, &name).service_accounts), (counted, 3), "{name}");
+    }
 }
 
 #[test]

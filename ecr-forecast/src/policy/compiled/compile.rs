@@ -72,6 +72,7 @@ impl<'a> Compiler<'a> {
                         None => None,
                     },
                     fallback_nodes: self.roles(&format!("{path}.fallbackNodes"), nodes)?,
+                    falls_back_to_node: account.falls_back_to_node.unwrap_or(true),
                 })
             }
             (None, Some(role), None) => {
@@ -84,12 +85,16 @@ impl<'a> Compiler<'a> {
     }
 
     fn roles(&mut self, path: &str, roles: &[policy::RolePuller]) -> Result<Vec<CompiledRole>, Problem> {
-        let pairs = roles.iter().enumerate();
-        pairs.map(|(index, role)| self.role(&format!("{path}[{index}]"), &role.arn, role.identity.as_ref())).collect()
+        let of = |(index, node): (usize, &policy::RolePuller)| {
+            let role = self.role(&format!("{path}[{index}]"), &node.arn, node.identity.as_ref())?;
+            Ok(CompiledRole { labels: node.labels.clone().unwrap_or_default(), ..role })
+        };
+        roles.iter().enumerate().map(of).collect()
     }
 
     fn role(&mut self, path: &str, arn: &str, identity: Option<&Identity>) -> Result<CompiledRole, Problem> {
-        Ok(CompiledRole { arn: role_arn(&format!("{path}.arn"), arn)?, identity: self.identity(path, identity)? })
+        let identity = self.identity(path, identity)?;
+        Ok(CompiledRole { arn: role_arn(&format!("{path}.arn"), arn)?, identity, labels: BTreeMap::new() })
     }
 
     fn identity(&mut self, path: &str, identity: Option<&Identity>) -> Result<Option<Arc<IdentityPolicies>>, Problem> {
@@ -182,7 +187,8 @@ impl<'a> Compiler<'a> {
                 SourcedPolicy::new(NamedPolicy::known(name, policy), source(other_partition))
             }
             None => {
-                let message = format!("managed policy `{arn}` is not built into this version; give its document");
+                let hint = managed::hint(arn);
+                let message = format!("managed policy `{arn}` is not built into this version{hint}; give its document");
                 self.remarks.push(Remark::Unresolved(Problem::at(path, message)));
                 SourcedPolicy::unread(name, MissingFact::ManagedPolicy(arn.to_owned()), source(false))
             }

@@ -1,5 +1,6 @@
 //! The spec of a policy object, compiled: what verdicts are made of.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ecr::arn::RoleArn;
@@ -22,7 +23,7 @@ impl CompiledSpec {
     /// The same with every document looked up where it stands.
     pub(crate) fn looked_up(&self, documents: &LookUp<'_>) -> Self {
         let identity = |identity: &Option<Arc<IdentityPolicies>>| identity.as_ref().map(|all| all.looked_up(documents));
-        let role = |role: &CompiledRole| CompiledRole { arn: role.arn.clone(), identity: identity(&role.identity) };
+        let role = |role: &CompiledRole| CompiledRole { identity: identity(&role.identity), ..role.clone() };
         let roles = |roles: &[CompiledRole]| roles.iter().map(role).collect();
         let puller = match &self.puller {
             CompiledPuller::ServiceAccount {
@@ -31,12 +32,14 @@ impl CompiledSpec {
                 roles: own,
                 default_role,
                 fallback_nodes,
+                falls_back_to_node,
             } => CompiledPuller::ServiceAccount {
                 annotation: annotation.clone(),
                 identity: identity(shared),
                 roles: roles(own),
                 default_role: default_role.clone(),
                 fallback_nodes: roles(fallback_nodes),
+                falls_back_to_node: *falls_back_to_node,
             },
             CompiledPuller::Role(fixed) => CompiledPuller::Role(role(fixed)),
             CompiledPuller::Nodes(nodes) => CompiledPuller::Nodes(roles(nodes)),
@@ -68,11 +71,28 @@ pub enum CompiledPuller {
         default_role: Option<RoleArn>,
         /// The roles of the nodes that pull for service accounts without a role; empty where none are declared.
         fallback_nodes: Vec<CompiledRole>,
+        /// Whether nodes pull for service accounts without a role at all.
+        falls_back_to_node: bool,
     },
     /// One fixed role.
     Role(CompiledRole),
     /// The nodes: which of them a pod will run on is not known at admission.
     Nodes(Vec<CompiledRole>),
+}
+
+impl CompiledPuller {
+    /// Whether policies are declared for the role of a service account with these annotations that has none: the node pulls for it, and nobody said
+    /// which.
+    #[must_use]
+    pub fn has_no_role_for(&self, annotations: &BTreeMap<String, String>) -> bool {
+        let Self::ServiceAccount { annotation, identity, default_role, fallback_nodes, falls_back_to_node, .. } = self
+        else {
+            return false;
+        };
+        let named = annotations.get(annotation);
+        let role = named.map_or(default_role.is_some(), |value| !value.is_empty());
+        identity.is_some() && !role && fallback_nodes.is_empty() && *falls_back_to_node
+    }
 }
 
 /// A role and its policies.
@@ -82,4 +102,6 @@ pub struct CompiledRole {
     pub arn: RoleArn,
     /// Its identity-based policies, where they are declared.
     pub identity: Option<Arc<IdentityPolicies>>,
+    /// The labels that all of its nodes have, of a role of nodes.
+    pub labels: BTreeMap<String, String>,
 }

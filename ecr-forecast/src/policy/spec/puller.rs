@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::parts::{
-    Document, KEY_LENGTH, ManagedPolicyArn, NAME_LENGTH, NamespaceName, RoleArn, Tags, fixed_role, one_source,
+    Document, KEY_LENGTH, ManagedPolicyArn, NAME_LENGTH, NamespaceName, NodeLabels, RoleArn, Tags, fixed_role,
+    one_source,
 };
 use super::super::rules;
 
@@ -25,8 +26,8 @@ pub struct Puller {
     #[schemars(transform = fixed_role)]
     pub role: Option<RolePuller>,
     /// The role of the node pulls. Which node a pod will run on is not known when it is created, so every role listed is a
-    /// candidate: a pod that can pull by all of them is allowed, by none denied, by some Unknown. List the roles of all node
-    /// groups that these pods can run on. Example: `[{arn: "arn:aws:iam::111122223333:role/node", identity: {policies:
+    /// candidate whose `labels` do not keep the pod away: a pod that can pull by all of them is allowed, by none denied, by
+    /// some Unknown. List the roles of all node groups that these pods can run on. Example: `[{arn: "arn:aws:iam::111122223333:role/node", identity: {policies:
     /// [{name: pull, managedPolicyArn: "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"}]}}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -50,9 +51,8 @@ pub struct ServiceAccountPuller {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = KEY_LENGTH), extend("x-kubernetes-validations" = [rules::QUALIFIED_NAME]))]
     pub role_annotation: Option<String>,
-    /// The IAM policies mapped to these service accounts: those of every role that has none of its own under `roles`. With
-    /// it a service account needs no role at all: it is then judged as if a role with these policies pulled, of the account
-    /// that the registry belongs to.
+    /// The IAM policies of the role of these service accounts: of every role that has none of its own under `roles`. It
+    /// makes no role: for a service account that has none, by annotation or `defaultRoleArn`, the node pulls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
     /// IAM policies per role, where service accounts map to different roles. No two entries have the same ARN.
@@ -69,7 +69,8 @@ pub struct ServiceAccountPuller {
     #[schemars(with = "Option<RoleArn>")]
     pub default_role_arn: Option<String>,
     /// The roles of the nodes: who pulls for a service account that has no role by annotation or `defaultRoleArn`, or whose
-    /// annotation is empty. Every role listed is a candidate, as in `puller.nodes`. Example:
+    /// annotation is empty, from version 1.35 of the credential provider on. Every role listed is a candidate, as in
+    /// `puller.nodes`. Left out: not known, so that the verdict is Unknown. Example:
     /// `[{arn: "arn:aws:iam::111122223333:role/node"}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -77,6 +78,10 @@ pub struct ServiceAccountPuller {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["arn"])
     )]
     pub fallback_nodes: Option<Vec<RolePuller>>,
+    /// Whether the node pulls for a service account without a role. Default: true, as version 1.35 of the credential
+    /// provider does. `false`, for versions before it: then nobody does, and the pull is anonymous and fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub falls_back_to_node: Option<bool>,
 }
 
 impl ServiceAccountPuller {
@@ -112,6 +117,12 @@ pub struct RolePuller {
     /// The role's IAM policies. Left out: not known, so that its verdict is Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// Labels that all nodes of the role have, those there and those still to come. A pod whose `nodeName` (against
+    /// `kubernetes.io/hostname`), `nodeSelector` or required node affinity asks for another value of one of them is not pulled
+    /// for by this role; a label that is left out excludes no pod. Example: `{eks.amazonaws.com/nodegroup: gpu}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<NodeLabels>")]
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// The identity side of a principal: its identity-based policies, what bounds them, and its tags.

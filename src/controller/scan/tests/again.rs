@@ -47,13 +47,16 @@ fn what_rests_on_the_same_is_judged_once() {
     two.subject.images.push(never.subject.images[0].clone());
     let mut elsewhere = held("Pod", "h", "api", "secret/app");
     elsewhere.subject.namespace = "elsewhere".to_owned();
-    all.extend([never, secret, two, elsewhere]);
+    let mut picky = held("Pod", "i", "api", "secret/app");
+    let spec = json!({"spec": {"nodeSelector": {"group": "gpu"}}});
+    picky.subject.placement = Subject::from_pod(&spec).unwrap().placement;
+    all.extend([never, secret, two, elsewhere, picky]);
     assert_eq!(
         looked(&mut memory, &inventory, &with_workloads(vec![], all), at("2026-11-22T00:00:00Z")).1,
         0,
         "time went back"
     );
-    assert_eq!(memory.judgements(), 7, "no policy is for the one elsewhere");
+    assert_eq!(memory.judgements(), 8, "no policy is for the one elsewhere");
     looked(&mut memory, &inventory, &pods(&[]), at(NOW));
     assert_eq!(memory.judgements(), 0, "nobody asks any more");
 }
