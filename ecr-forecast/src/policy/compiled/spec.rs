@@ -81,8 +81,8 @@ pub enum CompiledPuller {
 }
 
 impl CompiledPuller {
-    /// Whether policies are declared for the role of a service account with these annotations that has none: the node pulls for it, and nobody said
-    /// which.
+    /// Whether policies are declared for the role of a service account that has none by these annotations: the node pulls for
+    /// it, and nobody said which.
     #[must_use]
     pub fn has_no_role_for(&self, annotations: &BTreeMap<String, String>) -> bool {
         let Self::ServiceAccount { annotation, identity, default_role, fallback_nodes, falls_back_to_node, .. } = self

@@ -27,7 +27,8 @@ pub struct Puller {
     pub role: Option<RolePuller>,
     /// The role of the node pulls. Which node a pod will run on is not known when it is created, so every role listed is a
     /// candidate whose `labels` do not keep the pod away: a pod that can pull by all of them is allowed, by none denied, by
-    /// some Unknown. List the roles of all node groups that these pods can run on. Example: `[{arn: "arn:aws:iam::111122223333:role/node", identity: {policies:
+    /// some Unknown. List the roles of all node groups that these pods can run on. Example:
+    /// `[{arn: "arn:aws:iam::111122223333:role/node", identity: {policies:
     /// [{name: pull, managedPolicyArn: "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"}]}}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
