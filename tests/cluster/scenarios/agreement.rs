@@ -217,6 +217,11 @@ fn agree(answer: &Answer, report: &Value) -> Result<()> {
     let open: Vec<&Value> =
         images(report).filter(|image| image["verdict"] == "Deny" || image["verdict"] == "Unknown").collect();
     let line = |image: &Value| image["message"].as_str().and_then(|text| text.lines().next()).map(str::to_owned);
+    // A host that is almost ECR's is a note in a report. The webhook warns of it where the API server's filter lets it through.
+    let (almost, warnings): (Vec<&String>, Vec<&String>) =
+        answer.warnings.iter().partition(|warning| warning.ends_with("[LooksLikeEcr]"));
+    let noted = report["notes"].as_array().is_some_and(|notes| notes.iter().any(|note| note == "LooksLikeEcr"));
+    ensure!(almost.is_empty() || noted, "the webhook: {almost:?}, without a note: {report}");
     match report["admission"].as_str() {
         Some("Rejected") => {
             let blamed: Vec<&Value> = open.into_iter().filter(|image| image["verdict"] == report["verdict"]).collect();
@@ -239,9 +244,9 @@ fn agree(answer: &Answer, report: &Value) -> Result<()> {
         Some("Warned") => {
             ensure!(answer.ok(), "check warns, the webhook: {answer:?}");
             let expected: Vec<String> = open.into_iter().filter_map(line).collect();
-            ensure!(answer.warnings == expected, "check warns: {expected:?}\nwebhook: {:?}", answer.warnings);
+            ensure!(warnings.iter().copied().eq(&expected), "check warns: {expected:?}\nwebhook: {warnings:?}");
         }
-        _ => ensure!(answer.ok() && answer.warnings.is_empty(), "check admits, the webhook: {answer:?}"),
+        _ => ensure!(answer.ok() && warnings.is_empty(), "check admits, the webhook: {answer:?}"),
     }
     Ok(())
 }
