@@ -31,6 +31,8 @@ pub fn desired_status(
     at: jiff::Timestamp,
 ) -> PolicyStatus {
     let generation = policy.object.generation;
+    let (problems, unresolved) = (policy.problems(), policy.unresolved());
+    let ready = ready(policy, &problems, &unresolved, tally);
     let condition = |kind: &str, found: Finding| {
         let since = before
             .and_then(|before| find(before, kind))
@@ -48,8 +50,8 @@ pub fn desired_status(
     let mut status = PolicyStatus {
         observed_generation: generation,
         conditions: vec![
-            condition(READY, ready(policy, tally)),
-            condition(POLICIES_RESOLVED, resolved(policy)),
+            condition(READY, ready.clone()),
+            condition(POLICIES_RESOLVED, resolved(policy, &problems, &unresolved)),
             condition(CONFLICTED, conflicted(&tally.ties)),
         ],
         service_accounts: tally.service_accounts,
@@ -61,7 +63,7 @@ pub fn desired_status(
         .extend(tally.without_role.as_ref().map(|found| condition(IDENTITY_WITHOUT_ROLE, without_role(found))));
     // Time alone does not make it ready: whoever waits need not wait.
     if !is_ready(&status) {
-        status.conditions.push(condition(STALLED, Finding { status: "True", ..ready(policy, tally) }));
+        status.conditions.push(condition(STALLED, Finding { status: "True", ..ready }));
     }
     let nothing = PolicyStatus::default();
     let kept = before.unwrap_or(&nothing);
@@ -101,29 +103,32 @@ pub fn find<'a>(status: &'a PolicyStatus, kind: &str) -> Option<&'a Condition> {
 }
 
 /// What a condition says.
+#[derive(Clone)]
 struct Finding {
     status: &'static str,
     reason: &'static str,
     message: String,
 }
 
-fn ready(policy: &PolicyWithDocuments, tally: &PolicyCounts) -> Finding {
-    let problems = policy.problems();
+fn ready(policy: &PolicyWithDocuments, problems: &[Problem], unresolved: &[Problem], tally: &PolicyCounts) -> Finding {
     match policy.spec() {
         Err(error) => {
-            let problems = if problems.is_empty() { error.to_owned() } else { list(&problems) };
+            let problems = if problems.is_empty() { error.to_owned() } else { list(problems) };
             Finding { status: "False", reason: REASON_UNSUPPORTED_SPEC, message: problems }
         }
         Ok(_) if !problems.is_empty() => {
-            Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&problems) }
+            Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(problems) }
         }
-        Ok(spec) => Finding { status: "True", reason: REASON_READY, message: in_force(policy, spec, tally) },
+        Ok(spec) => {
+            let message = in_force(policy, spec, unresolved.len(), tally);
+            Finding { status: "True", reason: REASON_READY, message }
+        }
     }
 }
 
-fn in_force(policy: &PolicyWithDocuments, spec: &CompiledSpec, tally: &PolicyCounts) -> String {
+fn in_force(policy: &PolicyWithDocuments, spec: &CompiledSpec, unresolved: usize, tally: &PolicyCounts) -> String {
     let declared = spec.documents().count();
-    let policies = match declared.saturating_sub(policy.unresolved().len()) {
+    let policies = match declared.saturating_sub(unresolved) {
         _ if spec.identities().next().is_none() => "no IAM policy is declared, so verdicts are Unknown".to_owned(),
         count if count == declared => format!("{} resolved", plural(count, "IAM policy", "IAM policies")),
         count => format!("{count} of {} resolved", plural(declared, "IAM policy", "IAM policies")),
@@ -152,8 +157,7 @@ fn absent(names: &[String]) -> String {
     format!("; not there yet: {}", shown.join(", "))
 }
 
-fn resolved(policy: &PolicyWithDocuments) -> Finding {
-    let (problems, unresolved) = (policy.problems(), policy.unresolved());
+fn resolved(policy: &PolicyWithDocuments, problems: &[Problem], unresolved: &[Problem]) -> Finding {
     match policy.spec() {
         Err(_) => Finding {
             status: "False",
@@ -161,12 +165,12 @@ fn resolved(policy: &PolicyWithDocuments) -> Finding {
             message: "the spec cannot be read, see the condition Ready".to_owned(),
         },
         Ok(_) if !problems.is_empty() => {
-            Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(&problems) }
+            Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(problems) }
         }
         Ok(_) if !unresolved.is_empty() => {
             let of_config_map = unresolved.iter().any(|problem| problem.is_missing_config_map);
             let reason = if of_config_map { REASON_CONFIG_MAP_NOT_FOUND } else { REASON_POLICY_NOT_FOUND };
-            Finding { status: "False", reason, message: list(&unresolved) }
+            Finding { status: "False", reason, message: list(unresolved) }
         }
         Ok(_) => Finding {
             status: "True",

@@ -433,23 +433,25 @@ mod tests {
         until(&index, "the watch works again", |inventory| names(inventory) == ["a", "b", "c"]).await;
     }
 
+    /// A list of these objects, as the watch of a kind tells it.
+    fn listed(row: &'static WatchedKind, objects: Vec<serde_json::Value>) -> Vec<(&'static WatchedKind, Signal)> {
+        let objects = objects.into_iter().map(|value| Event::InitApply(Raw::new(value).into()));
+        let events = [Event::Init].into_iter().chain(objects).chain([Event::InitDone]);
+        events.map(|event| (row, Signal::Event(event))).collect()
+    }
+
     #[tokio::test]
     async fn a_bug_starts_the_watches_over_and_keeps_the_last_state_until_then() {
         let index = Index::new(FakeApi::new().client(), KINDS);
-        let listed = |plural: &str, objects: Vec<serde_json::Value>| {
-            let row = KINDS.iter().find(|row| row.kind.plural == plural).unwrap();
-            let objects = objects.into_iter().map(|value| Event::InitApply(Raw::new(value).into()));
-            let events = [Event::Init].into_iter().chain(objects).chain([Event::InitDone]);
-            events.map(move |event| (row, Signal::Event(event))).collect::<Vec<_>>()
-        };
-        let mut signals: Vec<_> = KINDS.iter().flat_map(|row| listed(row.kind.plural, vec![])).collect();
-        signals.extend(listed("ecraccesspolicies", vec![policy("payments", "a")]));
+        let row = |plural: &str| KINDS.iter().find(|row| row.kind.plural == plural).unwrap();
+        let mut signals: Vec<_> = KINDS.iter().flat_map(|row| listed(row, vec![])).collect();
+        signals.extend(listed(row("ecraccesspolicies"), vec![policy("payments", "a")]));
         follow(&index, stream::iter(signals)).await;
         assert!(index.synced());
         assert_eq!(names(&index.snapshot()), ["a"]);
         // Begun again: one source is listed, the others are not yet.
         let before = *index.changes.borrow();
-        follow(&index, stream::iter(listed("namespaces", vec![json!({"metadata": {"name": "x"}})]))).await;
+        follow(&index, stream::iter(listed(row("namespaces"), vec![json!({"metadata": {"name": "x"}})]))).await;
         assert_eq!(names(&index.snapshot()), ["a"]);
         assert_eq!(*index.changes.borrow(), before);
     }
@@ -500,11 +502,6 @@ mod tests {
     async fn what_may_be_absent_holds_back_no_start_and_no_beginning_anew() {
         let index = Index::new(FakeApi::new().client(), &WITH_WIDGETS);
         let [.., widgets] = WITH_WIDGETS.as_slice() else { panic!("no rows") };
-        let listed = |row: &'static WatchedKind, objects: Vec<serde_json::Value>| {
-            let objects = objects.into_iter().map(|value| Event::InitApply(Raw::new(value).into()));
-            let events = [Event::Init].into_iter().chain(objects).chain([Event::InitDone]);
-            events.map(move |event| (row, Signal::Event(event))).collect::<Vec<_>>()
-        };
         let namespace = |name: &str| vec![json!({"metadata": {"name": name}})];
         let required = || KINDS.iter().flat_map(|row| listed(row, vec![])).collect::<Vec<_>>();
         let with = |more: Vec<_>| stream::iter(required().into_iter().chain(more).collect::<Vec<_>>());

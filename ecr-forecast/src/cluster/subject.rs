@@ -136,11 +136,10 @@ impl Subject {
     /// account, the image pull secrets or the nodes are others, and one that was never pulled counts as new.
     #[must_use]
     pub fn changed_since(mut self, old: &Self) -> Self {
-        let puller = |subject: &Self| {
-            let Self { service_account, pull_secrets, placement, .. } = subject.clone();
-            (service_account, pull_secrets, placement)
-        };
-        if self.template && puller(&self) != puller(old) {
+        if self.template
+            && (&self.service_account, &self.pull_secrets, &self.placement)
+                != (&old.service_account, &old.pull_secrets, &old.placement)
+        {
             return self;
         }
         let pulled = |used: &&ImageUse| !(self.template && used.never);

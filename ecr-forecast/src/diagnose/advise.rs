@@ -135,19 +135,19 @@ impl Uses {
     pub fn add(&mut self, inventory: &Inventory, subject: &Subject) {
         let Ok(spec) = self.policy.spec() else { return };
         let Subject { namespace, service_account, .. } = subject;
-        for used in subject.images.iter().filter(|used| !used.never && is_look_alike(&used.image)) {
-            let first = || format!("service account {namespace}/{service_account}");
-            self.look_alikes.entry(used.image.clone()).or_insert_with(first);
+        let mut images: Vec<(String, EcrImage)> = Vec::new();
+        for used in subject.images.iter().filter(|used| !used.never) {
+            match ImageKind::of(&used.image) {
+                ImageKind::Private(image) => images.push((image.arn().to_string(), image)),
+                ImageKind::Other | ImageKind::Invalid { ecr: false, .. } if looks_like_ecr(&used.image) => {
+                    let first = || format!("service account {namespace}/{service_account}");
+                    self.look_alikes.entry(used.image.clone()).or_insert_with(first);
+                }
+                _ => {}
+            }
         }
         let account = inventory.service_account(namespace, service_account);
         let Pullers::Candidates(candidates) = pullers(spec, subject, account.map(Arc::as_ref)) else { return };
-        let pulled = subject.images.iter().filter(|used| !used.never);
-        let images: Vec<(String, EcrImage)> = pulled
-            .filter_map(|used| match ImageKind::of(&used.image) {
-                ImageKind::Private(image) => Some((image.arn().to_string(), image)),
-                _ => None,
-            })
-            .collect();
         for puller in candidates {
             let known = self.by_principal.entry(puller.who.to_string());
             let known = known.or_insert_with(|| Use { puller, images: BTreeMap::new() });
@@ -163,9 +163,7 @@ impl Uses {
         };
         self.by_principal.iter().filter_map(advice).flatten()
     }
-}
 
-impl Uses {
     /// Images that are not judged although their hosts are almost ECR's, in their order, the first few.
     pub fn look_alikes(&self) -> impl Iterator<Item = Advice> {
         self.look_alikes.iter().take(MAX_LOOK_ALIKES).map(|(image, account)| Advice {
@@ -181,12 +179,6 @@ impl Uses {
             document: None,
         })
     }
-}
-
-/// Whether an image is of no registry of ECR, and its host almost is.
-fn is_look_alike(image: &str) -> bool {
-    let elsewhere = matches!(ImageKind::of(image), ImageKind::Other | ImageKind::Invalid { ecr: false, .. });
-    elsewhere && looks_like_ecr(image)
 }
 
 impl Use {

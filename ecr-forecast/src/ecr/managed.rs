@@ -5,8 +5,7 @@
 //! is parsed when it is first asked for, and never again. A file of the user's may take the place of what is built in.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use iam_verdict::{Policy, mistyped};
 use serde::Deserialize;
@@ -75,7 +74,13 @@ pub fn put(text: &str) -> Result<(), ManagedError> {
 /// How many policies are known, and as of when: `1582 AWS managed policies as of 2026-10`.
 #[must_use]
 pub fn summary() -> String {
-    SET.get().map_or_else(|| Set::built_in().to_string(), ToString::to_string)
+    // Before the first look-up there is no set: it is not made to be counted.
+    static BUILT_IN: LazyLock<String> = LazyLock::new(|| summary_of(TABLE.lines().skip(1).count(), as_of()));
+    SET.get().map_or_else(|| BUILT_IN.clone(), |set| summary_of(set.entries.len(), &set.as_of))
+}
+
+fn summary_of(count: usize, as_of: &str) -> String {
+    format!("{count} AWS managed policies as of {as_of}")
 }
 
 /// Finds a managed policy by its ARN, in any partition. None: not known, so what it allows is not known.
@@ -185,9 +190,6 @@ struct UserEntry {
 
 impl Set {
     fn built_in() -> Self {
-        let mut lines = TABLE.lines();
-        let as_of =
-            lines.next().and_then(|line| line.split_once("as of ")).and_then(|(_, rest)| rest.split(':').next());
         let documents: BTreeMap<&str, &'static str> = FILES.iter().copied().collect();
         let entry = |line: &str| {
             let mut fields = line.split('\t');
@@ -198,14 +200,14 @@ impl Set {
             let about = About { arn, version: version.to_owned(), updated: updated.to_owned() };
             Some((path.to_owned(), Entry { about, text, loaded: OnceLock::new() }))
         };
-        Self { as_of: as_of.unwrap_or_default().to_owned(), entries: lines.filter_map(entry).collect() }
+        Self { as_of: as_of().to_owned(), entries: TABLE.lines().skip(1).filter_map(entry).collect() }
     }
 }
 
-impl fmt::Display for Set {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} AWS managed policies as of {}", self.entries.len(), self.as_of)
-    }
+/// As of when the table is, which its first line says.
+fn as_of() -> &'static str {
+    let said = TABLE.lines().next().and_then(|line| line.split_once("as of "));
+    said.and_then(|(_, rest)| rest.split(':').next()).unwrap_or_default()
 }
 
 impl Entry {
@@ -349,6 +351,8 @@ mod tests {
     #[test]
     fn every_policy_is_there_and_every_document_parses() {
         assert_eq!(summary(), "1582 AWS managed policies as of 2026-10");
+        let built_in = Set::built_in();
+        assert_eq!(summary_of(built_in.entries.len(), &built_in.as_of), summary(), "counted without being made");
         assert_eq!(arns().count(), FILES.len());
         for entry in set().entries.values() {
             let About { arn, version, updated } = &entry.about;

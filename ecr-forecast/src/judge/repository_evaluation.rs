@@ -200,8 +200,7 @@ impl<'a> RepositoryEvaluation<'a> {
             (Some(true), Some(policy)) if ask.is_login() => {
                 under_registry(&mut evaluation, policy, |evaluation| evaluation.allows_at_sight() == Some(true))
             }
-            (Some(true), _) => true,
-            (Some(false), _) => true,
+            (Some(_), _) => true,
             (None, _) => false,
         };
         self.keep(ask, evaluation);
