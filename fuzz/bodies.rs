@@ -39,7 +39,10 @@ pub fn list_page(data: &[u8]) {
     let page = page(&list).expect("it is a list");
     assert_eq!((page.version.as_str(), page.next.as_deref()), ("7", Some("next")));
     assert_eq!(page.items, elements);
-    elements.iter().for_each(|element| everywhere(element));
+    // The others are the same bytes; a list of thousands, each looked at everywhere, is one run that could be thousands.
+    if let Some(element) = elements.get(data.len() % elements.len()) {
+        everywhere(element);
+    }
 }
 
 /// A line of a watch: the object is the one that was sent, byte for byte.
