@@ -17,7 +17,7 @@ use crate::policy::compiled::{CompiledPuller, CompiledRole, CompiledSpec};
 #[derive(Clone, Debug)]
 pub(crate) struct Puller {
     /// Who it is.
-    pub who: PullerIdentity,
+    pub principal: PullerIdentity,
     /// How it was found, for a person: `annotation eks.amazonaws.com/ecr-role-arn`.
     pub found_by: String,
     /// Its identity-based policies; none where they are declared nowhere.
@@ -85,7 +85,7 @@ pub(crate) struct AnnotationWanted {
 pub(crate) fn pullers(spec: &CompiledSpec, subject: &Subject, account: Option<&ServiceAccountFacts>) -> Pullers {
     match &spec.puller {
         CompiledPuller::Role(CompiledRole { arn, identity, .. }) => Pullers::Candidates(vec![Puller {
-            who: PullerIdentity { arn: arn.clone(), session: Session::FixedRole },
+            principal: PullerIdentity { arn: arn.clone(), session: Session::FixedRole },
             found_by: "spec.puller.role".to_owned(),
             identity: identity.clone(),
         }]),
@@ -188,8 +188,8 @@ impl Mapping<'_> {
     /// A role that the token is exchanged for, with its own policies, else those of the service account.
     fn role(&self, arn: RoleArn, found_by: String) -> Pullers {
         let identity = identity_of(&arn, self.declared_roles()).or(self.identity).cloned();
-        let who = PullerIdentity { arn, session: Session::ServiceAccountToken };
-        Pullers::Candidates(vec![Puller { who, found_by, identity }])
+        let principal = PullerIdentity { arn, session: Session::ServiceAccountToken };
+        Pullers::Candidates(vec![Puller { principal, found_by, identity }])
     }
 
     /// The nodes pull for a service account without a role, where the credential provider falls back to them; `why` says
@@ -242,7 +242,7 @@ fn candidates_of_nodes<'a>(
     placement: &Placement,
 ) -> Option<Pullers> {
     let candidate = |node: &CompiledRole| Puller {
-        who: PullerIdentity { arn: node.arn.clone(), session: Session::Node },
+        principal: PullerIdentity { arn: node.arn.clone(), session: Session::Node },
         found_by: found_by.to_owned(),
         identity: node.identity.as_ref().or_else(|| identity_of(&node.arn, declared.clone())).cloned(),
     };
@@ -276,7 +276,7 @@ pub(crate) fn others(spec: &CompiledSpec, account: &ServiceAccountFacts) -> Vec<
     let CompiledPuller::ServiceAccount { annotation, identity, roles, .. } = &spec.puller else { return Vec::new() };
     let named = misspelt_annotation(annotation, account).and_then(|found| found.role);
     let by_token = |arn: &RoleArn, identity: Option<&Arc<IdentityPolicies>>| Puller {
-        who: PullerIdentity { arn: arn.clone(), session: Session::ServiceAccountToken },
+        principal: PullerIdentity { arn: arn.clone(), session: Session::ServiceAccountToken },
         found_by: format!("annotation {annotation}"),
         identity: identity.cloned(),
     };
@@ -312,7 +312,7 @@ mod tests {
         match pullers(&spec, &subject(), account) {
             Pullers::Candidates(candidates) => {
                 let [puller] = candidates.as_slice() else { panic!("{candidates:?}") };
-                Ok((puller.who.to_string(), puller.found_by.clone(), puller.identity.is_some()))
+                Ok((puller.principal.to_string(), puller.found_by.clone(), puller.identity.is_some()))
             }
             Pullers::NotKnown(not_known) => Err(not_known),
         }
@@ -359,8 +359,12 @@ mod tests {
                 (default, "spec.puller.serviceAccount.defaultRoleArn", true),
             ),
         ];
-        for (puller, account, (who, by, declared)) in cases {
-            assert_eq!(found(puller.clone(), Some(account)), Ok((who.to_owned(), by.to_owned(), declared)), "{puller}");
+        for (puller, account, (principal, by, declared)) in cases {
+            assert_eq!(
+                found(puller.clone(), Some(account)),
+                Ok((principal.to_owned(), by.to_owned(), declared)),
+                "{puller}"
+            );
         }
         // A fixed role needs no service account.
         assert!(found(json!({"role": {"arn": ROLE}}), None).is_ok());
@@ -371,7 +375,7 @@ mod tests {
         let spec = spec(puller);
         let Pullers::Candidates(candidates) = pullers(&spec, &subject(), account) else { panic!("not known") };
         let told = |puller: Puller| {
-            let PullerIdentity { arn, session } = puller.who;
+            let PullerIdentity { arn, session } = puller.principal;
             (arn.name().to_owned(), session, puller.identity.is_some(), puller.found_by)
         };
         candidates.into_iter().map(told).collect()
@@ -487,9 +491,11 @@ mod tests {
             let spec = spec(puller);
             let names =
                 |pod: Value| match pullers(&spec, &Subject::from_pod(&json!({"spec": pod})).unwrap(), Some(&plain)) {
-                    Pullers::Candidates(candidates) => {
-                        candidates.iter().map(|puller| puller.who.arn.name().to_owned()).collect::<Vec<_>>().join(" ")
-                    }
+                    Pullers::Candidates(candidates) => candidates
+                        .iter()
+                        .map(|puller| puller.principal.arn.name().to_owned())
+                        .collect::<Vec<_>>()
+                        .join(" "),
                     Pullers::NotKnown(not_known) => not_known.cause.to_string(),
                 };
             assert_eq!(names(json!({})), "gpu web any");

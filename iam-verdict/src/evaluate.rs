@@ -3,7 +3,7 @@
 //! Every statement that applies sets a bit: "identity allows", "boundary allows", "denied", … The decision is a
 //! function of these bits that grows with each of them (the denial aside), so two sets, the bits that are certain and
 //! the bits that are possible, bound every reading of the facts. Where both give the same decision it is final, found
-//! in one pass; where they part, [`settle`](crate::settle) looks at the readings one by one.
+//! in one pass; where they part, [`settle`](crate::settle) looks at the worlds one by one.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -53,14 +53,14 @@ pub fn evaluate(env: &Environment, request: &Request) -> Outcome {
 }
 
 /// As [`evaluate`], the decision alone, without the names of policy and statement. Cheapest where it is definite without looking at
-/// several readings.
+/// several worlds.
 #[must_use]
 pub fn decide(env: &Environment, request: &Request) -> Decision {
     judge(env, request, exact::decide).0
 }
 
 /// Whether the request is allowed, where one look tells: true and false hold for every filling of the facts that are not
-/// known. None where the fillings would have to be looked at one by one, which is what makes a decision about unknown
+/// known. None where the assignments would have to be looked at one by one, which is what makes a decision about unknown
 /// facts expensive; [`decide`] may still find one.
 ///
 /// ```

@@ -158,8 +158,8 @@ async fn operate(args: RunArgs, connections: Connections) -> anyhow::Result<()> 
         let leader = leader.clone();
         Box::new(move || leader.is_leader_now())
     };
-    let keeper = CertificateManager::new(client.clone(), place, serving.clone(), metrics.clone(), is_leader);
-    let certificate = keeper.state();
+    let manager = CertificateManager::new(client.clone(), place, serving.clone(), metrics.clone(), is_leader);
+    let certificate = manager.state();
     let engine = selftest::run();
     if let Err(problem) = &engine {
         tracing::error!(problem, "the engine does not pass its self-test, so this replica never becomes ready");
@@ -192,7 +192,7 @@ async fn operate(args: RunArgs, connections: Connections) -> anyhow::Result<()> 
     let tls = tls::server_config(serving)?;
     let webhook = tls::serve(webhook, tls, router, connections.webhook, api_servers, metrics.clone(), stop.clone());
     let webhook = tokio::spawn(webhook);
-    let keeper = tokio::spawn(keeper.run(stop.clone()));
+    let manager = tokio::spawn(manager.run(stop.clone()));
 
     let election = tokio::spawn(election);
     let options = ControllerOptions { forecast: judging, instance: args.pod_name, ..ControllerOptions::default() };
@@ -209,7 +209,7 @@ async fn operate(args: RunArgs, connections: Connections) -> anyhow::Result<()> 
     let tasks = [
         watch("admin port", &stop, flat(admin)),
         watch("webhook", &stop, plain(webhook)),
-        watch("certificate keeper", &stop, plain(keeper)),
+        watch("certificate manager", &stop, plain(manager)),
         watch("controller", &stop, plain(controller)),
         watch("signals", &stop, flat(signalled)),
     ];

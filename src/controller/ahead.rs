@@ -25,7 +25,7 @@ pub struct UpcomingChange {
     pub groups: Vec<Group>,
 }
 
-/// Pods and workloads that turn from one outlook to another.
+/// Pods and workloads that turn from one expected outcome to another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
     /// What holds until then.
@@ -49,8 +49,8 @@ pub struct UpcomingChanges {
 }
 
 impl UpcomingChanges {
-    /// Adds what was found of `held` at `now`.
-    pub fn add(&mut self, held: &Arc<TrackedObject>, judged: &Arc<Judged>, now: Timestamp) {
+    /// Adds what was found of `tracked` at `now`.
+    pub fn add(&mut self, tracked: &Arc<TrackedObject>, judged: &Arc<Judged>, now: Timestamp) {
         let at = match judged.next {
             NextChange::At(at) if at > now => at,
             NextChange::NotBefore(at) if at > now => {
@@ -66,7 +66,7 @@ impl UpcomingChanges {
             self.at = Some(at);
             self.subjects.clear();
         }
-        self.subjects.push((Arc::clone(held), Arc::clone(judged)));
+        self.subjects.push((Arc::clone(tracked), Arc::clone(judged)));
     }
 
     /// Until when it was looked for changes of every one; none where it was looked to the end of time.
@@ -79,7 +79,7 @@ impl UpcomingChanges {
         self,
         policy: &PolicyWithDocuments,
         inventory: &Inventory,
-        population: &ClusterWorkloads,
+        cluster_workloads: &ClusterWorkloads,
         now: Timestamp,
         options: &Options,
     ) -> Option<UpcomingChange> {
@@ -88,19 +88,20 @@ impl UpcomingChanges {
         // What was judged together is judged together again.
         let mut then: HashMap<*const Judged, ExpectedOutcome> = HashMap::new();
         if at.duration_since(now) <= AHEAD {
-            for (held, judged) in &self.subjects {
-                let from = judged.outlook;
-                let judge = || ExpectedOutcome::of(&judge_under(policy, inventory, &held.subject, at, options));
+            for (tracked, judged) in &self.subjects {
+                let from = judged.expected;
+                let judge = || ExpectedOutcome::of(&judge_under(policy, inventory, &tracked.subject, at, options));
                 let to = *then.entry(Arc::as_ptr(judged)).or_insert_with(judge);
                 if to == from {
                     continue;
                 }
                 let group = groups.entry((to.badness(), from.badness())).or_insert_with(|| {
-                    let Owner { kind, name, .. } = population.root(held).unwrap_or_else(|| held.reference());
-                    let first = (kind, format!("{}/{name}", held.subject.namespace));
+                    let Owner { kind, name, .. } =
+                        cluster_workloads.root(tracked).unwrap_or_else(|| tracked.reference());
+                    let first = (kind, format!("{}/{name}", tracked.subject.namespace));
                     Group { from, to, workloads: 0, pods: 0, first }
                 });
-                let count = if held.subject.template { &mut group.workloads } else { &mut group.pods };
+                let count = if tracked.subject.template { &mut group.workloads } else { &mut group.pods };
                 *count += 1;
             }
         }

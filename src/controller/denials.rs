@@ -30,17 +30,19 @@ pub struct FirstDenial {
     /// The image that cannot be pulled.
     pub image: String,
     /// What was judged: the workload, or a pod of it.
-    pub held: Arc<TrackedObject>,
+    pub tracked: Arc<TrackedObject>,
 }
 
 impl Denials {
-    /// Adds what is denied of `held`, whose topmost owner is `root`.
-    pub fn add(&mut self, held: &Arc<TrackedObject>, root: Option<Owner>, judged: &Judged) {
-        let about = root.unwrap_or_else(|| held.reference());
+    /// Adds what is denied of `tracked`, whose topmost owner is `root`.
+    pub fn add(&mut self, tracked: &Arc<TrackedObject>, root: Option<Owner>, judged: &Judged) {
+        let about = root.unwrap_or_else(|| tracked.reference());
         let mut rows = BTreeSet::new();
         for denied in &judged.denied {
-            let Some(image) = held.subject.images.get(denied.index).map(|used| used.image.as_str()) else { continue };
-            let row = row(held, &about, image, denied);
+            let Some(image) = tracked.subject.images.get(denied.index).map(|used| used.image.as_str()) else {
+                continue;
+            };
+            let row = row(tracked, &about, image, denied);
             // What is exempted is meant to be so, and need not be told.
             if row.exemption.is_none() {
                 let key = told_by(&row);
@@ -48,13 +50,13 @@ impl Denials {
                     key,
                     about: about.clone(),
                     image: image.to_owned(),
-                    held: Arc::clone(held),
+                    tracked: Arc::clone(tracked),
                 });
             }
             rows.insert(row);
         }
         for row in rows {
-            *self.rows.entry(row).or_default() += i64::from(!held.subject.template);
+            *self.rows.entry(row).or_default() += i64::from(!tracked.subject.template);
         }
     }
 
@@ -76,10 +78,10 @@ pub fn told_by(row: &Denial) -> u64 {
     hasher.finish()
 }
 
-fn row(held: &TrackedObject, about: &Owner, image: &str, denied: &DeniedImage) -> Denial {
+fn row(tracked: &TrackedObject, about: &Owner, image: &str, denied: &DeniedImage) -> Denial {
     let mut row = Denial {
-        namespace: held.subject.namespace.clone(),
-        service_account: held.subject.service_account.clone(),
+        namespace: tracked.subject.namespace.clone(),
+        service_account: tracked.subject.service_account.clone(),
         kind: about.kind.clone(),
         name: about.name.clone(),
         pods: 0,

@@ -20,12 +20,12 @@ use crate::runtime::events::{EventDraft, note as line};
 /// What changed in the status of `policy` that people wait for or have to know.
 ///
 /// `before` is the status that the API server had, `None` for the first status of an object: then only what is wrong is
-/// told. Whoever leads next sees the same `before`, so nothing is told twice. `turn` is what `now` says of the time ahead.
+/// told. Whoever leads next sees the same `before`, so nothing is told twice. `upcoming_change` is what `now` says of the time ahead.
 pub fn transitions(
     policy: &PolicyObject,
     before: Option<&PolicyStatus>,
     now: &PolicyStatus,
-    turn: Option<&UpcomingChange>,
+    upcoming_change: Option<&UpcomingChange>,
 ) -> Vec<EventDraft> {
     let was = |kind: &str| before.and_then(|before| find(before, kind));
     let mut told = Vec::new();
@@ -53,7 +53,7 @@ pub fn transitions(
             CONFLICTED if !good && turned_good => tell(false, &is.reason, is.message.clone()),
             // Once per instant.
             CHANGE_AHEAD if differs || before.is_none_or(|before| before.next_transition != now.next_transition) => {
-                tell(turn.is_some_and(UpcomingChange::is_bad), &is.reason, is.message.clone());
+                tell(upcoming_change.is_some_and(UpcomingChange::is_bad), &is.reason, is.message.clone());
             }
             _ => {}
         }
@@ -61,7 +61,7 @@ pub fn transitions(
     told
 }
 
-/// The first denial of a service account, repository and cause; `report` is what was found of `first.held`. `None` where
+/// The first denial of a service account, repository and cause; `report` is what was found of `first.tracked`. `None` where
 /// it is denied no more. `audits`: the policy takes no action, whatever it finds.
 pub fn denial(policy: &PolicyObject, first: &FirstDenial, report: &Report, audits: bool) -> Option<EventDraft> {
     let denied = |image: &&ImageReport| {
@@ -71,7 +71,7 @@ pub fn denial(policy: &PolicyObject, first: &FirstDenial, report: &Report, audit
     let workload = ObjectReference {
         api_version: Some(first.about.api_version.clone()),
         kind: Some(first.about.kind.clone()),
-        namespace: Some(first.held.subject.namespace.clone()),
+        namespace: Some(first.tracked.subject.namespace.clone()),
         name: Some(first.about.name.clone()),
         uid: Some(first.about.uid.clone()).filter(|uid| !uid.is_empty()),
         ..ObjectReference::default()
@@ -136,8 +136,8 @@ mod tests {
                 status(&conditions)
             };
             let told = |now: &PolicyStatus| -> Vec<(bool, String)> {
-                let news = transitions(&policy, Some(&with("Before", "words")), now, None);
-                news.into_iter().map(|news| (news.warning, news.reason)).collect()
+                let draft = transitions(&policy, Some(&with("Before", "words")), now, None);
+                draft.into_iter().map(|draft| (draft.warning, draft.reason)).collect()
             };
             assert_eq!(told(&with("After", "words")), [(warning, "After".to_owned())], "{kind}");
             assert_eq!(told(&with("Before", "other words")), [], "{kind}");

@@ -22,7 +22,7 @@ impl ExpectedOutcome {
         ExpectedOutcome { verdict, exempted: open && blamed.all(|image: &ImageJudgement| image.exemption().is_some()) }
     }
 
-    /// 0 is the worst; another one for each outlook that can be told apart.
+    /// 0 is the worst; another one for each outcome that can be told apart.
     pub(super) fn badness(self) -> u8 {
         match (self.verdict, self.exempted) {
             (Verdict::Deny, false) => 0,

@@ -26,7 +26,7 @@ use crate::index::subjects::TrackedObject;
 #[derive(Debug)]
 pub struct Judged {
     /// The verdict, and whether exemptions let it pass.
-    pub outlook: ExpectedOutcome,
+    pub expected: ExpectedOutcome,
     /// When it changes by itself.
     pub next: NextChange,
     /// The exemptions that are made use of, by name.
@@ -76,7 +76,7 @@ impl Judged {
         let spec = policy.spec().ok();
         let active = spec.into_iter().flat_map(|spec| &spec.exemptions).filter(|exemption| exemption.is_active(at));
         Self {
-            outlook: ExpectedOutcome::of(&judgement),
+            expected: ExpectedOutcome::of(&judgement),
             next: judgement.next_change(),
             exemptions,
             denied: denied(&judgement),
@@ -121,8 +121,10 @@ fn denied(judgement: &Judgement) -> Vec<DeniedImage> {
         (image.verdict == Verdict::Deny).then(|| DeniedImage {
             index,
             // The token is asked for on `*`, everything else on the repository.
-            repository: answers().find(|answer| answer.ask.resource != "*").map(|answer| answer.ask.resource.clone()),
-            action: answers().find(|answer| answer.is_denied()).map(|answer| answer.ask.action),
+            repository: answers()
+                .find(|answer| answer.request.resource != "*")
+                .map(|answer| answer.request.resource.clone()),
+            action: answers().find(|answer| answer.is_denied()).map(|answer| answer.request.action),
             cause,
             exemption: image.exemption().map(|used| used.name.clone()),
         })
@@ -136,8 +138,8 @@ pub struct ScanQuestion(Arc<TrackedObject>);
 
 impl ScanQuestion {
     /// What is asked of this object.
-    pub fn of(held: &Arc<TrackedObject>) -> Self {
-        Self(Arc::clone(held))
+    pub fn of(tracked: &Arc<TrackedObject>) -> Self {
+        Self(Arc::clone(tracked))
     }
 
     fn parts(&self) -> impl Hash + PartialEq {
@@ -219,7 +221,7 @@ impl Memory {
 
     /// How many of them `other` holds too.
     pub fn shared_with(&self, other: &Self) -> usize {
-        let held = |judged: &&Arc<Judged>| other.known.values().flatten().any(|known| Arc::ptr_eq(known, judged));
-        self.known.values().flatten().filter(held).count()
+        let tracked = |judged: &&Arc<Judged>| other.known.values().flatten().any(|known| Arc::ptr_eq(known, judged));
+        self.known.values().flatten().filter(tracked).count()
     }
 }

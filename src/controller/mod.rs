@@ -202,9 +202,9 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                 }
                 // The index is alive as long as this borrows it, so this never fails.
                 Ok(()) = changed.changed() => {
-                    let news = *changed.borrow_and_update();
+                    let draft = *changed.borrow_and_update();
                     let now = Instant::now();
-                    if news.policies != self.scanned.policies || news.surroundings != self.scanned.surroundings {
+                    if draft.policies != self.scanned.policies || draft.surroundings != self.scanned.surroundings {
                         look_at = earlier(look_at, now + GATHER);
                     } else {
                         write_at = earlier(write_at, now + GATHER);
@@ -272,13 +272,13 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
     async fn look(&mut self) {
         let changes = *self.index.changed().borrow();
         let inventory = self.index.snapshot();
-        let population = ClusterWorkloads { pods: self.pods.held(), workloads: self.workloads.held() };
-        self.counted = population.pods.is_some() && population.workloads.is_some();
+        let cluster_workloads = ClusterWorkloads { pods: self.pods.objects(), workloads: self.workloads.objects() };
+        self.counted = cluster_workloads.pods.is_some() && cluster_workloads.workloads.is_some();
         let options = self.options.forecast.clone();
         let at = jiff::Timestamp::now();
         let mut memory = std::mem::take(&mut self.memory);
         let work = tokio::task::spawn_blocking(move || {
-            (scan::scan_again(&mut memory, &inventory, &population, at, &options), memory)
+            (scan::scan_again(&mut memory, &inventory, &cluster_workloads, at, &options), memory)
         });
         match work.await {
             Ok((scan, memory)) => {
@@ -295,7 +295,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
 
     fn count(&self, scan: &BackgroundScan) {
         let sum = |of: fn(&scan::PolicyCounts) -> api::VerdictCounts| {
-            scan.tallies().map(of).fold(api::VerdictCounts::default(), |sum, one| api::VerdictCounts {
+            scan.all_counts().map(of).fold(api::VerdictCounts::default(), |sum, one| api::VerdictCounts {
                 allowed: sum.allowed + one.allowed,
                 denied: sum.denied + one.denied,
                 unknown: sum.unknown + one.unknown,
@@ -303,7 +303,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         };
         let metrics = &self.options.metrics;
         for (family, sum) in
-            [(&metrics.pods, sum(|tally| tally.pods)), (&metrics.workloads, sum(|tally| tally.workloads))]
+            [(&metrics.pods, sum(|counts| counts.pods)), (&metrics.workloads, sum(|counts| counts.workloads))]
         {
             let counts =
                 [(PodVerdict::Allow, sum.allowed), (PodVerdict::Deny, sum.denied), (PodVerdict::Unknown, sum.unknown)];
@@ -312,7 +312,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             }
         }
         metrics.next_transition.set(scan.next_transition().map_or(0, jiff::Timestamp::as_second));
-        let exemptions = || scan.tallies().flat_map(|tally| &tally.exemptions);
+        let exemptions = || scan.all_counts().flat_map(|counts| &counts.exemptions);
         let active = exemptions().filter(|exemption| exemption.active).count();
         let counts =
             [(ExemptionState::active, active), (ExemptionState::expired, exemptions().count().saturating_sub(active))];
@@ -332,27 +332,27 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         let mut ready = [(Truth::True, 0), (Truth::False, 0)];
         self.attempts.retain(|key, _| view.observed.contains_key(key));
         self.recorder.retain(|key| view.observed.contains_key(key));
-        let mut tidings = PendingEvents::default();
+        let mut pending = PendingEvents::default();
         for policy in view.inventory.policies() {
             let stored = view.observed.get(&policy.key).and_then(|observed| observed.status.as_ref());
             let last = self.attempts.get(&policy.key);
             let before = last.and_then(|last| last.recent(now)).or(stored);
             // A policy that came after the last look is in the next one.
-            let Some(tally) = self.scan.tally(policy) else { continue };
-            let desired = status::desired_status(&view.inventory.with_documents(policy), tally, before, at);
+            let Some(counts) = self.scan.counts(policy) else { continue };
+            let desired = status::desired_status(&view.inventory.with_documents(policy), counts, before, at);
             let desired = judging::with_watches(desired, policy, &self.failing, before, at);
             let [(_, yes), (_, no)] = &mut ready;
             *(if status::is_ready(&desired) { yes } else { no }) += 1;
             // Asked before the first write of this term: what stood in the status then was told.
-            let untold = match tally.is_complete() {
-                true => self.recorder.untold(policy, stored, &tally.firsts, now).into_iter().cloned().collect(),
+            let untold = match counts.is_complete() {
+                true => self.recorder.untold(policy, stored, &counts.firsts, now).into_iter().cloned().collect(),
                 false => Vec::new(),
             };
             match plan::due(&desired, stored, last, now) {
-                None => tidings.untold.push((Arc::clone(policy), untold)),
+                None => pending.untold.push((Arc::clone(policy), untold)),
                 Some(when) if when <= now => {
-                    let news = events::transitions(policy, before, &desired, tally.turn.as_ref());
-                    writes.push((Arc::clone(policy), desired, news, untold));
+                    let draft = events::transitions(policy, before, &desired, counts.upcoming_change.as_ref());
+                    writes.push((Arc::clone(policy), desired, draft, untold));
                 }
                 Some(when) => next = earlier(next, when),
             }
@@ -361,41 +361,41 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
             self.options.metrics.policies.get_or_create(&ReadyLabels { ready }).set(count);
         }
         let (client, leader) = (self.client, self.leader);
-        let mut results = stream::iter(writes.into_iter().map(|(policy, desired, news, untold)| async move {
+        let mut results = stream::iter(writes.into_iter().map(|(policy, desired, draft, untold)| async move {
             // Looked at once more before each write: a write takes time, and a leadership may end meanwhile.
             let outcome = if leader() { Some(write_status(client, &policy.key, &desired).await) } else { None };
-            (policy, desired, outcome, news, untold)
+            (policy, desired, outcome, draft, untold)
         }))
         .buffer_unordered(WRITES);
         let mut outcomes = Vec::new();
-        while let Some((policy, desired, outcome, news, untold)) = results.next().await {
+        while let Some((policy, desired, outcome, draft, untold)) = results.next().await {
             if let Some(outcome) = outcome {
-                outcomes.push((policy, desired, outcome, news, untold, Instant::now()));
+                outcomes.push((policy, desired, outcome, draft, untold, Instant::now()));
             }
         }
         drop(results);
-        for (policy, desired, outcome, news, untold, at) in outcomes {
+        for (policy, desired, outcome, draft, untold, at) in outcomes {
             let result = self.note(&policy.key, desired, outcome, at);
             self.options.metrics.status_writes.get_or_create(&WriteLabels { result }).inc();
             match result {
                 // What is told stands in the status already, so that no other leader tells it again.
                 WriteResult::written => {
-                    tidings.news.extend(news.into_iter().map(|news| (policy.key.clone(), news)));
-                    tidings.untold.push((policy, untold));
+                    pending.draft.extend(draft.into_iter().map(|draft| (policy.key.clone(), draft)));
+                    pending.untold.push((policy, untold));
                 }
                 WriteResult::failed => next = earlier(next, at + GATHER),
                 WriteResult::gone => {}
             }
         }
-        let again = self.tell(&view, tidings).await;
+        let again = self.tell(&view, pending).await;
         next.into_iter().chain(again).min()
     }
 
     /// Tells what is new; returns when to go on with what the rate limit or a failure held back.
-    async fn tell(&mut self, view: &Snapshot, tidings: PendingEvents) -> Option<Instant> {
+    async fn tell(&mut self, view: &Snapshot, pending: PendingEvents) -> Option<Instant> {
         let metrics = &self.options.metrics;
-        let mut news = tidings.news.into_iter();
-        while let Some((key, one)) = news.next() {
+        let mut draft = pending.draft.into_iter();
+        while let Some((key, one)) = draft.next() {
             match self.recorder.tell(&key, &one, self.leader).await {
                 EventOutcome::Done => {}
                 EventOutcome::Limited => {
@@ -403,7 +403,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
                 }
                 // The status says it; an API server in trouble is not asked to take more.
                 EventOutcome::Failed => {
-                    let rest = u64::try_from(news.len()).unwrap_or(u64::MAX);
+                    let rest = u64::try_from(draft.len()).unwrap_or(u64::MAX);
                     metrics.events.get_or_create(&EventLabels { result: EventResult::failed }).inc_by(rest);
                     return Some(Instant::now() + recorder::REFILL);
                 }
@@ -413,16 +413,17 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
         let judging = &self.options.forecast;
         let at = jiff::Timestamp::now();
         let (mut waiting, mut failed) = (0, false);
-        for (policy, firsts) in tidings.untold {
+        for (policy, firsts) in pending.untold {
             let audits = policy.on_deny.min(judging.max_action) == Action::Audit;
             let mut firsts = firsts.iter();
             while let Some(first) = firsts.next() {
-                let report = ecr_forecast::forecast_under(&policy, &view.inventory, &first.held.subject, at, judging);
-                let Some(news) = events::denial(&policy, first, &report, audits) else { continue };
+                let report =
+                    ecr_forecast::forecast_under(&policy, &view.inventory, &first.tracked.subject, at, judging);
+                let Some(draft) = events::denial(&policy, first, &report, audits) else { continue };
                 let told = if failed {
                     EventOutcome::Failed
                 } else {
-                    self.recorder.tell(&policy.key, &news, self.leader).await
+                    self.recorder.tell(&policy.key, &draft, self.leader).await
                 };
                 match told {
                     EventOutcome::Done => self.recorder.told(&policy.key, first.key, Instant::now()),
@@ -480,7 +481,7 @@ impl<'a, L: Fn() -> bool + Sync> Term<'a, L> {
 #[derive(Default)]
 struct PendingEvents {
     /// What changed in statuses that were written just now.
-    news: Vec<(PolicyKey, EventDraft)>,
+    draft: Vec<(PolicyKey, EventDraft)>,
     /// Denials that were not told yet, by policies whose status says of them already.
     untold: Vec<(Arc<PolicyObject>, Vec<FirstDenial>)>,
 }

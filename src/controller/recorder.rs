@@ -97,8 +97,8 @@ impl Recorder {
         self.memory.told(policy, key, now);
     }
 
-    /// Tells `news` about `policy`, if `leader` still says so and not too much was told of late.
-    pub async fn tell(&mut self, policy: &PolicyKey, news: &EventDraft, leader: impl Fn() -> bool) -> EventOutcome {
+    /// Tells `draft` about `policy`, if `leader` still says so and not too much was told of late.
+    pub async fn tell(&mut self, policy: &PolicyKey, draft: &EventDraft, leader: impl Fn() -> bool) -> EventOutcome {
         let now = Instant::now();
         if !leader() {
             return EventOutcome::Fenced;
@@ -107,7 +107,7 @@ impl Recorder {
             return EventOutcome::Limited;
         }
         self.series.retain(|_, series| series.at + KEPT > now);
-        let outcome = match tokio::time::timeout(TIMEOUT, self.write(news)).await {
+        let outcome = match tokio::time::timeout(TIMEOUT, self.write(draft)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(AnswerError::Transport("no answer in time".to_owned())),
         };
@@ -128,11 +128,11 @@ impl Recorder {
         told
     }
 
-    async fn write(&mut self, news: &EventDraft) -> Result<(), AnswerError> {
-        let said = said(news);
+    async fn write(&mut self, draft: &EventDraft) -> Result<(), AnswerError> {
+        let said = said(draft);
         if let Some(series) = self.series.get_mut(&said) {
             let count = series.count.saturating_add(1);
-            match self.events.count(news, &series.name, count).await {
+            match self.events.count(draft, &series.name, count).await {
                 Ok(()) => {
                     (series.count, series.at) = (count, Instant::now());
                     return Ok(());
@@ -142,7 +142,7 @@ impl Recorder {
                 Err(error) => return Err(error),
             }
         }
-        let name = self.events.create(news).await?;
+        let name = self.events.create(draft).await?;
         self.series.insert(said, Series { name, count: 1, at: Instant::now() });
         Ok(())
     }
@@ -158,10 +158,10 @@ impl Recorder {
 }
 
 /// Events that say the same are one series.
-fn said(news: &EventDraft) -> u64 {
+fn said(draft: &EventDraft) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let of = &news.regarding;
-    (news.warning, &news.reason, &news.note, &of.kind, &of.namespace, &of.name, &of.uid).hash(&mut hasher);
+    let of = &draft.regarding;
+    (draft.warning, &draft.reason, &draft.note, &of.kind, &of.namespace, &of.name, &of.uid).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -289,7 +289,7 @@ mod tests {
         PolicyKey { kind: PolicyKind::EcrAccessPolicy, namespace: Some("payments".to_owned()), name: name.to_owned() }
     }
 
-    fn news(name: &str, note: &str) -> EventDraft {
+    fn draft(name: &str, note: &str) -> EventDraft {
         EventDraft {
             warning: true,
             reason: "Reason".to_owned(),
@@ -306,16 +306,16 @@ mod tests {
 
     #[test]
     fn what_says_the_same_of_the_same_object_is_one_series() {
-        assert_eq!(said(&news("api", "n")), said(&news("api", "n")));
-        assert_ne!(said(&news("api", "n")), said(&news("api", "m")));
-        assert_ne!(said(&news("api", "n")), said(&news("web", "n")));
+        assert_eq!(said(&draft("api", "n")), said(&draft("api", "n")));
+        assert_ne!(said(&draft("api", "n")), said(&draft("api", "m")));
+        assert_ne!(said(&draft("api", "n")), said(&draft("web", "n")));
     }
 
     #[tokio::test]
     async fn the_same_said_again_is_a_count_and_what_was_cleared_away_is_said_anew() {
         let api = crate::index::fake::FakeApi::new();
         let mut recorder = Recorder::new(api.client(), "", Metrics::default());
-        let mut tell = async |note: &str, leads: bool| recorder.tell(&key("pull"), &news("api", note), || leads).await;
+        let mut tell = async |note: &str, leads: bool| recorder.tell(&key("pull"), &draft("api", note), || leads).await;
         assert_eq!(
             (tell("n", true).await, tell("n", true).await, tell("m", true).await),
             (EventOutcome::Done, EventOutcome::Done, EventOutcome::Done)
@@ -356,8 +356,8 @@ mod tests {
         let mut tell = async |policy: &str, count: usize| {
             let mut told = Vec::new();
             for index in 0..count {
-                let news = news(policy, &format!("{policy} {index} {}", api.told().len()));
-                told.push(recorder.tell(&key(policy), &news, || true).await);
+                let draft = draft(policy, &format!("{policy} {index} {}", api.told().len()));
+                told.push(recorder.tell(&key(policy), &draft, || true).await);
             }
             told.iter().filter(|told| **told == EventOutcome::Done).count()
         };
@@ -381,7 +381,7 @@ mod tests {
             key: told_by(&row(account)),
             about: Owner::default(),
             image: String::new(),
-            held: Arc::new(TrackedObject::default()),
+            tracked: Arc::new(TrackedObject::default()),
         };
         accounts.iter().map(first).collect()
     }

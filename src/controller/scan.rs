@@ -24,7 +24,7 @@ use crate::index::subjects::{ClusterWorkloads, TrackedObject};
 /// What was found, by policy.
 #[derive(Clone, Debug, Default)]
 pub struct BackgroundScan {
-    tallies: BTreeMap<PolicyKey, PolicyCounts>,
+    all_counts: BTreeMap<PolicyKey, PolicyCounts>,
 }
 
 /// What was found for one policy.
@@ -59,8 +59,8 @@ pub struct PolicyCounts {
     /// The first denial of each service account, repository and cause, listed or not.
     pub firsts: Vec<FirstDenial>,
     /// What changes by itself next.
-    pub turn: Option<UpcomingChange>,
-    /// Where there are too many dates to look at: until when nothing changes that `turn` does not say.
+    pub upcoming_change: Option<UpcomingChange>,
+    /// Where there are too many dates to look at: until when nothing changes that `upcoming_change` does not say.
     pub looked_until: Option<jiff::Timestamp>,
     /// What is worth changing in the policy, lints before grants, at most [`MAX_ADVICE`]. It changes nothing else here.
     pub advice: Vec<AdviceEntry>,
@@ -98,26 +98,34 @@ impl PolicyCounts {
 
 impl BackgroundScan {
     /// What was found for this policy; `None` where the look was at another version of its spec, or at none.
-    pub fn tally(&self, policy: &PolicyObject) -> Option<&PolicyCounts> {
-        self.tallies.get(&policy.key).filter(|tally| tally.uid == policy.uid && tally.generation == policy.generation)
+    pub fn counts(&self, policy: &PolicyObject) -> Option<&PolicyCounts> {
+        self.all_counts
+            .get(&policy.key)
+            .filter(|counts| counts.uid == policy.uid && counts.generation == policy.generation)
     }
 
     /// Every policy's.
-    pub fn tallies(&self) -> impl Iterator<Item = &PolicyCounts> {
-        self.tallies.values()
+    pub fn all_counts(&self) -> impl Iterator<Item = &PolicyCounts> {
+        self.all_counts.values()
     }
 
     /// When the next verdict changes by itself.
     pub fn next_transition(&self) -> Option<jiff::Timestamp> {
-        self.tallies().filter_map(|tally| tally.turn.as_ref()).map(|turn| turn.at).min()
+        self.all_counts()
+            .filter_map(|counts| counts.upcoming_change.as_ref())
+            .map(|upcoming_change| upcoming_change.at)
+            .min()
     }
 
     /// When a look finds something else although nothing happened, after a look at `now`: a verdict changes by itself, or
     /// an exemption ends, whether anybody makes use of it or not.
     pub fn look_again(&self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
-        let turns = self.tallies().filter_map(|tally| tally.turn.as_ref()).map(|turn| turn.look_again(now));
-        let turns = turns.chain(self.tallies().filter_map(|tally| tally.looked_until));
-        let active = self.tallies().flat_map(|tally| &tally.exemptions).filter(|exemption| exemption.active);
+        let turns = self
+            .all_counts()
+            .filter_map(|counts| counts.upcoming_change.as_ref())
+            .map(|upcoming_change| upcoming_change.look_again(now));
+        let turns = turns.chain(self.all_counts().filter_map(|counts| counts.looked_until));
+        let active = self.all_counts().flat_map(|counts| &counts.exemptions).filter(|exemption| exemption.active);
         turns.chain(active.filter_map(|exemption| exemption.expires_at.parse().ok())).min()
     }
 }
@@ -126,39 +134,39 @@ impl BackgroundScan {
 struct Gathered {
     uses: Uses,
     denials: Denials,
-    turning: UpcomingChanges,
+    upcoming_changes: UpcomingChanges,
 }
 
 /// Looks at everything in `inventory` and at the pods and workloads that are known.
 pub fn scan(
     inventory: &Inventory,
-    population: &ClusterWorkloads,
+    cluster_workloads: &ClusterWorkloads,
     at: jiff::Timestamp,
     options: &Options,
 ) -> BackgroundScan {
-    scan_again(&mut Memory::default(), inventory, population, at, options)
+    scan_again(&mut Memory::default(), inventory, cluster_workloads, at, options)
 }
 
 /// The same, with what `memory` holds of the look before: what rests on the same is not judged again.
 pub fn scan_again(
     memory: &mut Memory,
     inventory: &Inventory,
-    population: &ClusterWorkloads,
+    cluster_workloads: &ClusterWorkloads,
     at: jiff::Timestamp,
     options: &Options,
 ) -> BackgroundScan {
     let mut scan = BackgroundScan::default();
     let policies = memory.look_up(inventory);
     for policy in inventory.policies() {
-        let tally = PolicyCounts {
+        let counts = PolicyCounts {
             uid: policy.uid.clone(),
             generation: policy.generation,
-            pods_known: population.pods.is_some(),
-            workloads_known: population.workloads.is_some(),
+            pods_known: cluster_workloads.pods.is_some(),
+            workloads_known: cluster_workloads.workloads.is_some(),
             exemptions: exemptions(policy, at),
             ..PolicyCounts::default()
         };
-        scan.tallies.insert(policy.key.clone(), tally);
+        scan.all_counts.insert(policy.key.clone(), counts);
     }
     let mut selected = Selected { inventory, by_account: HashMap::new() };
     count_accounts(&mut scan, &mut selected, options);
@@ -167,21 +175,21 @@ pub fn scan_again(
         .iter()
         .map(|(key, policy)| {
             let uses = Uses::of(PolicyWithDocuments::clone(policy));
-            (key, Gathered { uses, denials: Denials::default(), turning: UpcomingChanges::default() })
+            (key, Gathered { uses, denials: Denials::default(), upcoming_changes: UpcomingChanges::default() })
         })
         .collect();
     let mut judged: HashMap<ScanQuestion, Vec<Arc<Judged>>> = HashMap::new();
     // Workloads before their pods: what is told of a denial speaks of the workload, where that is denied too.
-    for held in subjects(population) {
-        let Subject { namespace, service_account, mirror, template, .. } = &held.subject;
+    for tracked in subjects(cluster_workloads) {
+        let Subject { namespace, service_account, mirror, template, .. } = &tracked.subject;
         if *mirror || scope::is_left_alone(namespace, options.operator_namespace.as_deref()) {
             continue;
         }
-        let question = ScanQuestion::of(held);
+        let question = ScanQuestion::of(tracked);
         let all = judged.entry(question.clone()).or_insert_with(|| {
             let judge = |policy: &Arc<PolicyObject>| {
                 if let Some(gathered) = gathered.get_mut(&policy.key) {
-                    gathered.uses.add(inventory, &held.subject);
+                    gathered.uses.add(inventory, &tracked.subject);
                 }
                 Some(memory.judged(&question, policies.get(&policy.key)?, inventory, at, options))
             };
@@ -189,31 +197,36 @@ pub fn scan_again(
         });
         for judged in all {
             let key = &judged.policy().key;
-            let (Some(tally), Some(gathered)) = (scan.tallies.get_mut(key), gathered.get_mut(key)) else { continue };
-            count(if *template { &mut tally.workloads } else { &mut tally.pods }, judged.outlook.verdict);
+            let (Some(counts), Some(gathered)) = (scan.all_counts.get_mut(key), gathered.get_mut(key)) else {
+                continue;
+            };
+            count(if *template { &mut counts.workloads } else { &mut counts.pods }, judged.expected.verdict);
             if !template {
-                tally.count_exemptions(judged);
+                counts.count_exemptions(judged);
             }
-            gathered.turning.add(held, judged, at);
+            gathered.upcoming_changes.add(tracked, judged, at);
             if !judged.denied.is_empty() {
-                gathered.denials.add(held, population.root(held), judged);
+                gathered.denials.add(tracked, cluster_workloads.root(tracked), judged);
             }
         }
     }
     memory.keep(judged);
     for (key, policy) in &policies {
-        let (Some(gathered), Some(tally)) = (gathered.remove(key), scan.tallies.get_mut(key)) else {
+        let (Some(gathered), Some(counts)) = (gathered.remove(key), scan.all_counts.get_mut(key)) else {
             continue;
         };
-        if !tally.is_complete() {
+        if !counts.is_complete() {
             continue;
         }
-        (tally.denials, tally.denials_omitted, tally.firsts) = gathered.denials.finish();
-        tally.looked_until = gathered.turning.looked_until();
-        tally.turn = gathered.turning.finish(policy, inventory, population, at, options);
+        (counts.denials, counts.denials_omitted, counts.firsts) = gathered.denials.finish();
+        counts.looked_until = gathered.upcoming_changes.looked_until();
+        counts.upcoming_change = gathered.upcoming_changes.finish(policy, inventory, cluster_workloads, at, options);
         let lints = diagnose::lints_of(policy).into_iter();
         let look_alikes = gathered.uses.look_alikes();
-        look_alikes.chain(lints).chain(gathered.uses.grants(&options.requires)).for_each(|advice| tally.advise(advice));
+        look_alikes
+            .chain(lints)
+            .chain(gathered.uses.grants(&options.requires))
+            .for_each(|advice| counts.advise(advice));
     }
     scan
 }
@@ -255,10 +268,10 @@ impl Selected<'_> {
 }
 
 /// Everything that is judged: workloads that no other object controls, and pods.
-fn subjects(population: &ClusterWorkloads) -> impl Iterator<Item = &Arc<TrackedObject>> {
-    let workloads = population.workloads.iter().flatten().flat_map(|(_, map)| map.values());
-    let pods = population.pods.iter().flat_map(|map| map.values());
-    workloads.filter(|held| held.owner.is_none()).chain(pods)
+fn subjects(cluster_workloads: &ClusterWorkloads) -> impl Iterator<Item = &Arc<TrackedObject>> {
+    let workloads = cluster_workloads.workloads.iter().flatten().flat_map(|(_, map)| map.values());
+    let pods = cluster_workloads.pods.iter().flat_map(|map| map.values());
+    workloads.filter(|tracked| tracked.owner.is_none()).chain(pods)
 }
 
 fn count(counts: &mut VerdictCounts, verdict: Verdict) {
@@ -293,25 +306,25 @@ fn count_accounts(scan: &mut BackgroundScan, selected: &mut Selected<'_>, option
             let tie =
                 |other: &PolicyKey, won| Tie { account: format!("{namespace}/{name}"), other: other.clone(), won };
             for loser in tied {
-                if let Some(tally) = scan.tallies.get_mut(loser) {
-                    tally.ties.push(tie(&policy.key, false));
+                if let Some(counts) = scan.all_counts.get_mut(loser) {
+                    counts.ties.push(tie(&policy.key, false));
                 }
             }
-            if let Some(tally) = scan.tallies.get_mut(&policy.key) {
-                tally.count_account(policy, account);
-                tally.ties.extend(tied.iter().map(|loser| tie(loser, true)));
+            if let Some(counts) = scan.all_counts.get_mut(&policy.key) {
+                counts.count_account(policy, account);
+                counts.ties.extend(tied.iter().map(|loser| tie(loser, true)));
             }
         }
         for policy in &policies.audits {
-            if let Some(tally) = scan.tallies.get_mut(&policy.key) {
-                tally.count_account(policy, account);
+            if let Some(counts) = scan.all_counts.get_mut(&policy.key) {
+                counts.count_account(policy, account);
             }
         }
     }
     for policy in inventory.policies() {
-        if let (Some(namespace), Some(tally)) = (&policy.key.namespace, scan.tallies.get_mut(&policy.key)) {
+        if let (Some(namespace), Some(counts)) = (&policy.key.namespace, scan.all_counts.get_mut(&policy.key)) {
             let absent = |name: &&String| inventory.service_account(namespace, name).is_none();
-            tally.absent_names = policy.scope.names.iter().filter(absent).cloned().collect();
+            counts.absent_names = policy.scope.names.iter().filter(absent).cloned().collect();
         }
     }
 }

@@ -20,19 +20,19 @@ const MAX_PROBLEMS: usize = 3;
 /// Bytes of a message at most; the API server accepts 32,768 ("Condition", meta/v1).
 const MAX_MESSAGE: usize = 4096;
 
-/// The status of `policy`, given what `tally` found in the cluster.
+/// The status of `policy`, given what `counts` found in the cluster.
 ///
 /// `before` is the present status: a condition that keeps its status keeps its `lastTransitionTime`, and as long as the
 /// pods or the workloads are not known, what is found by them stays as it is. `at` is now.
 pub fn desired_status(
     policy: &PolicyWithDocuments,
-    tally: &PolicyCounts,
+    counts: &PolicyCounts,
     before: Option<&PolicyStatus>,
     at: jiff::Timestamp,
 ) -> PolicyStatus {
     let generation = policy.object.generation;
     let (problems, unresolved) = (policy.problems(), policy.unresolved());
-    let ready = ready(policy, &problems, &unresolved, tally);
+    let ready = ready(policy, &problems, &unresolved, counts);
     let condition = |kind: &str, found: Finding| {
         let since = before
             .and_then(|before| find(before, kind))
@@ -52,30 +52,30 @@ pub fn desired_status(
         conditions: vec![
             condition(READY, ready.clone()),
             condition(POLICIES_RESOLVED, resolved(policy, &problems, &unresolved)),
-            condition(CONFLICTED, conflicted(&tally.ties)),
+            condition(CONFLICTED, conflicted(&counts.ties)),
         ],
-        service_accounts: tally.service_accounts,
-        exemptions: tally.exemptions.clone(),
+        service_accounts: counts.service_accounts,
+        exemptions: counts.exemptions.clone(),
         ..PolicyStatus::default()
     };
     status
         .conditions
-        .extend(tally.without_role.as_ref().map(|found| condition(IDENTITY_WITHOUT_ROLE, without_role(found))));
+        .extend(counts.without_role.as_ref().map(|found| condition(IDENTITY_WITHOUT_ROLE, without_role(found))));
     // Time alone does not make it ready: whoever waits need not wait.
     if !is_ready(&status) {
         status.conditions.push(condition(STALLED, Finding { status: "True", ..ready }));
     }
     let nothing = PolicyStatus::default();
     let kept = before.unwrap_or(&nothing);
-    status.pods = if tally.pods_known { tally.pods } else { kept.pods };
-    status.workloads = if tally.workloads_known { tally.workloads } else { kept.workloads };
-    if tally.is_complete() {
-        status.denials.clone_from(&tally.denials);
-        status.denials_omitted = tally.denials_omitted;
-        status.advice.clone_from(&tally.advice);
-        status.advice_omitted = tally.advice_omitted;
-        status.next_transition = tally.turn.as_ref().map(|turn| turn.at);
-        status.conditions.extend(ahead(tally).map(|found| condition(CHANGE_AHEAD, found)));
+    status.pods = if counts.pods_known { counts.pods } else { kept.pods };
+    status.workloads = if counts.workloads_known { counts.workloads } else { kept.workloads };
+    if counts.is_complete() {
+        status.denials.clone_from(&counts.denials);
+        status.denials_omitted = counts.denials_omitted;
+        status.advice.clone_from(&counts.advice);
+        status.advice_omitted = counts.advice_omitted;
+        status.next_transition = counts.upcoming_change.as_ref().map(|upcoming_change| upcoming_change.at);
+        status.conditions.extend(ahead(counts).map(|found| condition(CHANGE_AHEAD, found)));
     } else {
         status.denials.clone_from(&kept.denials);
         status.denials_omitted = kept.denials_omitted;
@@ -84,7 +84,7 @@ pub fn desired_status(
         status.next_transition = kept.next_transition;
         status.conditions.extend(find(kept, CHANGE_AHEAD).cloned());
     }
-    for exemption in status.exemptions.iter_mut().filter(|_| !tally.pods_known) {
+    for exemption in status.exemptions.iter_mut().filter(|_| !counts.pods_known) {
         let known = kept.exemptions.iter().find(|known| known.name == exemption.name);
         exemption.pods = known.map_or(0, |known| known.pods);
     }
@@ -110,7 +110,7 @@ struct Finding {
     message: String,
 }
 
-fn ready(policy: &PolicyWithDocuments, problems: &[Problem], unresolved: &[Problem], tally: &PolicyCounts) -> Finding {
+fn ready(policy: &PolicyWithDocuments, problems: &[Problem], unresolved: &[Problem], counts: &PolicyCounts) -> Finding {
     match policy.spec() {
         Err(error) => {
             let problems = if problems.is_empty() { error.to_owned() } else { list(problems) };
@@ -120,26 +120,26 @@ fn ready(policy: &PolicyWithDocuments, problems: &[Problem], unresolved: &[Probl
             Finding { status: "False", reason: REASON_INVALID_DOCUMENT, message: list(problems) }
         }
         Ok(spec) => {
-            let message = in_force(policy, spec, unresolved.len(), tally);
+            let message = in_force(policy, spec, unresolved.len(), counts);
             Finding { status: "True", reason: REASON_READY, message }
         }
     }
 }
 
-fn in_force(policy: &PolicyWithDocuments, spec: &CompiledSpec, unresolved: usize, tally: &PolicyCounts) -> String {
+fn in_force(policy: &PolicyWithDocuments, spec: &CompiledSpec, unresolved: usize, counts: &PolicyCounts) -> String {
     let declared = spec.documents().count();
     let policies = match declared.saturating_sub(unresolved) {
         _ if spec.identities().next().is_none() => "no IAM policy is declared, so verdicts are Unknown".to_owned(),
         count if count == declared => format!("{} resolved", plural(count, "IAM policy", "IAM policies")),
         count => format!("{count} of {} resolved", plural(declared, "IAM policy", "IAM policies")),
     };
-    let accounts = match usize::try_from(tally.service_accounts).unwrap_or_default() {
+    let accounts = match usize::try_from(counts.service_accounts).unwrap_or_default() {
         0 => "no service account selected".to_owned(),
         count => format!("{} selected", plural(count, "service account", "service accounts")),
     };
     // An auditing policy is tried beside the one that is in force: it selects, but it does not decide.
     let audit = if policy.object.on_deny == Action::Audit { "; audit only" } else { "" };
-    format!("{policies}; {accounts}{}{audit}", absent(&tally.absent_names))
+    format!("{policies}; {accounts}{}{audit}", absent(&counts.absent_names))
 }
 
 fn absent(names: &[String]) -> String {
@@ -224,8 +224,8 @@ fn conflicted(ties: &[Tie]) -> Finding {
 }
 
 /// Not there while nothing changes: most policies have no condition on the date, and need not be told so.
-fn ahead(tally: &PolicyCounts) -> Option<Finding> {
-    let message = tally.turn.as_ref()?.tell()?;
+fn ahead(counts: &PolicyCounts) -> Option<Finding> {
+    let message = counts.upcoming_change.as_ref()?.tell()?;
     Some(Finding { status: "True", reason: REASON_VERDICT_WILL_CHANGE, message })
 }
 
@@ -295,8 +295,8 @@ mod tests {
 
     const NOW: &str = "2026-11-23T12:00:00.75Z";
 
-    fn desired(policy: &PolicyWithDocuments, tally: &PolicyCounts) -> PolicyStatus {
-        desired_status(policy, tally, None, at(NOW))
+    fn desired(policy: &PolicyWithDocuments, counts: &PolicyCounts) -> PolicyStatus {
+        desired_status(policy, counts, None, at(NOW))
     }
 
     fn found<'a>(status: &'a PolicyStatus, kind: &str) -> (&'a str, &'a str, &'a str) {
@@ -369,8 +369,8 @@ mod tests {
     #[test]
     fn service_accounts_without_a_role_are_told_of() {
         let policy = with(json!([{"name": "a", "document": document("Allow")}]));
-        let tally = |without_role| PolicyCounts { service_accounts: 3, without_role, ..PolicyCounts::default() };
-        let status = desired(&policy, &tally(Some((2, "payments/api".to_owned()))));
+        let counts = |without_role| PolicyCounts { service_accounts: 3, without_role, ..PolicyCounts::default() };
+        let status = desired(&policy, &counts(Some((2, "payments/api".to_owned()))));
         let (is, reason, message) = found(&status, IDENTITY_WITHOUT_ROLE);
         assert_eq!((is, reason), ("True", "NodePulls"));
         assert!(
@@ -378,7 +378,7 @@ mod tests {
             "{message}"
         );
         assert!(is_ready(&status), "the policy is in force for the others");
-        assert!(find(&desired(&policy, &tally(None)), IDENTITY_WITHOUT_ROLE).is_none());
+        assert!(find(&desired(&policy, &counts(None)), IDENTITY_WITHOUT_ROLE).is_none());
     }
 
     #[test]
@@ -567,10 +567,10 @@ mod tests {
             pods: 3,
             first: ("Deployment".to_owned(), "payments/api".to_owned()),
         };
-        let turn = UpcomingChange { at: at("2026-11-24T00:00:00Z"), groups: vec![group] };
+        let upcoming_change = UpcomingChange { at: at("2026-11-24T00:00:00Z"), groups: vec![group] };
         let known = PolicyCounts { pods_known: true, workloads_known: true, ..PolicyCounts::default() };
-        let ahead = desired(&fine, &PolicyCounts { turn: Some(turn.clone()), ..known.clone() });
-        assert_eq!(ahead.next_transition, Some(turn.at));
+        let ahead = desired(&fine, &PolicyCounts { upcoming_change: Some(upcoming_change.clone()), ..known.clone() });
+        assert_eq!(ahead.next_transition, Some(upcoming_change.at));
         assert_eq!(
             found(&ahead, CHANGE_AHEAD),
             (
@@ -583,12 +583,15 @@ mod tests {
         let unknown = desired_status(&fine, &PolicyCounts::default(), Some(&ahead), at(NOW));
         assert_eq!(
             (unknown.next_transition, find(&unknown, CHANGE_AHEAD)),
-            (Some(turn.at), find(&ahead, CHANGE_AHEAD))
+            (Some(upcoming_change.at), find(&ahead, CHANGE_AHEAD))
         );
         // Far away: the instant alone.
-        let far = PolicyCounts { turn: Some(UpcomingChange { groups: vec![], ..turn.clone() }), ..known.clone() };
+        let far = PolicyCounts {
+            upcoming_change: Some(UpcomingChange { groups: vec![], ..upcoming_change.clone() }),
+            ..known.clone()
+        };
         let far = desired_status(&fine, &far, Some(&ahead), at(NOW));
-        assert_eq!((far.next_transition, find(&far, CHANGE_AHEAD)), (Some(turn.at), None));
+        assert_eq!((far.next_transition, find(&far, CHANGE_AHEAD)), (Some(upcoming_change.at), None));
         let over = desired_status(&fine, &known, Some(&ahead), at(NOW));
         assert_eq!((over.next_transition, over.conditions.len()), (None, 3));
     }

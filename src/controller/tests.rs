@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::index::fake::{FakeApi, policy};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Longer than anything that could still be under way: where time is paused, it passes as soon as nobody has anything to
 /// do, however slow the machine is.
@@ -61,7 +61,7 @@ async fn until(what: &str, is: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(TIMEOUT, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 fn ready(applied: &Value) -> (&str, &str) {
@@ -316,7 +316,7 @@ fn judging(running: &Running) -> Option<(String, String)> {
 async fn fails_for_a_minute(running: &Running, kind: &'static str) {
     let mut progress = running.index.health().progress();
     let failed = progress.wait_for(|kinds| kinds[kind].failure.is_some());
-    drop(tokio::time::timeout(PATIENCE, failed).await.unwrap().unwrap());
+    drop(tokio::time::timeout(TIMEOUT, failed).await.unwrap().unwrap());
     running.index.health().look(Instant::now() + crate::runtime::watch::health::FAILING_AFTER);
 }
 

@@ -20,7 +20,7 @@ use super::workloads::{Workloads, watch_workloads};
 use super::{Index, IndexOptions};
 use crate::runtime::watch::source::Signal;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUTS: Duration = Duration::from_secs(30);
 
 /// What a tenant writes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -128,7 +128,7 @@ async fn until(index: &Index, what: &str, is: impl Fn(&Inventory) -> bool) {
             changed.changed().await.unwrap();
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(TIMEOUTS, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// What is known of an object with this trick: a policy and a ConfigMap stay there, to be told of.
@@ -151,7 +151,7 @@ async fn attack(resource: &'static str, trick: Trick) {
     let _guard = token.clone().drop_guard();
     let options = IndexOptions { page_size: 2, ..IndexOptions::default() };
     let index = Index::start(api.client(), options, token);
-    tokio::time::timeout(PATIENCE, index.wait_until_synced()).await.expect("the index syncs");
+    tokio::time::timeout(TIMEOUTS, index.wait_until_synced()).await.expect("the index syncs");
     let is = |inventory: &Inventory, name: &str| known(inventory, resource, name);
     let what = format!("{resource}, {trick:?}");
     for name in ["a", "b", "d"] {
@@ -183,7 +183,7 @@ async fn attack(resource: &'static str, trick: Trick) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, gone).await.expect("it is forgotten");
+    tokio::time::timeout(TIMEOUTS, gone).await.expect("it is forgotten");
     assert_eq!(index.progress(resource).failure, None, "{what}: no watch failed but for the one that was told to");
 }
 
@@ -228,7 +228,7 @@ async fn a_document_that_nests_too_deeply_spoils_its_own_policy_alone() {
         let token = CancellationToken::new();
         let _guard = token.clone().drop_guard();
         let index = Index::start(api.client(), IndexOptions::default(), token);
-        tokio::time::timeout(PATIENCE, index.wait_until_synced()).await.expect("the index syncs");
+        tokio::time::timeout(TIMEOUTS, index.wait_until_synced()).await.expect("the index syncs");
         // The one document alone, which is told: everything else of the policy is in force.
         let told = |inventory: &Inventory, name: &str| {
             let policy = inventory.policy(&key(PolicyKind::EcrAccessPolicy, name))?;
@@ -261,7 +261,7 @@ async fn follow<T>(
             apply(signals.next().await.unwrap());
         }
     };
-    tokio::time::timeout(PATIENCE, all).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(TIMEOUTS, all).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test]
@@ -277,10 +277,11 @@ async fn pods_and_workloads_are_counted_whatever_stands_beside_them() {
             put(&api, resource, "c-bad", Some(trick));
         }
         let bad = usize::from(trick != Trick::DeepSpec);
-        let counts = |held: Option<Arc<super::subjects::ObjectMap>>| {
-            let named =
-                |part: &str| held.iter().flat_map(|held| held.keys()).filter(|(_, name)| name.contains(part)).count();
-            (held.iter().map(|held| held.len()).sum::<usize>(), named("bad"))
+        let counts = |tracked: Option<Arc<super::subjects::ObjectMap>>| {
+            let named = |part: &str| {
+                tracked.iter().flat_map(|tracked| tracked.keys()).filter(|(_, name)| name.contains(part)).count()
+            };
+            (tracked.iter().map(|tracked| tracked.len()).sum::<usize>(), named("bad"))
         };
         let pods = RefCell::new(Pods::default());
         let mut signals = Box::pin(watch_pods(api.client(), &options));
@@ -290,11 +291,11 @@ async fn pods_and_workloads_are_counted_whatever_stands_beside_them() {
             }
         };
         let what = format!("pods, {trick:?}");
-        follow(&mut signals, &what, apply, || counts(pods.borrow().held()) == (3 + bad, bad)).await;
+        follow(&mut signals, &what, apply, || counts(pods.borrow().objects()) == (3 + bad, bad)).await;
         let workloads = RefCell::new(Workloads::default());
         let deployments = || {
-            let held = workloads.borrow().held()?;
-            held.into_iter().find(|(kind, _)| *kind == "Deployment").map(|(_, held)| held)
+            let tracked = workloads.borrow().objects()?;
+            tracked.into_iter().find(|(kind, _)| *kind == "Deployment").map(|(_, tracked)| tracked)
         };
         let mut others = Box::pin(watch_workloads(&api.client(), &options));
         let apply_workload = |(kind, signal): (WorkloadKind, Signal)| {
@@ -307,10 +308,10 @@ async fn pods_and_workloads_are_counted_whatever_stands_beside_them() {
         burst(&api, "pods", trick);
         burst(&api, "deployments", trick);
         let all = (3 + bad + 499 + bad, 2 * bad);
-        follow(&mut signals, &what, apply, || counts(pods.borrow().held()) == all).await;
+        follow(&mut signals, &what, apply, || counts(pods.borrow().objects()) == all).await;
         follow(&mut others, &what, apply_workload, || counts(deployments()) == all).await;
         api.forget("pods");
         put(&api, "pods", "later", None);
-        follow(&mut signals, &what, apply, || counts(pods.borrow().held()) == (all.0 + 1, all.1)).await;
+        follow(&mut signals, &what, apply, || counts(pods.borrow().objects()) == (all.0 + 1, all.1)).await;
     }
 }

@@ -98,8 +98,8 @@ impl Index {
     /// client as [`client`] makes it.
     pub fn start(client: Client, options: IndexOptions, token: CancellationToken) -> Arc<Index> {
         let watch = Duration::from_secs(options.watch_timeout.into()) + MARGIN;
-        let patience = timeouts::Timeouts { answer: options.answer_timeout, watch };
-        let index = Arc::new(Index::new(timeouts::guarded(client, patience), options.kinds));
+        let timeouts = timeouts::Timeouts { answer: options.answer_timeout, watch };
+        let index = Arc::new(Index::new(timeouts::guarded(client, timeouts), options.kinds));
         let looking = Arc::clone(&index);
         let look = async move {
             loop {
@@ -278,7 +278,7 @@ mod tests {
     use crate::runtime::watch::object::Raw;
     use ecr_forecast::cluster::config_map::ConfigMapName;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUTS: Duration = Duration::from_secs(20);
 
     fn start(api: &Arc<FakeApi>) -> (Arc<Index>, tokio_util::sync::DropGuard) {
         let token = CancellationToken::new();
@@ -294,11 +294,11 @@ mod tests {
                 changed.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+        tokio::time::timeout(TIMEOUTS, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
     }
 
     async fn synced(index: &Index) {
-        tokio::time::timeout(PATIENCE, index.wait_until_synced()).await.expect("the index never synced");
+        tokio::time::timeout(TIMEOUTS, index.wait_until_synced()).await.expect("the index never synced");
     }
 
     fn names(inventory: &Inventory) -> Vec<String> {
@@ -382,7 +382,7 @@ mod tests {
             let mut others = KINDS.iter().map(|row| row.kind.plural).filter(|other| *other != plural);
             kinds[plural].failure.is_some() && others.all(|other| kinds[other].listed)
         });
-        drop(tokio::time::timeout(PATIENCE, failed).await.unwrap().unwrap());
+        drop(tokio::time::timeout(TIMEOUTS, failed).await.unwrap().unwrap());
         assert_eq!(
             index.not_synced_reason().unwrap(),
             "the CustomResourceDefinition clusterecraccesspolicies.ecraccess.dev is not installed"
@@ -406,7 +406,7 @@ mod tests {
         api.delete("ecraccesspolicies", "payments", "goes");
         let mut progress = index.health.progress();
         let failed = progress.wait_for(|kinds| kinds["ecraccesspolicies"].failure.is_some());
-        drop(tokio::time::timeout(PATIENCE, failed).await.unwrap().unwrap());
+        drop(tokio::time::timeout(TIMEOUTS, failed).await.unwrap().unwrap());
         assert!(index.synced(), "the last state is used on");
         assert_eq!(names(&index.snapshot()), ["goes", "stays"]);
         api.answer("ecraccesspolicies", 200);

@@ -26,17 +26,17 @@ pub struct Pods(Subjects);
 impl Pods {
     /// Takes one event. `true` when what a verdict depends on changed, which most events of a pod's life do not.
     pub fn apply(&mut self, event: Event<Item>) -> bool {
-        self.0.apply(event, |raw| held(&raw))
+        self.0.apply(event, |raw| tracked(&raw))
     }
 
     /// The pods by namespace and name; `None` until they were listed once: some pods are not the pods.
-    pub fn held(&self) -> Option<Arc<ObjectMap>> {
-        self.0.held()
+    pub fn objects(&self) -> Option<Arc<ObjectMap>> {
+        self.0.objects()
     }
 }
 
 /// `None` for a pod that is not counted: terminated, or nothing that can be read as a pod.
-fn held(raw: &Raw) -> Option<TrackedObject> {
+fn tracked(raw: &Raw) -> Option<TrackedObject> {
     let value = raw.value();
     let phase = value.get("status").and_then(|status| status.get("phase")).and_then(|phase| phase.as_str());
     if matches!(phase, Some("Succeeded" | "Failed")) {
@@ -70,7 +70,7 @@ mod tests {
     }
 
     fn names(pods: &Pods) -> Vec<String> {
-        pods.held().unwrap().keys().map(|(_, name)| name.clone()).collect()
+        pods.objects().unwrap().keys().map(|(_, name)| name.clone()).collect()
     }
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
         let mut pods = Pods::default();
         assert!(!pods.apply(Event::Init));
         assert!(!pods.apply(Event::InitApply(item(pod("a", "x")))));
-        assert!(pods.held().is_none());
+        assert!(pods.objects().is_none());
         assert!(pods.apply(Event::InitDone));
         assert_eq!(names(&pods), ["a"]);
         // Listing the same again changes nothing.

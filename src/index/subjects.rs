@@ -73,7 +73,7 @@ pub type ObjectMap = BTreeMap<ObjectName, Arc<TrackedObject>>;
 /// The objects of one kind that were seen so far.
 #[derive(Default)]
 pub struct Subjects {
-    held: Arc<ObjectMap>,
+    tracked: Arc<ObjectMap>,
     relist: Relist<ObjectName, Arc<TrackedObject>>,
     listed: bool,
 }
@@ -89,16 +89,17 @@ impl Subjects {
         if change.is_empty() {
             return changed;
         }
-        let removed = change.removed.iter().any(|name| self.held.contains_key(name));
-        let put: Vec<_> = change.put.into_iter().filter(|(name, held)| self.held.get(name) != Some(held)).collect();
+        let removed = change.removed.iter().any(|name| self.tracked.contains_key(name));
+        let put: Vec<_> =
+            change.put.into_iter().filter(|(name, tracked)| self.tracked.get(name) != Some(tracked)).collect();
         if removed || !put.is_empty() {
             changed = true;
             // Copied only while a computation still holds the map, and then it is a map of pointers.
-            let held = Arc::make_mut(&mut self.held);
+            let tracked = Arc::make_mut(&mut self.tracked);
             for name in &change.removed {
-                held.remove(name);
+                tracked.remove(name);
             }
-            held.extend(put);
+            tracked.extend(put);
         }
         changed
     }
@@ -106,13 +107,13 @@ impl Subjects {
     /// What is known is no longer to be counted on, up to the next list. `true` when something was.
     pub fn give_up(&mut self) -> bool {
         // A list that is being received goes on.
-        self.held = Arc::default();
+        self.tracked = Arc::default();
         std::mem::take(&mut self.listed)
     }
 
     /// The objects; `None` until they were listed once: some pods are not the pods.
-    pub fn held(&self) -> Option<Arc<ObjectMap>> {
-        self.listed.then(|| Arc::clone(&self.held))
+    pub fn objects(&self) -> Option<Arc<ObjectMap>> {
+        self.listed.then(|| Arc::clone(&self.tracked))
     }
 }
 
@@ -123,11 +124,11 @@ fn stripped(
     let is_gone = matches!(event, Event::Delete(_));
     event.filter_map(|item| {
         let name = name(item.raw())?;
-        let held = match item {
+        let tracked = match item {
             Item::Object(raw) if !is_gone => strip(raw).map(Arc::new),
             Item::Object(_) | Item::Unreadable(_) => None,
         };
-        Some((name, held))
+        Some((name, tracked))
     })
 }
 
@@ -148,10 +149,10 @@ pub struct ClusterWorkloads {
 const MAX_OWNERS: usize = 4;
 
 impl ClusterWorkloads {
-    /// The topmost object that controls `held`, as far as that is known; `None` where nothing does.
-    pub fn root(&self, held: &TrackedObject) -> Option<Owner> {
-        let namespace = &held.subject.namespace;
-        let mut root = held.owner.clone()?;
+    /// The topmost object that controls `tracked`, as far as that is known; `None` where nothing does.
+    pub fn root(&self, tracked: &TrackedObject) -> Option<Owner> {
+        let namespace = &tracked.subject.namespace;
+        let mut root = tracked.owner.clone()?;
         for _ in 0..MAX_OWNERS {
             let kinds = self.workloads.iter().flatten();
             let map = kinds.filter(|(kind, _)| *kind == root.kind).map(|(_, map)| map).next();
@@ -175,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    fn held(kind: &str, name: &str, owner: Option<(&str, &str)>) -> TrackedObject {
+    fn tracked(kind: &str, name: &str, owner: Option<(&str, &str)>) -> TrackedObject {
         TrackedObject {
             subject: Subject {
                 kind: kind.to_owned(),
@@ -196,7 +197,10 @@ mod tests {
 
     fn map(objects: Vec<TrackedObject>) -> Arc<ObjectMap> {
         Arc::new(
-            objects.into_iter().map(|held| (("payments".to_owned(), held.subject.name.clone()), held.into())).collect(),
+            objects
+                .into_iter()
+                .map(|tracked| (("payments".to_owned(), tracked.subject.name.clone()), tracked.into()))
+                .collect(),
         )
     }
 
@@ -214,21 +218,23 @@ mod tests {
 
     #[test]
     fn owners_are_followed_to_the_top_even_of_kinds_that_are_not_watched() {
-        let pod = held("Pod", "api-1-x", Some(("ReplicaSet", "api-1")));
+        let pod = tracked("Pod", "api-1-x", Some(("ReplicaSet", "api-1")));
         let sets = map(vec![
-            held("ReplicaSet", "api-1", Some(("Deployment", "api"))),
-            held("ReplicaSet", "canary-1", Some(("Rollout", "canary"))),
-            held("ReplicaSet", "alone", None),
+            tracked("ReplicaSet", "api-1", Some(("Deployment", "api"))),
+            tracked("ReplicaSet", "canary-1", Some(("Rollout", "canary"))),
+            tracked("ReplicaSet", "alone", None),
         ]);
-        let workloads = Some(vec![("Deployment", map(vec![held("Deployment", "api", None)])), ("ReplicaSet", sets)]);
-        let population = ClusterWorkloads { pods: None, workloads };
-        let root = |held: &TrackedObject| population.root(held).map(|root| format!("{}/{}", root.kind, root.name));
+        let workloads = Some(vec![("Deployment", map(vec![tracked("Deployment", "api", None)])), ("ReplicaSet", sets)]);
+        let cluster_workloads = ClusterWorkloads { pods: None, workloads };
+        let root = |tracked: &TrackedObject| {
+            cluster_workloads.root(tracked).map(|root| format!("{}/{}", root.kind, root.name))
+        };
         assert_eq!(root(&pod).as_deref(), Some("Deployment/api"));
-        let of = |name: &str| held("Pod", "p", Some(("ReplicaSet", name)));
+        let of = |name: &str| tracked("Pod", "p", Some(("ReplicaSet", name)));
         assert_eq!(root(&of("canary-1")).as_deref(), Some("Rollout/canary"));
         assert_eq!(root(&of("alone")).as_deref(), Some("ReplicaSet/alone"));
         assert_eq!(root(&of("gone")).as_deref(), Some("ReplicaSet/gone"));
-        assert_eq!(root(&held("Pod", "bare", None)), None);
+        assert_eq!(root(&tracked("Pod", "bare", None)), None);
         let mut again = of("api-1");
         again.owner.as_mut().unwrap().uid = "another".to_owned();
         assert_eq!(root(&again).as_deref(), Some("ReplicaSet/api-1"), "another object of the same name");
@@ -237,10 +243,10 @@ mod tests {
 
     #[test]
     fn owners_that_own_each_other_have_an_end() {
-        let one = held("ReplicaSet", "one", Some(("ReplicaSet", "two")));
-        let two = held("ReplicaSet", "two", Some(("ReplicaSet", "one")));
-        let population =
+        let one = tracked("ReplicaSet", "one", Some(("ReplicaSet", "two")));
+        let two = tracked("ReplicaSet", "two", Some(("ReplicaSet", "one")));
+        let cluster_workloads =
             ClusterWorkloads { pods: None, workloads: Some(vec![("ReplicaSet", map(vec![one.clone(), two]))]) };
-        assert_eq!(population.root(&one).unwrap().kind, "ReplicaSet");
+        assert_eq!(cluster_workloads.root(&one).unwrap().kind, "ReplicaSet");
     }
 }

@@ -44,7 +44,7 @@ impl Workloads {
         if let (true, Some(refused)) = (listed, self.refused.get_mut(kind as usize)) {
             *refused = false;
         }
-        self.kinds.get_mut(kind as usize).is_some_and(|subjects| subjects.apply(event, |raw| held(kind, raw)))
+        self.kinds.get_mut(kind as usize).is_some_and(|subjects| subjects.apply(event, |raw| tracked(kind, raw)))
     }
 
     /// The API server has not given out this kind for so long that what is known of it says nothing any more. `true` when
@@ -59,11 +59,11 @@ impl Workloads {
     }
 
     /// The workloads by kind; `None` until each kind was listed once or refused.
-    pub fn held(&self) -> Option<Vec<(&'static str, Arc<ObjectMap>)>> {
+    pub fn objects(&self) -> Option<Vec<(&'static str, Arc<ObjectMap>)>> {
         let mut all = Vec::with_capacity(WorkloadKind::ALL.len());
         for ((kind, subjects), refused) in WorkloadKind::ALL.iter().zip(&self.kinds).zip(&self.refused) {
-            match subjects.held() {
-                Some(held) => all.push((kind.as_str(), held)),
+            match subjects.objects() {
+                Some(tracked) => all.push((kind.as_str(), tracked)),
                 None if *refused => {}
                 None => return None,
             }
@@ -73,7 +73,7 @@ impl Workloads {
 }
 
 /// `None` for what makes no pods (any more): a Job that has ended, an owned ReplicaSet that is scaled to none.
-fn held(kind: WorkloadKind, raw: Raw) -> Option<TrackedObject> {
+fn tracked(kind: WorkloadKind, raw: Raw) -> Option<TrackedObject> {
     let api_version = kinds::workloads(kind).api_version();
     let uid = raw.uid().unwrap_or_default().to_owned();
     // The items of a list have no kind.
@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn of(workloads: &Workloads, kind: &str) -> Vec<Arc<TrackedObject>> {
-        let all = workloads.held().unwrap();
+        let all = workloads.objects().unwrap();
         all.iter().find(|(of, _)| *of == kind).map(|(_, map)| map.values().cloned().collect()).unwrap_or_default()
     }
 
@@ -146,20 +146,20 @@ mod tests {
     fn workloads_are_known_when_every_kind_was_listed_or_refused() {
         let mut workloads = Workloads::default();
         for kind in WorkloadKind::ALL.into_iter().filter(|kind| *kind != WorkloadKind::CronJob) {
-            assert!(workloads.held().is_none());
+            assert!(workloads.objects().is_none());
             assert!(list(&mut workloads, kind, vec![workload("api", json!({}))]));
         }
-        assert!(workloads.held().is_none());
+        assert!(workloads.objects().is_none());
         assert!(workloads.refuse(WorkloadKind::CronJob));
         assert!(!workloads.refuse(WorkloadKind::CronJob), "no news");
-        assert_eq!(workloads.held().unwrap().len(), 6);
+        assert_eq!(workloads.objects().unwrap().len(), 6);
         let deployment = of(&workloads, "Deployment").remove(0);
         assert_eq!((deployment.api_version.as_str(), deployment.uid.as_str()), ("apps/v1", "uid-api"));
         assert_eq!(deployment.subject.images[0].field, "spec.template.spec.containers[0].image");
         assert!(deployment.subject.template && deployment.subject.kind == "Deployment");
         // The right is given later.
         assert!(list(&mut workloads, WorkloadKind::CronJob, vec![]));
-        assert_eq!(workloads.held().unwrap().len(), 7);
+        assert_eq!(workloads.objects().unwrap().len(), 7);
     }
 
     #[test]

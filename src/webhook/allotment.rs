@@ -1,7 +1,7 @@
 //! What callers of the webhook share, and what one of them has of it for one request.
 //!
 //! Turns at the processor, bytes of bodies and fresh reads are [`Pool`]s: half of each is reserved for API servers, as
-//! [`crate::runtime::shares`] says. Before any of that, a stranger waits at a door ([`Allotments::enter`]): a request
+//! [`crate::runtime::shares`] says. Before any of that, a stranger waits to enter ([`Allotments::enter`]): a request
 //! that is not read yet costs nothing but its connection, and whoever sends a flood slows itself down there.
 
 use std::collections::HashMap;
@@ -18,12 +18,12 @@ use crate::runtime::shares::{Permit, Pool, Shares};
 /// The unit of the memory budget. Small enough for a usual review to take few.
 pub const UNIT: usize = 1 << 10;
 
-/// Requests of strangers that are past the door: a quarter of these for one of them, a half for all. Few, so that whoever
-/// is past it has its turn soon.
-const DOOR: usize = 32;
-/// How long a stranger's request waits at the door, and then for its turn. Longer than others do, as its waiting holds up
+/// Requests of strangers that have entered: a quarter of these for one of them, a half for all. Few, so that whoever
+/// has entered has its turn soon.
+const MAX_ENTERED_STRANGERS: usize = 32;
+/// How long a stranger's request waits to enter, and then for its turn. Longer than others do, as its waiting holds up
 /// nobody, and its turns are rare.
-const STRANGERS_PATIENCE: Duration = Duration::from_millis(500);
+const STRANGERS_LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// The longest that a stranger's turn stays taken after its work.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -33,7 +33,7 @@ const ADDRESSES: usize = 1024;
 /// What all callers share.
 #[derive(Debug)]
 pub struct Allotments {
-    door: Arc<Pool>,
+    entered_strangers: Arc<Pool>,
     /// Bodies, in units of [`UNIT`] bytes.
     pub bodies: Arc<Pool>,
     /// Pieces of work at a time.
@@ -53,7 +53,7 @@ impl Allotments {
         let units = |bytes: usize| bytes.div_ceil(UNIT);
         let turns = limits.turns.max(1);
         Arc::new(Allotments {
-            door: Pool::new(DOOR, 1),
+            entered_strangers: Pool::new(MAX_ENTERED_STRANGERS, 1),
             bodies: Pool::new(units(limits.bodies), units(limits.body)),
             turns: Pool::of(Shares::new(turns, 1, limits.processors)),
             reads: Pool::new(limits.reads, 1),
@@ -69,8 +69,8 @@ impl Allotments {
         if !caller.is_apart() {
             return Some(None);
         }
-        let until = deadline.min(Instant::now() + STRANGERS_PATIENCE);
-        let entered = self.door.take(caller, 1, until).await;
+        let until = deadline.min(Instant::now() + STRANGERS_LONGEST_WAIT);
+        let entered = self.entered_strangers.take(caller, 1, until).await;
         if entered.is_none() {
             // Whoever found the line too long.
             tokio::time::sleep_until(until).await;
@@ -81,7 +81,7 @@ impl Allotments {
     /// Keeps a stranger waiting who is turned away: to be so at once would only be a reason to come again at once.
     pub async fn hold_up(&self, caller: Caller) {
         if caller.is_apart() {
-            tokio::time::sleep(STRANGERS_PATIENCE).await;
+            tokio::time::sleep(STRANGERS_LONGEST_WAIT).await;
         }
     }
 
@@ -103,15 +103,15 @@ pub struct Allotment {
 
 impl Allotment {
     /// Until when this caller waits for what is not free: for so long at most, or longer where it is a stranger.
-    pub fn until(&self, patience: Duration, deadline: Instant) -> Instant {
-        let patience = if self.caller.is_apart() { patience.max(STRANGERS_PATIENCE) } else { patience };
-        deadline.min(Instant::now() + patience)
+    pub fn until(&self, longest_wait: Duration, deadline: Instant) -> Instant {
+        let longest_wait = if self.caller.is_apart() { longest_wait.max(STRANGERS_LONGEST_WAIT) } else { longest_wait };
+        deadline.min(Instant::now() + longest_wait)
     }
 
     /// A turn, or `None` where it is not its turn before `until`.
-    pub async fn turn(&self, until: Instant) -> Option<Turn> {
+    pub async fn turn(&self, until: Instant) -> Option<ProcessorTurn> {
         let permit = self.of.turns.take(self.caller, 1, until).await?;
-        Some(Turn { permit: Some(permit), since: Instant::now(), pause: self.of.pause })
+        Some(ProcessorTurn { permit: Some(permit), since: Instant::now(), pause: self.of.pause })
     }
 
     /// So many reads at a time, or `None` where they are not its before `until`.
@@ -127,13 +127,13 @@ impl Allotment {
 /// processors. A stranger's turn is worth more than its share of them then, so it stays taken for a while after the work,
 /// which thereby takes no more of the time.
 #[derive(Debug)]
-pub struct Turn {
+pub struct ProcessorTurn {
     permit: Option<Permit>,
     since: Instant,
     pause: u32,
 }
 
-impl Drop for Turn {
+impl Drop for ProcessorTurn {
     fn drop(&mut self) {
         let Some(permit) = self.permit.take() else { return };
         let pause = self.since.elapsed().saturating_mul(self.pause).min(LONGEST_PAUSE);
@@ -287,24 +287,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_strangers_wait_at_the_door() {
+    async fn only_strangers_wait_to_enter() {
         let of = Allotments::new(&Limits::default());
         let now = Instant::now();
         let stranger = caller(2, Standing::Apart);
         let mut inside = Vec::new();
-        for _ in 0..DOOR / 4 {
-            inside.push(of.enter(stranger, now + STRANGERS_PATIENCE).await.unwrap());
+        for _ in 0..MAX_ENTERED_STRANGERS / 4 {
+            inside.push(of.enter(stranger, now + STRANGERS_LONGEST_WAIT).await.unwrap());
         }
         assert!(of.enter(stranger, now + Duration::from_millis(30)).await.is_none());
         assert!(now.elapsed() >= Duration::from_millis(30), "it was kept waiting");
-        assert!(of.enter(caller(3, Standing::Apart), now + STRANGERS_PATIENCE).await.is_some());
+        assert!(of.enter(caller(3, Standing::Apart), now + STRANGERS_LONGEST_WAIT).await.is_some());
         for standing in [Standing::ApiServer, Standing::Equal] {
-            for _ in 0..2 * DOOR {
+            for _ in 0..2 * MAX_ENTERED_STRANGERS {
                 assert!(of.enter(caller(4, standing), now).await.unwrap().is_none());
             }
         }
         inside.clear();
-        assert!(of.enter(stranger, now + STRANGERS_PATIENCE).await.is_some());
+        assert!(of.enter(stranger, now + STRANGERS_LONGEST_WAIT).await.is_some());
     }
 
     #[tokio::test]

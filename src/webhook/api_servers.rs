@@ -25,7 +25,7 @@ const PATH: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?
 /// How often it is read.
 const PERIOD: Duration = Duration::from_secs(30);
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an answer. A hundred API servers need a tenth.
 const MOST_BYTES: usize = 256 << 10;
 /// Addresses that are taken for API servers'.
@@ -44,7 +44,7 @@ pub enum AddressesError {
     #[error("the answer is no list of EndpointSlices: {0}")]
     NoList(String),
     /// No answer in time.
-    #[error("the API server did not answer within {} s", PATIENCE.as_secs())]
+    #[error("the API server did not answer within {} s", TIMEOUT.as_secs())]
     Timeout,
 }
 
@@ -109,7 +109,7 @@ pub async fn api_server_addresses(client: &Client) -> Result<BTreeSet<IpAddr>, A
         let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;
         addresses(&body.map_err(|error| failed(&*error))?.to_bytes())
     };
-    tokio::time::timeout(PATIENCE, read).await.map_err(|_| AddressesError::Timeout)?
+    tokio::time::timeout(TIMEOUT, read).await.map_err(|_| AddressesError::Timeout)?
 }
 
 fn addresses(list: &[u8]) -> Result<BTreeSet<IpAddr>, AddressesError> {

@@ -29,7 +29,7 @@ pub struct Limits {
     pub unknown_reads: u32,
     /// How long a request waits for its first turn, and for its share of `bodies`, before it is turned away. Whoever
     /// has to wait longer would only make everybody behind it wait as well.
-    pub patience: Duration,
+    pub longest_wait: Duration,
     /// Bodies from so many bytes on are worked on in a thread of their own.
     pub big: usize,
 }
@@ -80,7 +80,7 @@ impl Default for Limits {
             processors,
             reads: 128,
             unknown_reads: 50,
-            patience: Duration::from_millis(25),
+            longest_wait: Duration::from_millis(25),
             big: 32 << 10,
         }
     }

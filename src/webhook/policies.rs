@@ -43,11 +43,11 @@ pub fn review(request: &Request, at: Timestamp) -> Answer {
     let (given, stored) = (whole.as_ref().map_or(&given, Raw::value), old.as_ref().map_or(&stored, Raw::value));
     let stored = if request.operation == "UPDATE" { checks(stored) } else { Vec::new() };
     let (in_place, given): (Vec<_>, Vec<_>) =
-        checks(given).into_iter().partition(|(_, claim)| stored.iter().any(|(_, known)| known == claim));
+        checks(given).into_iter().partition(|(_, check)| stored.iter().any(|(_, known)| known == check));
 
     let (mut refused, mut causes, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-    for (field, claim) in given {
-        match claim.check(at) {
+    for (field, check) in given {
+        match check.check(at) {
             CheckResult::Good => {}
             CheckResult::Refused(reason, message) => {
                 refused.push(reason);
@@ -60,8 +60,8 @@ pub fn review(request: &Request, at: Timestamp) -> Answer {
         return refuse(request, reason, causes);
     }
     if let Err(error) = whole {
-        let too_deep = |claim: &PolicyCheck<'_>| matches!(claim.check(at), CheckResult::Refused(TOO_DEEP, _));
-        let known = in_place.iter().any(|(_, claim)| too_deep(claim)) || has_the_stored_spec(request);
+        let too_deep = |check: &PolicyCheck<'_>| matches!(check.check(at), CheckResult::Refused(TOO_DEEP, _));
+        let known = in_place.iter().any(|(_, check)| too_deep(check)) || has_the_stored_spec(request);
         return if known { unread_as_before(request) } else { unread(request, error) };
     }
     let Some((reason, _)) = warnings.first() else { return nothing("Valid") };

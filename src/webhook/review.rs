@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::Webhook;
 use super::absent::Absent;
-use super::allotment::{Allotment, Turn};
+use super::allotment::{Allotment, ProcessorTurn};
 use super::cluster::{Cluster, MAX_CONFIG_MAPS, Read, ReadError};
 use super::message::{Answer, FieldCause, MAX_CAUSES, Outcome, Refusal, Request};
 use super::review_input::{ReviewInput, describe};
@@ -52,7 +52,7 @@ pub struct CpuPermit {
     held: Option<Arc<dyn Any + Send + Sync>>,
     /// Whose turns, and reads, they are; without it nothing need be waited for.
     allotment: Option<Allotment>,
-    turn: Mutex<Option<Turn>>,
+    turn: Mutex<Option<ProcessorTurn>>,
 }
 
 impl CpuPermit {
@@ -68,12 +68,12 @@ impl CpuPermit {
     }
 
     /// The same, in turns, the first of which was waited for.
-    pub fn in_turns(self, allotment: Allotment, first: Turn) -> CpuPermit {
+    pub fn in_turns(self, allotment: Allotment, first: ProcessorTurn) -> CpuPermit {
         CpuPermit { allotment: Some(allotment), turn: Mutex::new(Some(first)), ..self }
     }
 
     /// Gives the turn to others, before something is waited for.
-    pub fn rest(&self) {
+    pub fn release(&self) {
         drop(self.take());
     }
 
@@ -121,11 +121,11 @@ impl CpuPermit {
         self.allotment.as_ref().is_none_or(|allotment| allotment.of.may_ask_for_unknown(allotment.caller))
     }
 
-    fn take(&self) -> Option<Turn> {
+    fn take(&self) -> Option<ProcessorTurn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn keep(&self, turn: Option<Turn>) {
+    fn keep(&self, turn: Option<ProcessorTurn>) {
         *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = turn;
     }
 }
@@ -186,23 +186,23 @@ impl<C: Cluster> Reviewer<C> {
             );
             return Answer::unknown(uid, "NotSynced", warning);
         };
-        let mut knowledge = ReviewInventory { inventory: (*snapshot).clone(), fresh: BTreeSet::new() };
-        self.fill_gaps(&mut knowledge, &subject, until, work).await;
-        let mut judgement = self.judge_with(&knowledge, &subject, at, work).await;
+        let mut review_inventory = ReviewInventory { inventory: (*snapshot).clone(), fresh: BTreeSet::new() };
+        self.fill_gaps(&mut review_inventory, &subject, until, work).await;
+        let mut judgement = self.judge_with(&review_inventory, &subject, at, work).await;
         // Few rounds: what decides after the first may be a cluster policy that was not read then, and what decides now
         // may name other ConfigMaps.
         while is_to_be_confirmed(&subject, &judgement) {
-            let missing = knowledge.not_fresh(depends_on(&knowledge.inventory, &subject, &judgement));
+            let missing = review_inventory.not_fresh(depends_on(&review_inventory.inventory, &subject, &judgement));
             if missing.is_empty() {
                 break;
             }
-            if let Err(error) = self.confirm(&mut knowledge, missing, until, work).await {
+            if let Err(error) = self.confirm(&mut review_inventory, missing, until, work).await {
                 self.count_confirmation("failed");
                 return unconfirmed(uid, &subject, &judgement, &error);
             }
-            judgement = self.judge_with(&knowledge, &subject, at, work).await;
+            judgement = self.judge_with(&review_inventory, &subject, at, work).await;
         }
-        if knowledge.fresh.contains(&ObjectRef::Policies(Some(subject.namespace.clone()))) {
+        if review_inventory.fresh.contains(&ObjectRef::Policies(Some(subject.namespace.clone()))) {
             let turned = !is_to_be_confirmed(&subject, &judgement);
             self.count_confirmation(if turned { "changed" } else { "confirmed" });
         }
@@ -216,31 +216,38 @@ impl<C: Cluster> Reviewer<C> {
 
     async fn judge_with(
         self: &Arc<Self>,
-        knowledge: &ReviewInventory,
+        review_inventory: &ReviewInventory,
         subject: &Arc<Subject>,
         at: Timestamp,
         work: &CpuPermit,
     ) -> Judgement {
-        let (reviewer, inventory, subject) = (Arc::clone(self), knowledge.inventory.clone(), Arc::clone(subject));
+        let (reviewer, inventory, subject) =
+            (Arc::clone(self), review_inventory.inventory.clone(), Arc::clone(subject));
         work.run(move || judge(&inventory, &subject, at, &reviewer.options)).await
     }
 
     /// Reads the service account and the namespace where memory has not seen them and a policy could ask for them. A
     /// read that fails leaves the gap, and with it what depends on it Unknown. So does one that found nothing a moment
     /// ago, and one too many for a stranger.
-    async fn fill_gaps(&self, knowledge: &mut ReviewInventory, subject: &Subject, until: Instant, work: &CpuPermit) {
-        let mut missing = knowledge.gaps(subject);
+    async fn fill_gaps(
+        &self,
+        review_inventory: &mut ReviewInventory,
+        subject: &Subject,
+        until: Instant,
+        work: &CpuPermit,
+    ) {
+        let mut missing = review_inventory.gaps(subject);
         missing.retain(|what| !self.absent.has(&what.to_string()));
         if missing.is_empty() || !work.may_ask_for_unknown() {
             return;
         }
-        work.rest();
+        work.release();
         match self.read(&missing, until, work).await {
-            Ok(news) => {
+            Ok(done) => {
                 let absent =
                     |(_, read): &&(ObjectRef, Read)| matches!(read, Read::ServiceAccount(None) | Read::Namespace(None));
-                self.absent.extend(news.iter().filter(absent).map(|(what, _)| what.to_string()));
-                knowledge.apply(news);
+                self.absent.extend(done.iter().filter(absent).map(|(what, _)| what.to_string()));
+                review_inventory.apply(done);
             }
             Err(error) => {
                 static GAP: Seldom = Seldom::new();
@@ -256,27 +263,30 @@ impl<C: Cluster> Reviewer<C> {
     /// Reads what could turn a rejection, and puts it over what memory has.
     async fn confirm(
         &self,
-        knowledge: &mut ReviewInventory,
+        review_inventory: &mut ReviewInventory,
         missing: BTreeSet<ObjectRef>,
         until: Instant,
         work: &CpuPermit,
     ) -> Result<(), ReadError> {
-        let asked =
-            missing.iter().chain(&knowledge.fresh).filter(|what| matches!(what, ObjectRef::ConfigMap(_))).count();
+        let asked = missing
+            .iter()
+            .chain(&review_inventory.fresh)
+            .filter(|what| matches!(what, ObjectRef::ConfigMap(_)))
+            .count();
         if asked > MAX_CONFIG_MAPS {
             return Err(ReadError::TooManyConfigMaps(asked));
         }
-        let unknown = missing.iter().any(|what| knowledge.is_gap(what));
+        let unknown = missing.iter().any(|what| review_inventory.is_gap(what));
         if unknown && !work.may_ask_for_unknown() {
             return Err(ReadError::Busy);
         }
-        work.rest();
-        let news = self.read(&missing, until, work).await?;
+        work.release();
+        let done = self.read(&missing, until, work).await?;
         // Compiling policies takes the processor too.
-        let mut known = std::mem::take(knowledge);
-        *knowledge = work
+        let mut known = std::mem::take(review_inventory);
+        *review_inventory = work
             .run(move || {
-                known.apply(news);
+                known.apply(done);
                 known
             })
             .await;
@@ -344,8 +354,8 @@ impl ReviewInventory {
     }
 
     /// Puts what was read over memory. It was read after memory was looked at, so it is at least as new.
-    fn apply(&mut self, news: Vec<(ObjectRef, Read)>) {
-        for (what, read) in news {
+    fn apply(&mut self, done: Vec<(ObjectRef, Read)>) {
+        for (what, read) in done {
             self.fresh.insert(what.clone());
             match (what, read) {
                 (_, Read::ServiceAccount(Some(facts))) => self.inventory.put_service_account(facts),
@@ -512,14 +522,14 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_nobody_waits_for_keeps_what_it_holds_until_it_is_done() {
-        struct Held(Arc<AtomicBool>);
-        impl Drop for Held {
+        struct Hold(Arc<AtomicBool>);
+        impl Drop for Hold {
             fn drop(&mut self) {
                 self.0.store(true, Ordering::SeqCst);
             }
         }
         let given_back = Arc::new(AtomicBool::new(false));
-        let work = CpuPermit::elsewhere(Arc::new(Held(given_back.clone())));
+        let work = CpuPermit::elsewhere(Arc::new(Hold(given_back.clone())));
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let (done, finished) = tokio::sync::oneshot::channel();
         let run = work.run(move || {

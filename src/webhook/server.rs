@@ -107,8 +107,10 @@ impl<C: Cluster> Server<C> {
         let _inside = self.allotments.enter(caller, deadline).await.ok_or(Rejection::Share)?;
         let (bytes, share) = self.read(body, &allotment, most, deadline).await?;
         let share: Arc<dyn Any + Send + Sync> = Arc::new(share);
-        let first =
-            allotment.turn(allotment.until(self.limits.patience, deadline)).await.ok_or_else(|| overload(caller))?;
+        let first = allotment
+            .turn(allotment.until(self.limits.longest_wait, deadline))
+            .await
+            .ok_or_else(|| overload(caller))?;
         let work =
             if bytes.len() < self.limits.big { CpuPermit::here() } else { CpuPermit::elsewhere(Arc::clone(&share)) };
         let work = work.in_turns(allotment, first);
@@ -190,7 +192,7 @@ impl<C: Cluster> Server<C> {
             }
             let more = size.div_ceil(UNIT) - bytes.len().div_ceil(UNIT);
             if more > 0 {
-                let until = allotment.until(self.limits.patience, deadline);
+                let until = allotment.until(self.limits.longest_wait, deadline);
                 // Two that have half of what they need each do not wait for each other for long: the one that came first
                 // gives up first, and the other goes on.
                 let permit = allotment.of.bodies.take(allotment.caller, more, until).await;

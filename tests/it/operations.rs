@@ -263,7 +263,7 @@ fn health(script: &str, objects: &[Value]) -> Vec<(String, String)> {
 }
 
 /// The object with the status that the controller writes for it.
-fn with_status(effect: &str, entry: &Value, tally: &PolicyCounts, behind: i64) -> Value {
+fn with_status(effect: &str, entry: &Value, counts: &PolicyCounts, behind: i64) -> Value {
     let document =
         json!({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": "ecr:*", "Resource": "*"}]});
     let mut policies = vec![json!({"name": "a", "document": document})];
@@ -274,7 +274,7 @@ fn with_status(effect: &str, entry: &Value, tally: &PolicyCounts, behind: i64) -
         "spec": {"puller": {"nodes": [{"arn": "arn:aws:iam::111122223333:role/node", "identity": {"policies": policies}}]}},
     });
     let policy = PolicyWithDocuments::alone(PolicyObject::from_json(object.clone()).unwrap());
-    let status: PolicyStatus = desired_status(&policy, tally, None, "2026-11-23T12:00:00Z".parse().unwrap());
+    let status: PolicyStatus = desired_status(&policy, counts, None, "2026-11-23T12:00:00Z".parse().unwrap());
     object["status"] = serde_json::to_value(status).unwrap();
     object["metadata"]["generation"] = json!(3 + behind);
     object

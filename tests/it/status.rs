@@ -80,7 +80,7 @@ impl Cluster {
         inventory
     }
 
-    fn population(&self) -> ClusterWorkloads {
+    fn cluster_workloads(&self) -> ClusterWorkloads {
         let mut pods: Vec<TrackedObject> =
             self.pods.iter().map(|(name, repository)| held("Pod", name, repository)).collect();
         let mut kinds: Vec<(&'static str, Vec<TrackedObject>)> = Vec::new();
@@ -336,9 +336,10 @@ fn cases() -> Vec<(&'static str, &'static str, Option<Cluster>, Cluster)> {
 
 /// The status and the Events of the policy `pull` of a cluster whose status was `before`.
 fn see(cluster: &Cluster, before: Option<&PolicyStatus>) -> (PolicyStatus, Vec<EventDraft>) {
-    let (inventory, population, options) = (cluster.inventory(), cluster.population(), Options::default());
+    let (inventory, cluster_workloads, options) =
+        (cluster.inventory(), cluster.cluster_workloads(), Options::default());
     let at = NOW.parse().unwrap();
-    let found = scan(&inventory, &population, at, &options);
+    let found = scan(&inventory, &cluster_workloads, at, &options);
     let key = |kind: PolicyKind, namespace: Option<&str>| PolicyKey {
         kind,
         namespace: namespace.map(str::to_owned),
@@ -348,14 +349,14 @@ fn see(cluster: &Cluster, before: Option<&PolicyStatus>) -> (PolicyStatus, Vec<E
         .policy(&key(PolicyKind::EcrAccessPolicy, Some("payments")))
         .or_else(|| inventory.policy(&key(PolicyKind::ClusterEcrAccessPolicy, None)))
         .unwrap();
-    let tally = found.tally(policy).unwrap();
-    let status = desired_status(&inventory.with_documents(policy), tally, before, at);
+    let counts = found.counts(policy).unwrap();
+    let status = desired_status(&inventory.with_documents(policy), counts, before, at);
     let status = judging::with_watches(status, policy, &cluster.failing, before, at);
-    let mut news = events::transitions(policy, before, &status, tally.turn.as_ref());
+    let mut news = events::transitions(policy, before, &status, counts.upcoming_change.as_ref());
     let rows = before.iter().flat_map(|before| &before.denials).filter(|row| row.exemption.is_none());
     let told: BTreeSet<u64> = rows.map(told_by).collect();
-    for first in tally.firsts.iter().filter(|first| !told.contains(&first.key)) {
-        let report = forecast_under(policy, &inventory, &first.held.subject, at, &options);
+    for first in counts.firsts.iter().filter(|first| !told.contains(&first.key)) {
+        let report = forecast_under(policy, &inventory, &first.tracked.subject, at, &options);
         news.extend(events::denial(policy, first, &report, policy.on_deny == Action::Audit));
     }
     (status, news)

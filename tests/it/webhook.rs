@@ -916,7 +916,7 @@ type Tls = tokio_rustls::client::TlsStream<TcpStream>;
 
 async fn connect(running: &Running, trusting: &Loaded, alpn: &[u8]) -> std::io::Result<Tls> {
     let mut roots = rustls::RootCertStore::empty();
-    for authority in CertificateDer::pem_slice_iter(trusting.material.authorities.as_bytes()) {
+    for authority in CertificateDer::pem_slice_iter(trusting.secret.authorities.as_bytes()) {
         roots.add(authority.unwrap()).unwrap();
     }
     let builder = rustls::ClientConfig::builder_with_provider(tls::provider());

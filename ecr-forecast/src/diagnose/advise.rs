@@ -149,7 +149,7 @@ impl Uses {
         let account = inventory.service_account(namespace, service_account);
         let Pullers::Candidates(candidates) = pullers(spec, subject, account.map(Arc::as_ref)) else { return };
         for puller in candidates {
-            let known = self.by_principal.entry(puller.who.to_string());
+            let known = self.by_principal.entry(puller.principal.to_string());
             let known = known.or_insert_with(|| Use { puller, images: BTreeMap::new() });
             known.images.extend(images.iter().cloned());
         }
@@ -195,7 +195,7 @@ impl Use {
             let mut excess = excess(policy, tried);
             let managed = matches!(source, PolicySource::Managed { .. });
             // A node pulls for others too, and AWS's own policies are about every repository by design.
-            if managed || self.puller.who.session == Session::Node {
+            if managed || self.puller.principal.session == Session::Node {
                 excess.elsewhere = None;
             }
             if requires.contains(&Need::Push) {

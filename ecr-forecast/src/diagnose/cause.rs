@@ -48,14 +48,16 @@ pub(crate) fn cause(
 ) -> Option<CauseCode> {
     match judgement.existence {
         Existence::NotFound => return Some(CauseCode::RepositoryNotFound),
-        Existence::OnlyIfCached if judgement.answers.iter().all(|a| a.ask.need == Need::Import || a.is_allowed()) => {
+        Existence::OnlyIfCached
+            if judgement.answers.iter().all(|a| a.request.need == Need::Import || a.is_allowed()) =>
+        {
             return Some(CauseCode::OnlyIfCached);
         }
         _ => {}
     }
     match judgement.verdict {
         Verdict::Deny => {
-            if puller.who.arn.partition() != partition {
+            if puller.principal.arn.partition() != partition {
                 return Some(CauseCode::PullerOfOtherPartition);
             }
             let by_identity = |answer: &RequestDecision| {
@@ -80,7 +82,7 @@ fn cause_of_answer(answer: &RequestDecision, miss: Option<&NearMiss>) -> CauseCo
     if answer.outcome.decision == Decision::ExplicitlyDenied {
         return CauseCode::ExplicitDeny;
     }
-    match refusing_layer(&answer.ask, &answer.outcome) {
+    match refusing_layer(&answer.request, &answer.outcome) {
         Some(Layer::Resource) => return CauseCode::RepositoryPolicyDoesNotAllow,
         Some(Layer::Registry) => return CauseCode::RegistryPolicyDoesNotAllow,
         Some(Layer::Boundary) => return CauseCode::BoundaryDoesNotAllow,
@@ -89,22 +91,22 @@ fn cause_of_answer(answer: &RequestDecision, miss: Option<&NearMiss>) -> CauseCo
     }
     match close(miss) {
         Some(miss) => match miss.part {
-            MissedPart::Resource if answer.ask.action == needs::LOGIN => CauseCode::TokenOnRepository,
+            MissedPart::Resource if answer.request.action == needs::LOGIN => CauseCode::TokenOnRepository,
             MissedPart::Resource => CauseCode::RepositoryNotInResource,
             MissedPart::Condition if is_missing_tag(miss) => CauseCode::TagMissing,
             MissedPart::Condition => CauseCode::ConditionNotMet,
             _ => CauseCode::ActionNotGranted,
         },
-        None if answer.ask.need == Need::Import => CauseCode::ImportNotAllowed,
+        None if answer.request.need == Need::Import => CauseCode::ImportNotAllowed,
         None => CauseCode::ActionNotGranted,
     }
 }
 
 /// The layer that refuses. What a repository that is to be made lacks is the registry policy: it has none of its own.
 #[must_use]
-pub(crate) fn refusing_layer(ask: &RequiredRequest, outcome: &Outcome) -> Option<Layer> {
+pub(crate) fn refusing_layer(request: &RequiredRequest, outcome: &Outcome) -> Option<Layer> {
     match outcome.layer {
-        Some(Layer::Resource) if ask.action == needs::CREATE => Some(Layer::Registry),
+        Some(Layer::Resource) if request.action == needs::CREATE => Some(Layer::Registry),
         layer => layer,
     }
 }

@@ -162,7 +162,7 @@ impl<'a> Case<'a> {
             _ => None,
         };
         diagnosis.hint = near_miss::first_denied(self.pull)
-            .and_then(|answer| near_miss::hint(&answer.ask, diagnosis.miss.as_ref(), self.puller, policy));
+            .and_then(|answer| near_miss::hint(&answer.request, diagnosis.miss.as_ref(), self.puller, policy));
         if self.pull.verdict == Verdict::Unknown {
             // A document in a ConfigMap that could not be read: what to do is known, whatever the rest comes to.
             let unread: Vec<&Unread> = self.pull.missing.iter().filter_map(|fact| self.unread(fact)).collect();
@@ -201,7 +201,7 @@ impl<'a> Case<'a> {
         let nothing_granted = diagnosis.cause == Some(CauseCode::NoPolicyGrantsPull);
         let CompiledPuller::ServiceAccount { annotation, .. } = &spec.puller else {
             let irsa = account.annotations.get(IRSA_ANNOTATION);
-            if let Some(irsa) = irsa.filter(|irsa| nothing_granted && **irsa != self.puller.who.to_string()) {
+            if let Some(irsa) = irsa.filter(|irsa| nothing_granted && **irsa != self.puller.principal.to_string()) {
                 diagnosis.cause = Some(CauseCode::IrsaRoleDoesNotPull);
                 diagnosis.remark = Some(format!(
                     "{irsa} ({IRSA_ANNOTATION} of service account {}/{}) is for what the pod does itself and pulls \
@@ -213,7 +213,7 @@ impl<'a> Case<'a> {
         };
         let misspelt = annotation::misspelt_annotation(annotation, account);
         let can = |other: &Puller| {
-            other.who != self.puller.who
+            other.principal != self.puller.principal
                 && PullEvaluator::new(other, self.declared, *at).judge(&self.found.image, needs).verdict
                     == Verdict::Allow
         };
@@ -223,9 +223,9 @@ impl<'a> Case<'a> {
             None
         };
         let typed = misspelt.as_ref().filter(|misspelt| {
-            let named = other
-                .as_ref()
-                .is_some_and(|other| misspelt.role.as_ref().map(ToString::to_string) == Some(other.who.to_string()));
+            let named = other.as_ref().is_some_and(|other| {
+                misspelt.role.as_ref().map(ToString::to_string) == Some(other.principal.to_string())
+            });
             named || nothing_granted || misspelt.cause() == CauseCode::AnnotationAlmostRight
         });
         if let Some(misspelt) = typed {
@@ -234,12 +234,12 @@ impl<'a> Case<'a> {
                 Some(format!("service account {}/{}: {}", account.namespace, account.name, misspelt.why(annotation)));
         } else if let Some(other) = other.as_ref().filter(|_| nothing_granted) {
             diagnosis.cause = Some(CauseCode::RightsOnAnotherRole);
-            diagnosis.remark = Some(format!("{}, which is declared too, could pull it", other.who));
+            diagnosis.remark = Some(format!("{}, which is declared too, could pull it", other.principal));
         }
         // Where nobody chose the puller, choosing the one that can is the smallest change.
         let unchosen = !account.annotations.contains_key(annotation);
         if let (true, Some(other)) = (unchosen, &other) {
-            let role = other.who.to_string();
+            let role = other.principal.to_string();
             diagnosis.fix = vec![Fix::set_annotation(
                 format!("ServiceAccount/{}/{}", account.namespace, account.name),
                 Some(edit::Statement::annotation(annotation, &role)),

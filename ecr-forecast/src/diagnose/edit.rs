@@ -104,7 +104,7 @@ pub(crate) fn entries(value: Option<&Value>) -> Vec<&str> {
 /// For whom a Deny is narrowed.
 pub(crate) struct CarveOut<'a> {
     /// The requests that it must not deny.
-    pub(crate) asks: Vec<&'a RequiredRequest>,
+    pub(crate) requests: Vec<&'a RequiredRequest>,
     /// The ARN of the puller's role, where there is one.
     pub(crate) role: Option<&'a str>,
     /// The policy is the puller's own, so that leaving the puller out would leave nothing.
@@ -114,7 +114,7 @@ pub(crate) struct CarveOut<'a> {
 /// A Deny statement that no longer denies the requests, and still denies as much else as can be said in one statement.
 /// None: nothing of it would be left, or it cannot be said.
 pub(crate) fn narrow(statement: &Value, exemption: &CarveOut<'_>) -> Option<Value> {
-    let CarveOut { asks, role, own } = exemption;
+    let CarveOut { requests, role, own } = exemption;
     let (role, own) = (*role, *own);
     let mut narrowed = statement.clone();
     let members = narrowed.as_object_mut()?;
@@ -123,8 +123,8 @@ pub(crate) fn narrow(statement: &Value, exemption: &CarveOut<'_>) -> Option<Valu
         except_principal(members, role)?;
         return Some(narrowed);
     }
-    let login = asks.iter().any(|ask| ask.is_login());
-    let resource = asks.iter().find(|ask| !ask.is_login()).map(|ask| ask.resource.as_str());
+    let login = requests.iter().any(|request| request.is_login());
+    let resource = requests.iter().find(|request| !request.is_login()).map(|request| request.resource.as_str());
     let resources: Vec<String> = entries(members.get("Resource")).into_iter().map(str::to_owned).collect();
     if let (false, Some(arn)) = (login, resource) {
         if resources.iter().any(|entry| entry == "*") && members.get("Principal").is_none() {
@@ -137,7 +137,7 @@ pub(crate) fn narrow(statement: &Value, exemption: &CarveOut<'_>) -> Option<Valu
             return Some(narrowed);
         }
     }
-    let actions: Vec<&str> = asks.iter().map(|ask| ask.action).collect();
+    let actions: Vec<&str> = requests.iter().map(|request| request.action).collect();
     if members.contains_key("NotAction") {
         append(members, "NotAction", &actions);
         return Some(narrowed);
@@ -271,8 +271,8 @@ pub(crate) fn principal_hint(statement: &Value, role: &str, account: &str) -> Op
 }
 
 /// Whether an action is about a repository that is to be made.
-pub(crate) fn is_creation(ask: &RequiredRequest) -> bool {
-    ask.action == needs::CREATE
+pub(crate) fn is_creation(request: &RequiredRequest) -> bool {
+    request.action == needs::CREATE
 }
 
 #[cfg(test)]
@@ -318,12 +318,12 @@ mod tests {
         let pull = || vec![&image, &layer];
         let all = || vec![&login, &image, &layer];
         // The statement, whose requests are left out, in the puller's own policy and in one of others.
-        let narrowed = |statement: &Value, asks: Vec<&RequiredRequest>, own| {
-            narrow(statement, &CarveOut { asks, role: Some(ROLE), own })
+        let narrowed = |statement: &Value, requests: Vec<&RequiredRequest>, own| {
+            narrow(statement, &CarveOut { requests, role: Some(ROLE), own })
         };
         let everything = json!({"Effect": "Deny", "Action": "*", "Resource": "*"});
         let except = json!({"ArnNotEquals": {"aws:PrincipalArn": ROLE}});
-        for (statement, asks, own, expected) in [
+        for (statement, requests, own, expected) in [
             (&everything, pull(), true, Some(json!({"Effect": "Deny", "Action": "*", "NotResource": REPOSITORY}))),
             (
                 &everything,
@@ -379,7 +379,7 @@ mod tests {
                     "Condition": {"arnnotequals": {"AWS:principalarn": ["arn:other", ROLE]}}})),
             ),
         ] {
-            assert_eq!(narrowed(statement, asks, own), expected, "{statement}");
+            assert_eq!(narrowed(statement, requests, own), expected, "{statement}");
         }
     }
 

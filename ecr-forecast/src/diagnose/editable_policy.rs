@@ -31,9 +31,9 @@ impl EditablePolicy {
     /// A policy that is not there yet.
     pub fn fresh() -> Self {
         let policy = NamedPolicy::unreadable(String::new(), String::new());
-        let mut held = Self::new(SourcedPolicy::new(policy, PolicySource::Document { problem: None }));
-        held.changed = Some(json!({"Version": "2012-10-17", "Statement": []}));
-        held
+        let mut editable = Self::new(SourcedPolicy::new(policy, PolicySource::Document { problem: None }));
+        editable.changed = Some(json!({"Version": "2012-10-17", "Statement": []}));
+        editable
     }
 
     /// Whether it is yet to be made; every other policy has a name.
@@ -63,18 +63,18 @@ impl EditablePolicy {
         self.changed.clone().or_else(|| self.sourced.document())
     }
 
-    pub fn add(&mut self, statement: &Statement, asks: &[&RequiredRequest], why: impl FnOnce() -> String) -> bool {
+    pub fn add(&mut self, statement: &Statement, requests: &[&RequiredRequest], why: impl FnOnce() -> String) -> bool {
         let Some(mut document) = self.document() else { return false };
         let Some(statements) = edit::statements_mut(&mut document) else { return false };
         statements.push(statement.to_value());
         self.changed = Some(document);
-        self.added.extend(asks.iter().map(|ask| (*ask).clone()));
+        self.added.extend(requests.iter().map(|request| (*request).clone()));
         self.why.get_or_insert_with(why);
         true
     }
 
     /// Lets the statement that denies pass the requests.
-    pub fn narrow(&mut self, label: &str, asks: &[&RequiredRequest], role: Option<&str>, own: bool) -> bool {
+    pub fn narrow(&mut self, label: &str, requests: &[&RequiredRequest], role: Option<&str>, own: bool) -> bool {
         let Some(mut document) = self.document() else { return false };
         let Some((index, statement)) = edit::find(&document, label) else { return false };
         if statement.get("Effect").and_then(Value::as_str) != Some("Deny") {
@@ -87,13 +87,19 @@ impl EditablePolicy {
         let mut all: Vec<RequiredRequest> =
             known.and_then(|at| self.narrowed.get(at)).map(|n| n.1.clone()).unwrap_or_default();
         let before = all.len();
-        all.extend(asks.iter().filter(|ask| !all.contains(ask)).map(|ask| (*ask).clone()).collect::<Vec<_>>());
+        all.extend(
+            requests
+                .iter()
+                .filter(|request| !all.contains(request))
+                .map(|request| (*request).clone())
+                .collect::<Vec<_>>(),
+        );
         if all.len() == before {
             return false;
         }
         let original = self.sourced.document().and_then(|document| edit::find(&document, label));
         let original = original.map_or(statement, |(_, statement)| statement);
-        let replacement = edit::narrow(&original, &CarveOut { asks: all.iter().collect(), role, own });
+        let replacement = edit::narrow(&original, &CarveOut { requests: all.iter().collect(), role, own });
         // One that is removed stays in its place and denies nothing, so that labels like `#1` keep their meaning.
         *place = replacement.clone().unwrap_or_else(|| {
             let mut dead = original.clone();

@@ -48,7 +48,7 @@ pub(crate) fn fixes(
         if !missing && !judgement.answers.iter().any(RequestDecision::is_denied) {
             continue;
         }
-        let arn = &puller.who.arn;
+        let arn = &puller.principal.arn;
         if arn.partition() != image.partition {
             let why = format!(
                 "no policy helps: a role of partition {} cannot pull from one of {}; copy the image to a registry of {0}",
@@ -100,7 +100,7 @@ fn push(fixes: &mut Vec<Fix>, fix: Fix) {
 
 /// A request that no statement denies and that is denied all the same.
 struct Refused {
-    ask: RequiredRequest,
+    request: RequiredRequest,
     outcome: Outcome,
     /// The statement that came closest to allowing it.
     miss: Option<NearMiss>,
@@ -108,7 +108,7 @@ struct Refused {
 
 impl Refused {
     fn new(answer: &RequestDecision, misses: &mut Misses<'_>) -> Self {
-        Self { ask: answer.ask.clone(), outcome: answer.outcome.clone(), miss: misses.nearest(answer) }
+        Self { request: answer.request.clone(), outcome: answer.outcome.clone(), miss: misses.nearest(answer) }
     }
 
     fn close(&self) -> Option<&NearMiss> {
@@ -177,7 +177,7 @@ impl<'a> FixSearch<'a> {
     }
 
     fn role(&self) -> Option<&'a str> {
-        Some(self.before.who.arn.as_str())
+        Some(self.before.principal.arn.as_str())
     }
 
     /// The puller with all changes.
@@ -200,9 +200,10 @@ impl<'a> FixSearch<'a> {
     /// What is declared, with all changes.
     fn declared(&self) -> Declared {
         let mut declared = self.declared_before.clone();
-        let touched = |held: &&EditablePolicy| held.is_touched();
-        let policy = |held: &EditablePolicy| held.compiled().map(|policy| ResourcePolicy::Policy(Box::new(policy)));
-        if self.present || self.repository.iter().any(|held| held.is_touched()) {
+        let touched = |editable: &&EditablePolicy| editable.is_touched();
+        let policy =
+            |editable: &EditablePolicy| editable.compiled().map(|policy| ResourcePolicy::Policy(Box::new(policy)));
+        if self.present || self.repository.iter().any(|editable| editable.is_touched()) {
             let entry = self.declared_before.repository(self.image);
             let changed = self.repository.as_ref().filter(touched).and_then(policy);
             declared.repositories.insert(
@@ -248,8 +249,8 @@ impl<'a> FixSearch<'a> {
         let explicit = denied.iter().find(|answer| answer.outcome.decision == Decision::ExplicitlyDenied);
         if let Some(first) = explicit {
             let same = |answer: &&&RequestDecision| answer.outcome == first.outcome;
-            let asks: Vec<&RequiredRequest> = denied.iter().filter(same).map(|answer| &answer.ask).collect();
-            return self.narrow(first, &asks);
+            let requests: Vec<&RequiredRequest> = denied.iter().filter(same).map(|answer| &answer.request).collect();
+            return self.narrow(first, &requests);
         }
         if let Some(first) = denied.first() {
             let layer = first.outcome.layer;
@@ -269,7 +270,7 @@ impl<'a> FixSearch<'a> {
             MissingFact::RegistryPolicy { .. } | MissingFact::RegistryDocument(_) => true,
             _ => false,
         };
-        let other_account = self.before.who.arn.account() != self.image.account;
+        let other_account = self.before.principal.arn.account() != self.image.account;
         if judgement.verdict != Verdict::Unknown
             || !other_account
             || known(entry.and_then(|entry| entry.policy.as_ref()))
@@ -299,52 +300,53 @@ impl<'a> FixSearch<'a> {
             return false;
         }
         let closest = answers.iter().filter_map(|answer| answer.close()).map(|miss| miss.policy.as_str());
-        let editable = |held: &EditablePolicy| held.is_editable() && !held.detached;
-        let named = |name: &str| self.identity.iter().position(|held| editable(held) && held.name() == name);
+        let can_edit = |editable: &EditablePolicy| editable.is_editable() && !editable.detached;
+        let named =
+            |name: &str| self.identity.iter().position(|editable| can_edit(editable) && editable.name() == name);
         // One that was extended before, else the closest, else the first that is the user's own, else a new one.
-        let index = self.identity.iter().position(|held| !held.added.is_empty());
+        let index = self.identity.iter().position(|editable| !editable.added.is_empty());
         let index =
-            index.or_else(|| closest.clone().find_map(named)).or_else(|| self.identity.iter().position(editable));
+            index.or_else(|| closest.clone().find_map(named)).or_else(|| self.identity.iter().position(can_edit));
         let index = index.unwrap_or_else(|| {
             self.identity.push(EditablePolicy::fresh());
             self.identity.len() - 1
         });
         let why = why_identity(answers, self.before);
-        let Some(held) = self.identity.get_mut(index) else { return false };
-        add_allows(held, answers, why)
+        let Some(editable) = self.identity.get_mut(index) else { return false };
+        add_allows(editable, answers, why)
     }
 
     fn add_to_boundary(&mut self, answers: &[&Refused]) -> bool {
-        let Some(held) = &mut self.boundary else { return false };
+        let Some(editable) = &mut self.boundary else { return false };
         let why = format!(
             "{} does not allow {}, and a principal may do no more than its boundary allows",
-            boundary_name(held.name()),
+            boundary_name(editable.name()),
             listed(&actions_of(answers))
         );
-        add_allows(held, answers, why)
+        add_allows(editable, answers, why)
     }
 
     fn add_to_resource(&mut self, answers: &[&Refused]) -> bool {
         let Some(role) = self.role() else { return false };
         let for_registry =
-            |answer: &&&Refused| edit::is_creation(&answer.ask) || answer.outcome.layer == Some(Layer::Registry);
+            |answer: &&&Refused| edit::is_creation(&answer.request) || answer.outcome.layer == Some(Layer::Registry);
         let (registry, repository): (Vec<&Refused>, Vec<&Refused>) =
             answers.iter().partition(|answer| for_registry(answer));
         let mut changed = false;
         if !repository.is_empty() {
             let why =
                 why_resource(&repository, self.before, self.repository.as_ref(), &self.image.account, "repository");
-            let held = self.repository.get_or_insert_with(EditablePolicy::fresh);
+            let editable = self.repository.get_or_insert_with(EditablePolicy::fresh);
             let statement = Statement::grant(&actions_of(&repository), role, None);
-            let asks: Vec<&RequiredRequest> = repository.iter().map(|answer| &answer.ask).collect();
-            changed |= held.add(&statement, &asks, || why);
+            let requests: Vec<&RequiredRequest> = repository.iter().map(|answer| &answer.request).collect();
+            changed |= editable.add(&statement, &requests, || why);
         }
         if !registry.is_empty() {
             let why = why_resource(&registry, self.before, self.registry.as_ref(), &self.image.account, "registry");
-            let held = self.registry.get_or_insert_with(EditablePolicy::fresh);
+            let editable = self.registry.get_or_insert_with(EditablePolicy::fresh);
             let statement = Statement::grant(&actions_of(&registry), role, Some(&self.arn));
-            let asks: Vec<&RequiredRequest> = registry.iter().map(|answer| &answer.ask).collect();
-            changed |= held.add(&statement, &asks, || why);
+            let requests: Vec<&RequiredRequest> = registry.iter().map(|answer| &answer.request).collect();
+            changed |= editable.add(&statement, &requests, || why);
         }
         changed
     }
@@ -359,7 +361,7 @@ impl<'a> FixSearch<'a> {
             declared.organization.scps = vec![level];
             let judgement = PullEvaluator::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
             let refused = |answer: &&&Refused| {
-                let here = judgement.answers.iter().find(|here| here.ask.action == answer.ask.action);
+                let here = judgement.answers.iter().find(|here| here.request.action == answer.request.action);
                 here.is_some_and(|here| here.outcome.layer == Some(Layer::Scp) && here.is_denied())
             };
             let refused: Vec<&Refused> = answers.iter().filter(refused).copied().collect();
@@ -369,13 +371,13 @@ impl<'a> FixSearch<'a> {
                 level.name,
                 listed(&actions_of(&refused))
             );
-            let at = level.policies.iter().position(|held| held.is_editable() && !held.detached);
+            let at = level.policies.iter().position(|editable| editable.is_editable() && !editable.detached);
             let at = at.unwrap_or_else(|| {
                 level.policies.push(EditablePolicy::fresh());
                 level.policies.len() - 1
             });
-            let Some(held) = level.policies.get_mut(at) else { continue };
-            changed |= add_allows(held, &refused, why);
+            let Some(editable) = level.policies.get_mut(at) else { continue };
+            changed |= add_allows(editable, &refused, why);
         }
         changed
     }
@@ -398,36 +400,43 @@ impl<'a> FixSearch<'a> {
                 declared.organization.rcps = alone;
             }
             let judgement = PullEvaluator::new(&puller, &declared, self.at).judge(self.image, &EVERY_NEED);
-            judgement.answers.iter().any(|here| here.ask.action == answer.ask.action && here.outcome == answer.outcome)
+            judgement
+                .answers
+                .iter()
+                .any(|here| here.request.action == answer.request.action && here.outcome == answer.outcome)
         })
     }
 
-    fn narrow(&mut self, answer: &RequestDecision, asks: &[&RequiredRequest]) -> bool {
+    fn narrow(&mut self, answer: &RequestDecision, requests: &[&RequiredRequest]) -> bool {
         let (Some(policy), Some(label)) = (&answer.outcome.policy, &answer.outcome.statement) else { return false };
         let role = self.role();
         let level = answer.outcome.layer.and_then(|layer| self.denying_level(layer, answer));
         let mut changed = false;
-        let mut change = |held: &mut EditablePolicy, own: bool, detachable: bool| {
-            if *held.name() != **policy || held.detached {
+        let mut change = |editable: &mut EditablePolicy, own: bool, detachable: bool| {
+            if *editable.name() != **policy || editable.detached {
                 return;
             }
-            if held.is_managed() && detachable {
-                let known = held.document().and_then(|document| edit::find(&document, label));
+            if editable.is_managed() && detachable {
+                let known = editable.document().and_then(|document| edit::find(&document, label));
                 if known.is_some() {
-                    held.detached = true;
-                    held.narrowed.push((label.to_string(), asks.iter().map(|ask| (*ask).clone()).collect(), None));
+                    editable.detached = true;
+                    editable.narrowed.push((
+                        label.to_string(),
+                        requests.iter().map(|request| (*request).clone()).collect(),
+                        None,
+                    ));
                     changed = true;
                 }
                 return;
             }
-            changed |= held.narrow(label, asks, role, own);
+            changed |= editable.narrow(label, requests, role, own);
         };
         let Some(layer) = answer.outcome.layer else { return false };
         let (own, detachable) = (
             matches!(layer, Layer::Identity | Layer::Boundary),
             matches!(layer, Layer::Identity | Layer::Scp | Layer::Rcp),
         );
-        self.policies_mut(layer, level).iter_mut().for_each(|held| change(held, own, detachable));
+        self.policies_mut(layer, level).iter_mut().for_each(|editable| change(editable, own, detachable));
         changed
     }
 
@@ -450,27 +459,29 @@ impl<'a> FixSearch<'a> {
     /// The changes as steps, in the order of the layers: the puller's own side first.
     fn fixes(&self) -> Vec<Fix> {
         let mut fixes = Vec::new();
-        let puller = self.before.who.to_string();
+        let puller = self.before.principal.to_string();
         let EcrImage { account, region, .. } = self.image;
         let registry = format!("registry {account}/{region}");
-        for (layer, level, held) in self.policies() {
+        for (layer, level, editable) in self.policies() {
             let (target, role) = match layer {
                 Layer::Identity | Layer::Boundary => (puller.as_str(), None),
                 Layer::Resource => (self.arn.as_str(), self.role()),
                 Layer::Registry => (registry.as_str(), self.role()),
                 _ => (level, None),
             };
-            fixes.extend(steps(held, layer, target, role, &self.arn));
+            fixes.extend(steps(editable, layer, target, role, &self.arn));
         }
         fixes
     }
 
     /// Every policy with its layer and, of an organization's, the name of its level: the puller's own side first.
     fn policies<'s>(&'s self) -> impl Iterator<Item = (Layer, &'s str, &'s EditablePolicy)> {
-        let plain = |layer: Layer, policies: &'s [EditablePolicy]| policies.iter().map(move |held| (layer, "", held));
+        let plain =
+            |layer: Layer, policies: &'s [EditablePolicy]| policies.iter().map(move |editable| (layer, "", editable));
         let of_levels = |layer: Layer, levels: &'s [Level]| {
-            let of_level =
-                move |level: &'s Level| level.policies.iter().map(move |held| (layer, level.name.as_str(), held));
+            let of_level = move |level: &'s Level| {
+                level.policies.iter().map(move |editable| (layer, level.name.as_str(), editable))
+            };
             levels.iter().flat_map(of_level)
         };
         plain(Layer::Identity, &self.identity)
@@ -500,31 +511,32 @@ fn listed(texts: &[&str]) -> String {
 }
 
 fn actions_of(answers: &[&Refused]) -> Vec<&'static str> {
-    answers.iter().map(|answer| answer.ask.action).collect()
+    answers.iter().map(|answer| answer.request.action).collect()
 }
 
 /// Adds what identity-based policies, boundaries and service control policies say: login on `*`, the rest on the
 /// repository.
-fn add_allows(held: &mut EditablePolicy, answers: &[&Refused], why: String) -> bool {
-    let (login, repository): (Vec<&Refused>, Vec<&Refused>) = answers.iter().partition(|answer| answer.ask.is_login());
+fn add_allows(editable: &mut EditablePolicy, answers: &[&Refused], why: String) -> bool {
+    let (login, repository): (Vec<&Refused>, Vec<&Refused>) =
+        answers.iter().partition(|answer| answer.request.is_login());
     let mut changed = false;
     for answers in [login, repository] {
         let Some(first) = answers.first() else { continue };
-        let statement = Statement::allow(&actions_of(&answers), &first.ask.resource);
-        let asks: Vec<&RequiredRequest> = answers.iter().map(|answer| &answer.ask).collect();
-        changed |= held.add(&statement, &asks, || why.clone());
+        let statement = Statement::allow(&actions_of(&answers), &first.request.resource);
+        let requests: Vec<&RequiredRequest> = answers.iter().map(|answer| &answer.request).collect();
+        changed |= editable.add(&statement, &requests, || why.clone());
     }
     changed
 }
 
 /// The steps that one policy takes. `role` is whom the statements of a resource-based policy are for.
-fn steps(held: &EditablePolicy, layer: Layer, target: &str, role: Option<&str>, arn: &str) -> Vec<Fix> {
-    let policy = (!held.is_new()).then(|| held.name().to_owned());
-    let config_map = match &held.sourced.source {
+fn steps(editable: &EditablePolicy, layer: Layer, target: &str, role: Option<&str>, arn: &str) -> Vec<Fix> {
+    let policy = (!editable.is_new()).then(|| editable.name().to_owned());
+    let config_map = match &editable.sourced.source {
         PolicySource::ConfigMap(at) => Some(at.to_string()),
         PolicySource::Document { .. } | PolicySource::Managed { .. } => None,
     };
-    let name = held.name();
+    let name = editable.name();
     let kind = match layer {
         Layer::Resource => "repository policy",
         Layer::Registry => "registry policy",
@@ -533,7 +545,7 @@ fn steps(held: &EditablePolicy, layer: Layer, target: &str, role: Option<&str>, 
         Layer::Rcp => "resource control policy",
         _ => "policy",
     };
-    let replace = layer == Layer::Boundary && held.is_managed();
+    let replace = layer == Layer::Boundary && editable.is_managed();
     let step = |kind, document, statement, why| Fix {
         kind,
         attach_to: Some(layer.as_str()),
@@ -545,8 +557,8 @@ fn steps(held: &EditablePolicy, layer: Layer, target: &str, role: Option<&str>, 
         why,
     };
     let mut fixes = Vec::new();
-    for (label, asks, replacement) in &held.narrowed {
-        let actions = listed(&asks.iter().map(|ask| ask.action).collect::<Vec<_>>());
+    for (label, requests, replacement) in &editable.narrowed {
+        let actions = listed(&requests.iter().map(|request| request.action).collect::<Vec<_>>());
         let document = replacement.clone().map(Statement::of);
         if replace {
             let why = format!(
@@ -554,7 +566,7 @@ fn steps(held: &EditablePolicy, layer: Layer, target: &str, role: Option<&str>, 
                  denies {actions}"
             );
             fixes.push(step(FixKind::ReplaceBoundary, document, Some(label.clone()), why));
-        } else if held.detached {
+        } else if editable.detached {
             let why = format!("detach policy {name}, whose statement {label} denies {actions}");
             fixes.push(step(FixKind::NarrowDeny, None, None, why));
         } else if document.is_some() {
@@ -566,16 +578,16 @@ fn steps(held: &EditablePolicy, layer: Layer, target: &str, role: Option<&str>, 
         }
     }
     let (login, repository): (Vec<&RequiredRequest>, Vec<&RequiredRequest>) =
-        held.added.iter().partition(|ask| ask.is_login());
-    for asks in [login, repository] {
-        let Some(first) = asks.first() else { continue };
-        let actions: Vec<&str> = asks.iter().map(|ask| ask.action).collect();
+        editable.added.iter().partition(|request| request.is_login());
+    for requests in [login, repository] {
+        let Some(first) = requests.first() else { continue };
+        let actions: Vec<&str> = requests.iter().map(|request| request.action).collect();
         let document = match (layer, role) {
             (Layer::Resource, Some(role)) => Statement::grant(&actions, role, None),
             (Layer::Registry, Some(role)) => Statement::grant(&actions, role, Some(arn)),
             _ => Statement::allow(&actions, &first.resource),
         };
-        let why = held.why.clone().unwrap_or_default();
+        let why = editable.why.clone().unwrap_or_default();
         let (kind, why) = if replace {
             let why =
                 format!("{why}; AWS's policy cannot be edited, so set one of your own: the same with this statement");
@@ -592,7 +604,7 @@ fn why_identity<'a>(answers: &[&'a Refused], puller: &Puller) -> String {
     let own = |answer: &'a Refused| answer.close().filter(|miss| miss.layer == Layer::Identity);
     match answers.iter().find_map(|answer| Some((*answer, own(answer)?))) {
         Some((answer, miss)) => {
-            let hint = hint(&answer.ask, answer.miss.as_ref(), puller, None)
+            let hint = hint(&answer.request, answer.miss.as_ref(), puller, None)
                 .map(|hint| format!("; {hint}"))
                 .unwrap_or_default();
             format!("statement {} of policy {} does not: {}{hint}", miss.statement, miss.policy, miss.what)
@@ -604,14 +616,14 @@ fn why_identity<'a>(answers: &[&'a Refused], puller: &Puller) -> String {
 fn why_resource(
     answers: &[&Refused],
     puller: &Puller,
-    held: Option<&EditablePolicy>,
+    editable: Option<&EditablePolicy>,
     account: &str,
     of: &str,
 ) -> String {
-    let puller_account = puller.who.arn.account();
+    let puller_account = puller.principal.arn.account();
     let both =
         format!("the registry is of account {account} and the puller of {puller_account}, so both must allow it");
-    match (held, answers.iter().find_map(|answer| answer.close())) {
+    match (editable, answers.iter().find_map(|answer| answer.close())) {
         (None, _) => format!("{both}, and what the policy of the {of} says is not known"),
         (Some(_), Some(miss)) if miss.layer != Layer::Identity => {
             format!("{both}, and statement {} of policy {} does not: {}", miss.statement, miss.policy, miss.what)

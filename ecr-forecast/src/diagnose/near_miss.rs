@@ -27,7 +27,7 @@ pub(crate) fn close(miss: Option<&NearMiss>) -> Option<&NearMiss> {
 /// `repository` is the policy of the repository, where it is known.
 #[must_use]
 pub(crate) fn hint(
-    ask: &RequiredRequest,
+    request: &RequiredRequest,
     miss: Option<&NearMiss>,
     puller: &Puller,
     repository: Option<&SourcedPolicy>,
@@ -52,9 +52,9 @@ pub(crate) fn hint(
         _ => return None,
     };
     let (_, statement) = edit::find(&document, &miss.statement)?;
-    let arn = &puller.who.arn;
+    let arn = &puller.principal.arn;
     match miss.part {
-        MissedPart::Resource if !ask.is_login() => edit::resource_hint(&statement, &ask.resource),
+        MissedPart::Resource if !request.is_login() => edit::resource_hint(&statement, &request.resource),
         MissedPart::Principal => edit::principal_hint(&statement, arn.as_str(), arn.account()),
         _ => None,
     }

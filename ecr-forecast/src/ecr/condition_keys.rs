@@ -14,7 +14,7 @@ use crate::ecr::context_values::ContextValues;
 
 /// Requests are judged under at most so many combinations of alternative values. Keys beyond that have some value that
 /// is not known, which leaves open at least as much.
-const MAX_READINGS: usize = 64;
+const MAX_WORLDS: usize = 64;
 
 /// The facts of one request that condition keys are made of.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,7 @@ pub(crate) fn contexts<'k>(keys: impl IntoIterator<Item = &'k str>, facts: &Fact
     let mut contexts = vec![Context::new().with_unlisted(Fact::Unknown)];
     for key in keys {
         match alternatives(key, facts) {
-            Some(values) if values.len() * contexts.len() <= MAX_READINGS => {
+            Some(values) if values.len() * contexts.len() <= MAX_WORLDS => {
                 let with =
                     |context: &Context| values.iter().map(|value| context.clone().with(key, one(value))).collect();
                 contexts = contexts.iter().flat_map(|context| -> Vec<Context> { with(context) }).collect();

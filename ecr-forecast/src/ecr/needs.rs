@@ -113,20 +113,20 @@ impl RequiredRequest {
 /// The requests that these needs make of the repository of `image`, each once: login first, then in the order of the
 /// needs and of their actions.
 #[must_use]
-pub(crate) fn asks(image: &EcrImage, needs: &[Need]) -> Vec<RequiredRequest> {
+pub(crate) fn requests(image: &EcrImage, needs: &[Need]) -> Vec<RequiredRequest> {
     let arn = image.arn().to_string();
-    let mut asks: Vec<RequiredRequest> = Vec::with_capacity(8);
+    let mut requests: Vec<RequiredRequest> = Vec::with_capacity(8);
     for &need in needs {
         // To list images with the API takes no login.
         let login = (need != Need::List).then_some((LOGIN, "*"));
         let of_repository = need.actions().iter().map(|action| (*action, arn.as_str()));
         for (action, resource) in login.into_iter().chain(of_repository) {
-            if !asks.iter().any(|known| known.action == action) {
-                asks.push(RequiredRequest { action, resource: resource.to_owned(), need });
+            if !requests.iter().any(|known| known.action == action) {
+                requests.push(RequiredRequest { action, resource: resource.to_owned(), need });
             }
         }
     }
-    asks
+    requests
 }
 
 #[cfg(test)]
@@ -142,16 +142,16 @@ mod tests {
     }
 
     fn actions(needs: &[Need]) -> Vec<&'static str> {
-        asks(&image(), needs).iter().map(|ask| ask.action.trim_start_matches("ecr:")).collect()
+        requests(&image(), needs).iter().map(|ask| ask.action.trim_start_matches("ecr:")).collect()
     }
 
     #[test]
     fn a_pull_needs_login_manifest_and_layers() {
         let arn = "arn:aws-cn:ecr:cn-north-1:111122223333:repository/team/app";
-        let asks: Vec<_> =
-            asks(&image(), &[Need::Pull]).into_iter().map(|ask| (ask.action, ask.resource, ask.need)).collect();
+        let requests: Vec<_> =
+            requests(&image(), &[Need::Pull]).into_iter().map(|ask| (ask.action, ask.resource, ask.need)).collect();
         assert_eq!(
-            asks,
+            requests,
             [
                 ("ecr:GetAuthorizationToken", "*".to_owned(), Need::Pull),
                 ("ecr:BatchGetImage", arn.to_owned(), Need::Pull),
@@ -185,8 +185,8 @@ mod tests {
                 "DescribeImages"
             ])
         );
-        let asks = asks(&image(), &[Need::Pull, Need::List, Need::Console]);
-        let list = asks.iter().find(|ask| ask.action == "ecr:ListImages").map(|ask| ask.need);
+        let requests = requests(&image(), &[Need::Pull, Need::List, Need::Console]);
+        let list = requests.iter().find(|ask| ask.action == "ecr:ListImages").map(|ask| ask.need);
         assert_eq!(list, Some(Need::List));
     }
 }

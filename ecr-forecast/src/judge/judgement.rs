@@ -56,7 +56,7 @@ pub struct Judgement {
     /// What a Deny and an Unknown do to a pod.
     pub(crate) actions: Actions,
     /// What all images come to.
-    pub(crate) ruling: AdmissionDecision,
+    pub(crate) admission_decision: AdmissionDecision,
 }
 
 /// What was decided about one image.
@@ -192,7 +192,7 @@ impl Judgement {
             repositories: Vec::new(),
             has_secret: false,
             actions: Actions::NONE,
-            ruling: AdmissionDecision { action: None, spared: false },
+            admission_decision: AdmissionDecision { action: None, spared: false },
         }
     }
 }
@@ -353,7 +353,8 @@ impl<'a> Case<'a> {
         if verdict == Verdict::Deny && self.account.is_none() {
             note(SERVICE_ACCOUNT_NOT_SEEN);
         }
-        let ruling = AdmissionDecision::of(images.iter().map(|image| (image.verdict, image.cover.is_some())), actions);
+        let admission_decision =
+            AdmissionDecision::of(images.iter().map(|image| (image.verdict, image.cover.is_some())), actions);
         let mut judgement = Judgement {
             policy: policy.map(|policy| Arc::clone(&policy.object)),
             spec: spec.cloned(),
@@ -368,7 +369,7 @@ impl<'a> Case<'a> {
             repositories,
             has_secret,
             actions,
-            ruling,
+            admission_decision,
         };
         judgement.admission = judgement.admits(self.subject.template);
         judgement
@@ -391,7 +392,7 @@ impl<'a> Case<'a> {
 impl Judgement {
     /// What admission does. The pod template of a workload is never refused.
     fn admits(&self, template: bool) -> Admission {
-        match self.ruling.action {
+        match self.admission_decision.action {
             None | Some(Action::Audit) => Admission::Admitted,
             Some(Action::Reject) if !template => Admission::Rejected,
             // A service account often comes after the workload that names it.

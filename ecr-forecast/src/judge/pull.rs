@@ -16,15 +16,16 @@ impl<'a> PullEvaluator<'a> {
     pub fn judge(&self, image: &EcrImage, needs: &[Need]) -> PullJudgement {
         let mut notes = self.notes();
         let mut evaluation = RepositoryEvaluation::new(self, image, &mut notes);
-        let asks = evaluation.asks(needs);
+        let requests = evaluation.requests(needs);
         let (mut missing, mut import_missing) = (Missing::wanted(), Missing::wanted());
-        let mut answers = Vec::with_capacity(asks.len());
-        for ask in asks {
-            let facts = if evaluation.is_conditional(&ask) { &mut import_missing } else { &mut missing };
-            let outcome = evaluation.outcome(&ask, facts);
-            answers.push(RequestDecision { ask, outcome });
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let facts = if evaluation.is_conditional(&request) { &mut import_missing } else { &mut missing };
+            let outcome = evaluation.outcome(&request, facts);
+            answers.push(RequestDecision { request, outcome });
         }
-        let (verdict, existence) = evaluation.fold(answers.iter().map(|answer| (&answer.ask, answer.outcome.decision)));
+        let (verdict, existence) =
+            evaluation.fold(answers.iter().map(|answer| (&answer.request, answer.outcome.decision)));
         if existence == Existence::OnlyIfCached {
             missing.add(MissingFact::Presence(image.arn().to_string()));
             missing.extend(import_missing.facts);

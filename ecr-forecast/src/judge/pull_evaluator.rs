@@ -36,7 +36,7 @@ impl<'a> PullEvaluator<'a> {
         let mut keys: BTreeSet<&str> = puller.identity.iter().flat_map(|identity| identity.condition_keys()).collect();
         let mut unread: Vec<MissingFact> = match &puller.identity {
             Some(identity) => identity.missing().cloned().collect(),
-            None => vec![identity_fact(&puller.who)],
+            None => vec![identity_fact(&puller.principal)],
         };
         let mut levels = |levels: &'a [PolicyLevel]| -> Vec<Vec<NamedPolicy>> {
             let level = |level: &'a PolicyLevel| {
@@ -52,19 +52,19 @@ impl<'a> PullEvaluator<'a> {
         let environment = Environment {
             identity: match &puller.identity {
                 Some(identity) => identity.policies().iter().map(|sourced| sourced.policy.clone()).collect(),
-                None => vec![NamedPolicy::unreadable("identity", identity_fact(&puller.who).to_string())],
+                None => vec![NamedPolicy::unreadable("identity", identity_fact(&puller.principal).to_string())],
             },
             boundary: puller.identity.as_ref().and_then(|i| i.boundary()).map(|boundary| boundary.policy.clone()),
             scps,
             ..Environment::default()
         };
-        Self { puller, declared, at, principal: principal(&puller.who), environment, rcps, keys, unread }
+        Self { puller, declared, at, principal: principal(&puller.principal), environment, rcps, keys, unread }
     }
 
     /// What every verdict about this puller rests on.
     pub(crate) fn notes(&self) -> Vec<&'static str> {
         let mut notes = Vec::new();
-        if self.puller.who.session == Session::ServiceAccountToken {
+        if self.puller.principal.session == Session::ServiceAccountToken {
             notes.extend([note::SERVICE_ACCOUNT_PULL_ASSUMED, note::TRUST_NOT_KNOWN]);
         }
         if self.puller.identity.as_ref().is_some_and(|identity| identity.has_other_partition()) {
@@ -75,13 +75,13 @@ impl<'a> PullEvaluator<'a> {
 
     /// The role that pulls.
     pub(crate) fn role(&self) -> &'a RoleArn {
-        &self.puller.who.arn
+        &self.puller.principal.arn
     }
 }
 
 /// The principal that policies name.
-fn principal(who: &PullerIdentity) -> Principal {
-    let PullerIdentity { arn, session } = who;
+fn principal(principal: &PullerIdentity) -> Principal {
+    let PullerIdentity { arn, session } = principal;
     let by_token = *session == Session::ServiceAccountToken;
     let mut arns = vec![arn.as_str().to_owned()];
     arns.extend(by_token.then(|| arn.session(PROVIDER_SESSION)));
@@ -93,6 +93,6 @@ fn principal(who: &PullerIdentity) -> Principal {
     }
 }
 
-fn identity_fact(who: &PullerIdentity) -> MissingFact {
-    MissingFact::Role(who.arn.clone())
+fn identity_fact(principal: &PullerIdentity) -> MissingFact {
+    MissingFact::Role(principal.arn.clone())
 }

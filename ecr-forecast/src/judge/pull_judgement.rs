@@ -89,7 +89,7 @@ pub mod note {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestDecision {
     /// What was asked.
-    pub ask: RequiredRequest,
+    pub request: RequiredRequest,
     /// The decision and what decided it.
     pub outcome: Outcome,
 }
@@ -147,14 +147,14 @@ impl PullJudgement {
     /// nothing.
     #[must_use]
     pub fn is_by_pull(&self) -> bool {
-        is_by_pull(self.answers.iter().map(|answer| (&answer.ask, answer.outcome.decision)))
+        is_by_pull(self.answers.iter().map(|answer| (&answer.request, answer.outcome.decision)))
     }
 }
 
 /// See [`PullJudgement::is_by_pull`].
 pub(crate) fn is_by_pull<'a>(decisions: impl Iterator<Item = (&'a RequiredRequest, Decision)>) -> bool {
     let mut denied =
-        decisions.filter(|(_, decision)| is_denied(*decision)).map(|(ask, _)| ask.need.is_pull()).peekable();
+        decisions.filter(|(_, decision)| is_denied(*decision)).map(|(request, _)| request.need.is_pull()).peekable();
     denied.peek().is_some() && denied.all(|by_pull| by_pull)
 }
 

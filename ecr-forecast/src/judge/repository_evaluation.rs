@@ -76,19 +76,19 @@ impl<'a> RepositoryEvaluation<'a> {
     }
 
     /// The requests that these needs make, in the order of a pull.
-    pub(crate) fn asks(&self, needs: &[Need]) -> Vec<RequiredRequest> {
+    pub(crate) fn requests(&self, needs: &[Need]) -> Vec<RequiredRequest> {
         // RES-11: what is not in the cache yet must be imported, and its repository made.
         let mut asked = needs.to_vec();
         if self.cached && self.presence != Some(Presence::Present) && needs.contains(&Need::Pull) {
             asked.insert(0, Need::Pull);
             asked.insert(1, Need::Import);
         }
-        needs::asks(self.place.image, &asked)
+        needs::requests(self.place.image, &asked)
     }
 
     /// Whether nobody knows if the pull makes this request at all.
-    pub(crate) fn is_conditional(&self, ask: &RequiredRequest) -> bool {
-        ask.need == Need::Import && self.presence.is_none()
+    pub(crate) fn is_conditional(&self, request: &RequiredRequest) -> bool {
+        request.need == Need::Import && self.presence.is_none()
     }
 
     /// Whether the repository is not there, and nothing makes it: then no decision matters.
@@ -102,7 +102,7 @@ impl<'a> RepositoryEvaluation<'a> {
         decisions: impl Iterator<Item = (&'d RequiredRequest, Decision)> + Clone,
     ) -> (Verdict, Existence) {
         let fold = |conditional: bool| {
-            let of = decisions.clone().filter(|(ask, _)| self.is_conditional(ask) == conditional);
+            let of = decisions.clone().filter(|(request, _)| self.is_conditional(request) == conditional);
             Verdict::all(of.map(|(_, decision)| verdict_of(decision)))
         };
         match (fold(false), fold(true)) {
@@ -114,12 +114,12 @@ impl<'a> RepositoryEvaluation<'a> {
     }
 
     /// Decides one request; adds to `missing` what would settle it.
-    pub(crate) fn outcome(&mut self, ask: &RequiredRequest, missing: &mut Missing) -> Outcome {
-        let mut evaluation = self.take(ask);
+    pub(crate) fn outcome(&mut self, request: &RequiredRequest, missing: &mut Missing) -> Outcome {
+        let mut evaluation = self.take(request);
         let fact = |name| self.fact(name);
         let mut outcome = evaluation.decide(missing, fact);
         if let (true, false, Some(policy)) =
-            (ask.is_login(), is_denied(outcome.decision), &self.place.registry_of_login)
+            (request.is_login(), is_denied(outcome.decision), &self.place.registry_of_login)
         {
             // Whether a registry policy can deny a login is not documented; that it cannot grant one is.
             let decision = under_registry(&mut evaluation, policy, |evaluation| {
@@ -132,7 +132,7 @@ impl<'a> RepositoryEvaluation<'a> {
                 outcome = Outcome::unknown();
             }
         }
-        self.keep(ask, evaluation);
+        self.keep(request, evaluation);
         outcome
     }
 
@@ -141,9 +141,9 @@ impl<'a> RepositoryEvaluation<'a> {
         if answer.outcome.decision != Decision::ImplicitlyDenied {
             return None;
         }
-        let evaluation = self.take(&answer.ask);
+        let evaluation = self.take(&answer.request);
         let miss = evaluation.nearest_miss();
-        self.keep(&answer.ask, evaluation);
+        self.keep(&answer.request, evaluation);
         miss
     }
 
@@ -151,9 +151,9 @@ impl<'a> RepositoryEvaluation<'a> {
     pub(crate) fn advice(&mut self, answers: &[RequestDecision]) -> Vec<&'static str> {
         let (cached, resource) = (self.cached, self.place.image.arn().to_string());
         let mut refused = |action: &'static str, need: Need| {
-            let ask = RequiredRequest { action, resource: resource.clone(), need };
-            !answers.iter().any(|answer| answer.ask.action == action)
-                && is_denied(self.outcome(&ask, &mut Missing::unwanted()).decision)
+            let request = RequiredRequest { action, resource: resource.clone(), need };
+            !answers.iter().any(|answer| answer.request.action == action)
+                && is_denied(self.outcome(&request, &mut Missing::unwanted()).decision)
         };
         let mut notes = Vec::new();
         if refused(needs::ADVISORY, Need::Push) {
@@ -173,54 +173,54 @@ impl<'a> RepositoryEvaluation<'a> {
 
     /// The seconds, since 1970-01-01T00:00:00Z and after the evaluator's time, at which the decision of a request may be
     /// another one, in order; between two of them it stays.
-    pub(crate) fn instants(&mut self, ask: &RequiredRequest) -> Vec<i64> {
-        let mut evaluation = self.take(ask);
+    pub(crate) fn instants(&mut self, request: &RequiredRequest) -> Vec<i64> {
+        let mut evaluation = self.take(request);
         let now = self.evaluator.at.as_second();
         let mut all = evaluation.instants(now);
-        if let (true, Some(policy)) = (ask.is_login(), &self.place.registry_of_login) {
+        if let (true, Some(policy)) = (request.is_login(), &self.place.registry_of_login) {
             all.extend(under_registry(&mut evaluation, policy, |evaluation| evaluation.instants(now)));
         }
-        self.keep(ask, evaluation);
+        self.keep(request, evaluation);
         all.sort_unstable();
         all.dedup();
         all
     }
 
     /// Decides one request at another time.
-    pub(crate) fn decision(&mut self, ask: &RequiredRequest, time: Time) -> Decision {
+    pub(crate) fn decision(&mut self, request: &RequiredRequest, time: Time) -> Decision {
         self.time = time;
-        self.outcome(ask, &mut Missing::unwanted()).decision
+        self.outcome(request, &mut Missing::unwanted()).decision
     }
 
     /// Whether one look tells that a request is allowed at every time, or refused at every time.
-    pub(crate) fn is_settled(&mut self, ask: &RequiredRequest) -> bool {
+    pub(crate) fn is_settled(&mut self, request: &RequiredRequest) -> bool {
         self.time = Time::Any;
-        let mut evaluation = self.take(ask);
+        let mut evaluation = self.take(request);
         let settled = match (evaluation.allows_at_sight(), &self.place.registry_of_login) {
-            (Some(true), Some(policy)) if ask.is_login() => {
+            (Some(true), Some(policy)) if request.is_login() => {
                 under_registry(&mut evaluation, policy, |evaluation| evaluation.allows_at_sight() == Some(true))
             }
             (Some(_), _) => true,
             (None, _) => false,
         };
-        self.keep(ask, evaluation);
+        self.keep(request, evaluation);
         settled
     }
 
     /// The evaluation of a request.
-    fn take(&mut self, ask: &RequiredRequest) -> RequestEvaluation {
-        let mut evaluation = self.slot(ask).take().unwrap_or_else(|| self.evaluation(ask));
-        evaluation.ask(ask.action);
+    fn take(&mut self, request: &RequiredRequest) -> RequestEvaluation {
+        let mut evaluation = self.slot(request).take().unwrap_or_else(|| self.evaluation(request));
+        evaluation.set_action(request.action);
         evaluation.set_time(self.time);
         evaluation
     }
 
-    fn keep(&mut self, ask: &RequiredRequest, evaluation: RequestEvaluation) {
-        *self.slot(ask) = Some(evaluation);
+    fn keep(&mut self, request: &RequiredRequest, evaluation: RequestEvaluation) {
+        *self.slot(request) = Some(evaluation);
     }
 
-    fn slot(&mut self, ask: &RequiredRequest) -> &mut Option<RequestEvaluation> {
-        match ask.action {
+    fn slot(&mut self, request: &RequiredRequest) -> &mut Option<RequestEvaluation> {
+        match request.action {
             needs::LOGIN => &mut self.login,
             needs::CREATE => &mut self.creation,
             needs::IMPORT => &mut self.import,
@@ -229,20 +229,20 @@ impl<'a> RepositoryEvaluation<'a> {
     }
 
     /// Arranges the layers and the context for one request.
-    fn evaluation(&self, ask: &RequiredRequest) -> RequestEvaluation {
+    fn evaluation(&self, request: &RequiredRequest) -> RequestEvaluation {
         let Self { evaluator, place, .. } = self;
         let mut environment = evaluator.environment.clone();
-        let login = ask.is_login();
+        let login = request.is_login();
         if login {
             // Asked in the puller's own account, where no policy of a repository has a say.
             environment.resource_account = Account::SameAsResource;
         } else {
             environment.resource_account = place.account(evaluator.role());
-            let by_registry_v1 = matches!(ask.need, Need::Import);
+            let by_registry_v1 = matches!(request.need, Need::Import);
             if place.registry_scope == RegistryPolicyScope::V2 || by_registry_v1 {
                 environment.registry.clone_from(&place.registry);
             }
-            match (&place.repository, ask.action) {
+            match (&place.repository, request.action) {
                 // A repository that is to be made has no policy yet; then what is not known is the registry's.
                 (Some(NamedPolicy { policy: PolicyState::Unreadable(_), .. }), needs::CREATE)
                     if place.registry.is_none() && !place.same_account =>
@@ -260,13 +260,13 @@ impl<'a> RepositoryEvaluation<'a> {
         }
         let role = evaluator.role();
         let facts = Facts {
-            session: evaluator.puller.who.session,
+            session: evaluator.puller.principal.session,
             principal_arn: Some(role.as_str()),
             principal_account: Some(role.account()),
             principal_tags: evaluator.puller.identity.as_ref().and_then(|identity| identity.tags()),
             resource_account: Some(if login { role.account() } else { &place.image.account }),
             region: &place.image.region,
-            target: match ask.action {
+            target: match request.action {
                 needs::LOGIN => Target::Login,
                 needs::CREATE => Target::Creation,
                 action => Target::Repository { tags: place.tags, importing: action == needs::IMPORT },
@@ -283,8 +283,8 @@ impl<'a> RepositoryEvaluation<'a> {
         let clock = TIME_KEYS.into_iter().filter(passes).collect();
         let request = |context| Request {
             principal: evaluator.principal.clone(),
-            action: ask.action.to_owned(),
-            resource: ask.resource.clone(),
+            action: request.action.to_owned(),
+            resource: request.resource.clone(),
             context,
         };
         let requests = contexts(keys.clone(), &facts).into_iter().map(request).collect();

@@ -41,7 +41,7 @@ impl RequestEvaluation {
     }
 
     /// Turns to another action.
-    pub(crate) fn ask(&mut self, action: &str) {
+    pub(crate) fn set_action(&mut self, action: &str) {
         for request in self.requests.iter_mut().filter(|request| request.action != action) {
             action.clone_into(&mut request.action);
         }
@@ -71,9 +71,9 @@ impl RequestEvaluation {
 
     /// Whether the request is allowed under every reading, or under none, where one look at each tells.
     pub(crate) fn allows_at_sight(&self) -> Option<bool> {
-        let mut readings = self.requests.iter().map(|request| allows_at_sight(&self.environment, request));
-        let first = readings.next()??;
-        readings.all(|other| other == Some(first)).then_some(first)
+        let mut worlds = self.requests.iter().map(|request| allows_at_sight(&self.environment, request));
+        let first = worlds.next()??;
+        worlds.all(|other| other == Some(first)).then_some(first)
     }
 
     /// The seconds after `now` at which the decision may be another one, in order.
@@ -84,7 +84,7 @@ impl RequestEvaluation {
         }
     }
 
-    /// The decision over all readings, which must agree; adds to `missing` what would settle it otherwise, as `fact` makes
+    /// The decision over all worlds, which must agree; adds to `missing` what would settle it otherwise, as `fact` makes
     /// it of the engine's name for it.
     pub(crate) fn decide(&self, missing: &mut Missing, fact: impl Fn(String) -> MissingFact) -> Outcome {
         let outcomes: Vec<Outcome> = self.requests.iter().map(|request| evaluate(&self.environment, request)).collect();
@@ -103,12 +103,12 @@ impl RequestEvaluation {
             missing.extend(self.deciding_alternatives(&outcomes).into_iter().map(&fact));
             return Outcome::unknown();
         }
-        // Where readings are denied in different ways, the milder one holds in any case.
+        // Where worlds are denied in different ways, the milder one holds in any case.
         let milder = outcomes.iter().find(|outcome| outcome.decision == Decision::ImplicitlyDenied);
         milder.or(outcomes.first()).cloned().unwrap_or_else(Outcome::unknown)
     }
 
-    /// The keys with alternative values on which the decision depends: two readings differ in that key alone.
+    /// The keys with alternative values on which the decision depends: two worlds differ in that key alone.
     fn deciding_alternatives(&self, outcomes: &[Outcome]) -> Vec<String> {
         let allowed = |outcome: &Outcome| match outcome.decision {
             Decision::Allowed => Some(true),

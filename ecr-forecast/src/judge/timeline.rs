@@ -62,7 +62,7 @@ pub(crate) struct Timeline<'a> {
 /// One request and its decision at the moment that was looked at last.
 #[derive(Debug)]
 struct Leaf {
-    ask: RequiredRequest,
+    request: RequiredRequest,
     decision: Decision,
     /// The seconds at which the decision may change.
     instants: Vec<i64>,
@@ -82,14 +82,14 @@ impl<'a> Timeline<'a> {
         budget: &mut Budget,
     ) -> Option<Self> {
         let mut evaluation = RepositoryEvaluation::new(evaluator, image, &mut Vec::new());
-        let wants_by_pull = has_secret && judgement.answers.iter().any(|answer| !answer.ask.need.is_pull());
+        let wants_by_pull = has_secret && judgement.answers.iter().any(|answer| !answer.request.need.is_pull());
         let mut answers: Vec<&RequestDecision> = judgement.answers.iter().collect();
         answers.sort_by_key(|answer| !answer.is_denied());
         let mut leaves = Vec::with_capacity(answers.len());
         for answer in answers {
             let leaf = Leaf::new(&mut evaluation, answer, budget)?;
             // Denied for ever, it leaves the others nothing to decide.
-            let decides = answer.is_denied() && leaf.instants.is_empty() && !evaluation.is_conditional(&leaf.ask);
+            let decides = answer.is_denied() && leaf.instants.is_empty() && !evaluation.is_conditional(&leaf.request);
             if decides && !wants_by_pull {
                 return Some(Self { evaluation, leaves: vec![leaf], wants_by_pull });
             }
@@ -111,17 +111,17 @@ impl<'a> Timeline<'a> {
         for leaf in &mut self.leaves {
             let lasting = leaf.look(&mut self.evaluation, at, budget)?;
             // One request denied denies, whatever becomes of the others.
-            if !self.wants_by_pull && is_denied(lasting.what) && !self.evaluation.is_conditional(&leaf.ask) {
+            if !self.wants_by_pull && is_denied(lasting.what) && !self.evaluation.is_conditional(&leaf.request) {
                 let what = PullState {
                     verdict: Verdict::Deny,
                     existence: Existence::Settled,
-                    by_pull: leaf.ask.need.is_pull(),
+                    by_pull: leaf.request.need.is_pull(),
                 };
                 return Some(Lasting { what, until: lasting.until });
             }
             until = earlier(until, lasting.until);
         }
-        let decisions = self.leaves.iter().map(|leaf| (&leaf.ask, leaf.decision));
+        let decisions = self.leaves.iter().map(|leaf| (&leaf.request, leaf.decision));
         let (verdict, existence) = self.evaluation.fold(decisions.clone());
         let what = PullState { verdict, existence, by_pull: is_by_pull(decisions) };
         Some(Lasting { what, until })
@@ -130,12 +130,12 @@ impl<'a> Timeline<'a> {
 
 impl Leaf {
     fn new(evaluation: &mut RepositoryEvaluation<'_>, answer: &RequestDecision, budget: &mut Budget) -> Option<Self> {
-        let RequestDecision { ask, outcome } = answer;
+        let RequestDecision { request, outcome } = answer;
         // One look with the time not known often tells that no moment matters; to gather them takes longer.
-        let settled = outcome.decision != Decision::Unknown && evaluation.is_settled(ask);
-        let instants = if settled { Vec::new() } else { evaluation.instants(ask) };
+        let settled = outcome.decision != Decision::Unknown && evaluation.is_settled(request);
+        let instants = if settled { Vec::new() } else { evaluation.instants(request) };
         budget.spend(1 + instants.len() / 16)?;
-        Some(Self { ask: ask.clone(), decision: outcome.decision, instants, passed: 0 })
+        Some(Self { request: request.clone(), decision: outcome.decision, instants, passed: 0 })
     }
 
     fn look(
@@ -147,7 +147,7 @@ impl Leaf {
         let passed = self.instants.partition_point(|instant| *instant <= at.as_second());
         if passed != self.passed {
             budget.spend(1 + self.instants.len() / 8)?;
-            self.decision = evaluation.decision(&self.ask, Time::At(at));
+            self.decision = evaluation.decision(&self.request, Time::At(at));
             self.passed = passed;
         }
         let until = self.instants.get(passed).and_then(|instant| Timestamp::from_second(*instant).ok());

@@ -52,7 +52,7 @@ impl Judgement {
         let evaluators: Vec<PullEvaluator<'_>> =
             candidates.iter().map(|puller| PullEvaluator::new(puller, declared, self.at)).collect();
         let mut ahead = Ahead::new(self, &evaluators);
-        let now = State { verdict: self.verdict, action: self.ruling.action };
+        let now = State { verdict: self.verdict, action: self.admission_decision.action };
         let mut at = self.at;
         loop {
             // Where the budget ends, nothing changed so far.

@@ -50,7 +50,7 @@ pub fn remarks<'t>(
             CheckResult::Good | CheckResult::Refused(..) => None,
         }
     };
-    let remark = |(field, claim): (String, PolicyCheck<'_>)| match (&claim, claim.check(at)) {
+    let remark = |(field, check): (String, PolicyCheck<'_>)| match (&check, check.check(at)) {
         (PolicyCheck::InConfigMap(kind, reference), _) => in_config_map(&field, *kind, reference),
         (PolicyCheck::Managed(_) | PolicyCheck::WithoutRole, _)
         | (_, CheckResult::Good | CheckResult::Warning("UnknownManagedPolicy", _)) => None,
@@ -168,32 +168,32 @@ impl<'a> PolicyChecks<'a> {
     /// Reads the plain JSON: an object that this version cannot decode may hold documents that it can read.
     fn of(object: &'a Value) -> Self {
         let kind = object.get("kind").and_then(Value::as_str).and_then(PolicyKind::from_name);
-        let mut claims = Self { kind: kind.unwrap_or(PolicyKind::EcrAccessPolicy), found: Vec::new() };
-        documents(object).iter().for_each(|policy| claims.policy(policy));
-        let Some(spec) = object.get("spec") else { return claims };
+        let mut checks = Self { kind: kind.unwrap_or(PolicyKind::EcrAccessPolicy), found: Vec::new() };
+        documents(object).iter().for_each(|policy| checks.policy(policy));
+        let Some(spec) = object.get("spec") else { return checks };
         if let Some(account) = spec.pointer("/puller/serviceAccount") {
             let given = |field: &str| account.get(field).is_some_and(|value| !value.is_null());
             if given("identity") && !["defaultRoleArn", "fallbackNodes", "fallsBackToNode"].into_iter().any(given) {
-                claims.found.push(("spec.puller.serviceAccount.identity".to_owned(), PolicyCheck::WithoutRole));
+                checks.found.push(("spec.puller.serviceAccount.identity".to_owned(), PolicyCheck::WithoutRole));
             }
         }
-        claims.shadowed(spec.get("repositories"));
-        claims.repeated_keys(spec.get("context"));
+        checks.shadowed(spec.get("repositories"));
+        checks.repeated_keys(spec.get("context"));
         for (path, exemption) in items("spec.exemptions", spec.get("exemptions")) {
             for (path, image) in items(&format!("{path}.images"), exemption.get("images")) {
-                claims.found.extend(image.as_str().map(|image| (path, PolicyCheck::Exempted(image))));
+                checks.found.extend(image.as_str().map(|image| (path, PolicyCheck::Exempted(image))));
             }
             let end = exemption.get("expiresAt").and_then(Value::as_str);
-            claims.found.extend(end.map(|end| (format!("{path}.expiresAt"), PolicyCheck::End(end))));
+            checks.found.extend(end.map(|end| (format!("{path}.expiresAt"), PolicyCheck::End(end))));
         }
-        claims
+        checks
     }
 
     fn policy(&mut self, policy: &GivenPolicy<'a>) {
         let kind = policy.kind;
         self.found.extend(policy.shapeless().map(|given| (policy.path.clone(), PolicyCheck::Shapeless(given))));
         for given in policy.sources() {
-            let claim = match given.source {
+            let check = match given.source {
                 Source::Document(document) => PolicyCheck::Document(kind, document),
                 Source::ConfigMap(reference) if policy.is_resource_based() => {
                     self.config_map(given.path, kind, reference);
@@ -205,7 +205,7 @@ impl<'a> PolicyChecks<'a> {
                 }
                 Source::Managed(arn) => PolicyCheck::Managed(arn),
             };
-            self.found.push((given.path, claim));
+            self.found.push((given.path, check));
         }
     }
 

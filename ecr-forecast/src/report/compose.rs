@@ -63,13 +63,13 @@ impl Report {
         if more > 0 {
             lines.push(more_images(self, more));
         }
-        let ruling = self.ruling();
-        if self.template && ruling.action == Some(Action::Reject) {
+        let admission_decision = self.admission_decision();
+        if self.template && admission_decision.action == Some(Action::Reject) {
             // Whoever applies a workload sees that it was taken; its pods are refused out of sight.
             lines.push(pods_refused(self, &self.blamed().collect::<Vec<_>>()));
         } else {
             lines.extend(way_out.map(|fix| middle(&fix_line(fix), MAX_LINE)));
-            if ruling.spared {
+            if admission_decision.spared {
                 lines.extend(exempted(self));
             }
         }

@@ -221,7 +221,7 @@ pub(crate) fn place_text(subject: &Subject, used: &ImageUse) -> String {
 
 /// `arn:… (annotation eks.amazonaws.com/ecr-role-arn)`
 fn puller(puller: &Puller) -> [Piece; 4] {
-    [Piece::long(&puller.who.to_string()), Piece::words(" ("), Piece::name(&puller.found_by), Piece::words(")")]
+    [Piece::long(&puller.principal.to_string()), Piece::words(" ("), Piece::name(&puller.found_by), Piece::words(")")]
 }
 
 /// A missing fact as a sentence.
@@ -297,9 +297,9 @@ fn refusal(worst: &WorstCandidate<'_>, fixes: &[Fix]) -> Refusal {
     let Some(answer) = first_denied(worst.pull) else { return Refusal { said: pieces, closest: Vec::new() } };
     let explicit = answer.outcome.decision == Decision::ExplicitlyDenied;
     pieces.push(Piece::words(if explicit { " is denied " } else { " is not allowed to call " }));
-    pieces.push(Piece::words(answer.ask.action));
+    pieces.push(Piece::words(answer.request.action));
     pieces.push(Piece::words(" on "));
-    pieces.push(Piece::long(&answer.ask.resource));
+    pieces.push(Piece::long(&answer.request.resource));
     if worst.cause == Some(CauseCode::PullerOfOtherPartition) {
         pieces.push(Piece::words(": no policy reaches into another partition"));
         return Refusal { said: pieces, closest: Vec::new() };
@@ -329,7 +329,7 @@ fn denial(answer: &RequestDecision) -> Vec<Piece> {
 
 /// `: no identity policy allows it, closest is statement Pull of policy app-pull`
 fn gap(answer: &RequestDecision, worst: &WorstCandidate<'_>, fixes: &[Fix]) -> Refusal {
-    let layer = refusing_layer(&answer.ask, &answer.outcome).unwrap_or(Layer::Identity);
+    let layer = refusing_layer(&answer.request, &answer.outcome).unwrap_or(Layer::Identity);
     let closest = close(worst.miss).filter(|miss| miss.layer == layer || layer == Layer::Identity);
     let (words, name) = match (layer, closest) {
         (Layer::Resource | Layer::Registry, Some(miss)) => (kind_of_policy(layer), miss.policy.as_str()),
@@ -395,8 +395,8 @@ fn detail(worst: &WorstCandidate<'_>, told: bool) -> Option<String> {
         .pull
         .answers
         .iter()
-        .filter(|answer| answer.is_denied() && answer.ask != first.ask)
-        .map(|answer| answer.ask.action)
+        .filter(|answer| answer.is_denied() && answer.request != first.request)
+        .map(|answer| answer.request.action)
         .collect();
     match also.get(..MAX_ALSO) {
         _ if also.is_empty() => {}

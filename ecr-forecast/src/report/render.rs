@@ -168,16 +168,16 @@ fn why_invalid(error: ReferenceError) -> String {
 
 fn candidate(puller: &Puller, pull: &PullJudgement) -> Candidate {
     let decision = |answer: &RequestDecision| DecisionReport {
-        action: answer.ask.action,
-        resource: answer.ask.resource.clone(),
+        action: answer.request.action,
+        resource: answer.request.resource.clone(),
         decision: answer.outcome.decision,
         layer: answer.outcome.layer.map(iam_verdict::Layer::as_str),
         policy: answer.outcome.policy.as_deref().map(str::to_owned),
         statement: answer.outcome.statement.as_deref().map(str::to_owned),
-        need: answer.ask.need,
+        need: answer.request.need,
     };
     Candidate {
-        principal: puller.who.to_string(),
+        principal: puller.principal.to_string(),
         found_by: puller.found_by.clone(),
         verdict: pull.verdict,
         decisions: pull.answers.iter().map(decision).collect(),

@@ -178,7 +178,7 @@ impl Report {
 
     /// The exemptions that let the pod in, each once, in the order of the images; none where it would be let in without.
     pub fn exemptions(&self) -> impl Iterator<Item = &ExemptionUse> {
-        let spared = !self.template && self.ruling().spared;
+        let spared = !self.template && self.admission_decision().spared;
         self.used().filter(move |_| spared && self.admission == Admission::Warned)
     }
 
@@ -188,7 +188,7 @@ impl Report {
         self.images.iter().filter_map(|image| image.exemption.as_ref()).filter(move |used| seen.insert(&used.name))
     }
 
-    pub(crate) fn ruling(&self) -> AdmissionDecision {
+    pub(crate) fn admission_decision(&self) -> AdmissionDecision {
         AdmissionDecision::of(self.images.iter().map(|image| (image.verdict, image.exemption.is_some())), self.actions)
     }
 

@@ -106,7 +106,7 @@ fn a_time_that_is_declared_stands_still_beside_one_that_passes() {
 fn looked_for(inventory: &Inventory, subject: &Subject, days: i64) -> Option<Timestamp> {
     let state = |at: Timestamp| {
         let judgement = crate::judge::judge(inventory, subject, at, &Options::default());
-        (judgement.verdict, judgement.ruling.action)
+        (judgement.verdict, judgement.admission_decision.action)
     };
     let now = state(at());
     let seconds = (0..=days).flat_map(|day| [0, 1].map(|more| BEGIN + day * 86_400 + more));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::count::MAX_READINGS;
+use super::count::MAX_WORLDS;
 use super::representatives::representatives;
 use crate::condition::operator::Comparison;
 use crate::condition::value;
@@ -60,7 +60,7 @@ pub(super) fn answers(questions: &[Question]) -> Option<Vec<Vec<bool>>> {
             .iter()
             .flat_map(|held| vectors.iter().map(|vector| held.iter().zip(vector).map(|(a, b)| *a || *b).collect()))
             .collect();
-        if others.len() > MAX_READINGS {
+        if others.len() > MAX_WORLDS {
             return None;
         }
     }

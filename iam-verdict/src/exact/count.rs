@@ -1,7 +1,7 @@
 //! Counting through combinations, and flags by number.
 
-/// Readings that are looked at before the decision is left to the bounds.
-pub(crate) const MAX_READINGS: usize = 1 << 16;
+/// Worlds that are looked at before the decision is left to the bounds.
+pub(crate) const MAX_WORLDS: usize = 1 << 16;
 
 /// The next number in a mixed radix, lowest digit first; false after the last.
 pub(super) fn count_up(digits: &mut [usize], sizes: impl Iterator<Item = usize>) -> bool {

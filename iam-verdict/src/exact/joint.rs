@@ -15,7 +15,7 @@ use crate::request::Request;
 use crate::truth::Truth;
 
 /// Assignments that are looked at.
-const MAX_FILLINGS: usize = 4_096;
+const MAX_ASSIGNMENTS: usize = 4_096;
 
 /// The atoms that read at least one of some open keys, and no other open one. The keys hold one value each.
 pub(super) struct Joint<'a> {
@@ -56,7 +56,7 @@ impl Joint<'_> {
         let values: Vec<Fact> = known.into_iter().chain(others).map(Fact::value).collect();
         let options: Vec<Vec<Fact>> = self.keys.iter().map(|key| self.options(key, &values)).collect();
         let count = options.iter().try_fold(1_usize, |product, options| product.checked_mul(options.len()))?;
-        if count > MAX_FILLINGS {
+        if count > MAX_ASSIGNMENTS {
             return None;
         }
         let mut chosen = vec![0; self.keys.len()];

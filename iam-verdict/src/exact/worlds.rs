@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::count::{MAX_READINGS, at, count_up, set};
+use super::count::{MAX_WORLDS, at, count_up, set};
 use super::model::{Live, MAX_ATOMS, Model};
 use crate::decision::Decision;
 use crate::layers::bit;
@@ -17,7 +17,7 @@ impl Model<'_> {
             return None;
         }
         let count = self.dimensions.iter().try_fold(1_usize, |product, dimension| {
-            product.checked_mul(dimension.options.len()).filter(|product| *product <= MAX_READINGS)
+            product.checked_mul(dimension.options.len()).filter(|product| *product <= MAX_WORLDS)
         })?;
         let mut chosen = vec![0_usize; self.dimensions.len()];
         let mut truth = vec![false; self.atoms.len()];
@@ -93,6 +93,6 @@ impl Model<'_> {
         sizes
             .into_iter()
             .try_fold(1_usize, |product, size| product.checked_mul(size))
-            .is_some_and(|all| all <= MAX_READINGS)
+            .is_some_and(|all| all <= MAX_WORLDS)
     }
 }

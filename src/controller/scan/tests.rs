@@ -50,7 +50,7 @@ fn role_of(account: &str) -> BTreeMap<String, String> {
 }
 
 /// An object of this kind, with one image of this repository.
-fn held(kind: &str, name: &str, account: &str, repository: &str) -> TrackedObject {
+fn tracked(kind: &str, name: &str, account: &str, repository: &str) -> TrackedObject {
     let image = fixtures::image(repository);
     let spec = json!({"serviceAccountName": account, "containers": [{"name": "app", "image": image}]});
     let metadata = json!({"name": name, "namespace": "payments"});
@@ -63,20 +63,21 @@ fn held(kind: &str, name: &str, account: &str, repository: &str) -> TrackedObjec
     TrackedObject { subject, uid: format!("uid-{name}"), ..TrackedObject::default() }
 }
 
-fn owned(mut held: TrackedObject, kind: &str, name: &str) -> TrackedObject {
+fn owned(mut tracked: TrackedObject, kind: &str, name: &str) -> TrackedObject {
     let (kind, uid) = (kind.to_owned(), format!("uid-{name}"));
-    held.owner = Some(Owner { kind, name: name.to_owned(), uid, ..Owner::default() });
-    held
+    tracked.owner = Some(Owner { kind, name: name.to_owned(), uid, ..Owner::default() });
+    tracked
 }
 
 fn map(objects: Vec<TrackedObject>) -> Arc<ObjectMap> {
-    let named = |held: TrackedObject| ((held.subject.namespace.clone(), held.subject.name.clone()), Arc::new(held));
+    let named =
+        |tracked: TrackedObject| ((tracked.subject.namespace.clone(), tracked.subject.name.clone()), Arc::new(tracked));
     Arc::new(objects.into_iter().map(named).collect())
 }
 
 /// Pods by name, account and repository; no workloads.
 fn pods(pods: &[(&str, &str, &str)]) -> ClusterWorkloads {
-    let pods = pods.iter().map(|(name, account, repository)| held("Pod", name, account, repository)).collect();
+    let pods = pods.iter().map(|(name, account, repository)| tracked("Pod", name, account, repository)).collect();
     ClusterWorkloads { pods: Some(map(pods)), workloads: Some(vec![]) }
 }
 
@@ -84,12 +85,12 @@ fn unknown() -> ClusterWorkloads {
     ClusterWorkloads::default()
 }
 
-fn look(inventory: &Inventory, population: &ClusterWorkloads) -> BackgroundScan {
-    scan(inventory, population, NOW.parse().unwrap(), &Options::default())
+fn look(inventory: &Inventory, cluster_workloads: &ClusterWorkloads) -> BackgroundScan {
+    scan(inventory, cluster_workloads, NOW.parse().unwrap(), &Options::default())
 }
 
 fn of<'a>(scan: &'a BackgroundScan, name: &str) -> &'a PolicyCounts {
-    scan.tallies.iter().find(|(key, _)| key.name == name).unwrap().1
+    scan.all_counts.iter().find(|(key, _)| key.name == name).unwrap().1
 }
 
 const OLD: &str = "2026-01-01T00:00:00Z";
@@ -110,8 +111,8 @@ fn each_pod_is_counted_once_for_the_policy_that_is_in_force() {
     ]);
     let scan = look(&inventory, &pods);
     let counted = |name| {
-        let tally = of(&scan, name);
-        (tally.service_accounts, tally.pods.allowed, tally.pods.denied, tally.pods.unknown)
+        let counts = of(&scan, name);
+        (counts.service_accounts, counts.pods.allowed, counts.pods.denied, counts.pods.unknown)
     };
     assert_eq!(counted("by-name"), (1, 1, 1, 0));
     assert_eq!(counted("everyone"), (2, 2, 0, 0));
@@ -147,10 +148,10 @@ fn the_first_denials_are_listed_and_the_rest_is_counted_in_any_order() {
     let names: Vec<String> = (0..30).map(|index| format!("pod-{index:02}")).collect();
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), "api", "secret/app")).collect();
     let scan = look(&inventory, &pods(&many));
-    let tally = of(&scan, "everyone");
-    assert_eq!((tally.pods.denied, tally.denials.len(), tally.denials_omitted), (30, MAX_DENIALS, 10));
-    assert_eq!(tally.firsts.len(), 1, "one service account, repository and cause");
-    let listed: Vec<_> = tally.denials.iter().map(|denial| denial.name.as_str()).collect();
+    let counts = of(&scan, "everyone");
+    assert_eq!((counts.pods.denied, counts.denials.len(), counts.denials_omitted), (30, MAX_DENIALS, 10));
+    assert_eq!(counts.firsts.len(), 1, "one service account, repository and cause");
+    let listed: Vec<_> = counts.denials.iter().map(|denial| denial.name.as_str()).collect();
     assert_eq!(listed, names[..20]);
 }
 
@@ -172,21 +173,25 @@ fn with_workloads(kinds: Vec<(&'static str, Vec<TrackedObject>)>, pods: Vec<Trac
 #[test]
 fn a_workload_and_its_pods_are_one_denial_and_are_told_once() {
     let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
-    let pod = |name: &str, set: &str, repository: &str| owned(held("Pod", name, "api", repository), "ReplicaSet", set);
+    let pod =
+        |name: &str, set: &str, repository: &str| owned(tracked("Pod", name, "api", repository), "ReplicaSet", set);
     let mut two = pod("web-1-b", "web-1", "secret/web");
     // The same image in two containers of a pod is one pod.
     two.subject.images.push(two.subject.images[0].clone());
-    let population = with_workloads(
+    let cluster_workloads = with_workloads(
         vec![
             (
                 "Deployment",
-                vec![held("Deployment", "api", "api", "team/app"), held("Deployment", "web", "api", "secret/web")],
+                vec![
+                    tracked("Deployment", "api", "api", "team/app"),
+                    tracked("Deployment", "web", "api", "secret/web"),
+                ],
             ),
             (
                 "ReplicaSet",
                 vec![
-                    owned(held("ReplicaSet", "api-1", "api", "secret/api"), "Deployment", "api"),
-                    owned(held("ReplicaSet", "web-1", "api", "secret/web"), "Deployment", "web"),
+                    owned(tracked("ReplicaSet", "api-1", "api", "secret/api"), "Deployment", "api"),
+                    owned(tracked("ReplicaSet", "web-1", "api", "secret/web"), "Deployment", "web"),
                 ],
             ),
         ],
@@ -195,14 +200,14 @@ fn a_workload_and_its_pods_are_one_denial_and_are_told_once() {
             two,
             // Left from before the Deployment was mended.
             pod("api-1-a", "api-1", "secret/api"),
-            held("Pod", "alone", "api", "secret/web"),
+            tracked("Pod", "alone", "api", "secret/web"),
         ],
     );
-    let scan = look(&inventory, &population);
-    let tally = of(&scan, "everyone");
-    assert_eq!(tally.workloads, VerdictCounts { allowed: 1, denied: 1, unknown: 0 }, "owned ones are not counted");
-    assert_eq!(tally.pods, VerdictCounts { denied: 4, ..VerdictCounts::default() });
-    let rows: Vec<_> = tally
+    let scan = look(&inventory, &cluster_workloads);
+    let counts = of(&scan, "everyone");
+    assert_eq!(counts.workloads, VerdictCounts { allowed: 1, denied: 1, unknown: 0 }, "owned ones are not counted");
+    assert_eq!(counts.pods, VerdictCounts { denied: 4, ..VerdictCounts::default() });
+    let rows: Vec<_> = counts
         .denials
         .iter()
         .map(|row| {
@@ -223,7 +228,7 @@ fn a_workload_and_its_pods_are_one_denial_and_are_told_once() {
         ]
     );
     let mut told: Vec<_> =
-        tally.firsts.iter().map(|first| (first.about.name.as_str(), first.held.subject.name.as_str())).collect();
+        counts.firsts.iter().map(|first| (first.about.name.as_str(), first.tracked.subject.name.as_str())).collect();
     told.sort_unstable();
     assert_eq!(told, [("api", "api-1-a"), ("web", "web")], "the workload speaks, where it is denied too");
 }
@@ -231,12 +236,12 @@ fn a_workload_and_its_pods_are_one_denial_and_are_told_once() {
 #[test]
 fn before_the_workloads_are_known_pods_are_counted_and_nothing_is_listed() {
     let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api")]);
-    let mut population = pods(&[("a", "api", "secret/app")]);
-    population.workloads = None;
-    let scan = look(&inventory, &population);
-    let tally = of(&scan, "everyone");
-    assert_eq!((tally.pods.denied, tally.workloads_known, tally.is_complete()), (1, false, false));
-    assert!(tally.denials.is_empty() && tally.firsts.is_empty());
+    let mut cluster_workloads = pods(&[("a", "api", "secret/app")]);
+    cluster_workloads.workloads = None;
+    let scan = look(&inventory, &cluster_workloads);
+    let counts = of(&scan, "everyone");
+    assert_eq!((counts.pods.denied, counts.workloads_known, counts.is_complete()), (1, false, false));
+    assert!(counts.denials.is_empty() && counts.firsts.is_empty());
 }
 
 /// Allowed for these repositories from, or until, these dates.
@@ -256,19 +261,19 @@ fn an_instant_that_has_come_is_not_ahead() {
     let spec = dated(&[("DateLessThan", "2026-11-24T06:00:00Z", "team/app")]);
     let inventory = inventory(vec![spec], &[("payments", "api")]);
     let (at, options): (jiff::Timestamp, _) = ("2026-11-24T06:00:00Z".parse().unwrap(), Options::default());
-    let held = Arc::new(held("Pod", "a", "api", "team/app"));
+    let tracked = Arc::new(tracked("Pod", "a", "api", "team/app"));
     let policy = inventory.policies().next().unwrap();
     let policy = Arc::new(inventory.with_documents(policy));
-    let question = ScanQuestion::of(&held);
+    let question = ScanQuestion::of(&tracked);
     let judged_at = |at: &str| Memory::default().judged(&question, &policy, &inventory, at.parse().unwrap(), &options);
     assert_eq!(judged_at(NOW).next, NextChange::At(at));
     let found = |judged: &Arc<Judged>, now: jiff::Timestamp| {
-        let mut turning = UpcomingChanges::default();
-        turning.add(&held, judged, now);
-        turning.finish(&policy, &inventory, &unknown(), now, &options)
+        let mut upcoming_changes = UpcomingChanges::default();
+        upcoming_changes.add(&tracked, judged, now);
+        upcoming_changes.finish(&policy, &inventory, &unknown(), now, &options)
     };
     assert_eq!(found(&judged_at(NOW), at), None);
-    assert!(found(&judged_at(NOW), NOW.parse().unwrap()).is_some_and(|turn| turn.at == at));
+    assert!(found(&judged_at(NOW), NOW.parse().unwrap()).is_some_and(|upcoming_change| upcoming_change.at == at));
 }
 
 #[test]
@@ -279,51 +284,54 @@ fn the_next_change_is_the_earliest_and_what_it_turns_is_told_a_day_ahead() {
         ("DateLessThan", "2026-12-24T00:00:00Z", "team/later"),
     ]);
     let inventory = inventory(vec![spec], &[("payments", "api")]);
-    let population = with_workloads(
+    let cluster_workloads = with_workloads(
         vec![(
             "Deployment",
-            vec![held("Deployment", "until", "api", "team/until"), held("Deployment", "later", "api", "team/later")],
+            vec![
+                tracked("Deployment", "until", "api", "team/until"),
+                tracked("Deployment", "later", "api", "team/later"),
+            ],
         )],
         vec![
-            owned(held("Pod", "until-1", "api", "team/until"), "Deployment", "until"),
-            owned(held("Pod", "until-2", "api", "team/until"), "Deployment", "until"),
-            held("Pod", "from", "api", "team/from"),
+            owned(tracked("Pod", "until-1", "api", "team/until"), "Deployment", "until"),
+            owned(tracked("Pod", "until-2", "api", "team/until"), "Deployment", "until"),
+            tracked("Pod", "from", "api", "team/from"),
         ],
     );
-    let look_at = |at: &str| scan(&inventory, &population, at.parse().unwrap(), &Options::default());
-    let turn = |scan: &BackgroundScan| of(scan, "dated").turn.clone();
+    let look_at = |at: &str| scan(&inventory, &cluster_workloads, at.parse().unwrap(), &Options::default());
+    let upcoming_change = |scan: &BackgroundScan| of(scan, "dated").upcoming_change.clone();
     let next = |scan: &BackgroundScan, at: &str| scan.look_again(at.parse().unwrap()).map(|at| at.to_string());
 
     let early = "2026-11-20T00:00:00Z";
     let far = look_at(early);
-    assert_eq!(turn(&far).unwrap().at.to_string(), "2026-11-24T06:00:00Z");
-    assert_eq!(turn(&far).unwrap().tell(), None, "four days ahead nothing is told");
+    assert_eq!(upcoming_change(&far).unwrap().at.to_string(), "2026-11-24T06:00:00Z");
+    assert_eq!(upcoming_change(&far).unwrap().tell(), None, "four days ahead nothing is told");
     assert_eq!(next(&far, early).as_deref(), Some("2026-11-23T06:00:00Z"), "but it is looked at again in time");
 
     let near = look_at(NOW);
     assert_eq!(
-        turn(&near).unwrap().tell().as_deref(),
+        upcoming_change(&near).unwrap().tell().as_deref(),
         Some(
             "at 2026-11-24T06:00:00Z, because an IAM policy has a condition on the date: 1 workload and 2 pods turn from \
              Allow to Deny (first Deployment payments/until)"
         ),
         "`from` turns later: that date itself is not greater than it"
     );
-    assert!(turn(&near).unwrap().is_bad());
+    assert!(upcoming_change(&near).unwrap().is_bad());
     assert_eq!(next(&near, NOW).as_deref(), Some("2026-11-24T06:00:00Z"));
-    assert_eq!(near.next_transition(), turn(&near).map(|turn| turn.at));
+    assert_eq!(near.next_transition(), upcoming_change(&near).map(|upcoming_change| upcoming_change.at));
 
     // At that very instant: what was foretold is so, and the next change is a later one.
     let there = look_at("2026-11-24T06:00:00Z");
     assert_eq!(of(&there, "dated").workloads, VerdictCounts { allowed: 1, denied: 1, unknown: 0 });
-    let after = turn(&there).unwrap();
+    let after = upcoming_change(&there).unwrap();
     assert!(after.at > "2026-11-24T06:00:00Z".parse().unwrap(), "{after:?}");
     assert_eq!(after.at.to_string(), "2026-11-24T06:00:01Z", "dates are compared by the second");
     assert!(after.tell().unwrap().contains("1 pod turns from Deny to Allow (Pod payments/from)"), "{after:?}");
     assert!(!after.is_bad());
     // Nothing is looked for again when nothing is left to change.
     let last = look_at("2026-12-25T00:00:00Z");
-    assert_eq!((turn(&last), last.look_again("2026-12-25T00:00:00Z".parse().unwrap())), (None, None));
+    assert_eq!((upcoming_change(&last), last.look_again("2026-12-25T00:00:00Z".parse().unwrap())), (None, None));
 }
 
 #[test]
@@ -462,9 +470,9 @@ fn exemptions_are_told_with_the_pods_that_make_use_of_them() {
     assert_eq!(again, Some("2027-01-01T00:00:00Z".parse().unwrap()));
     // What a status counts stays what it is. What is exempted is told by its row, and by no Event.
     let scan = look(&inventory, &pods);
-    let tally = of(&scan, "exempting");
-    assert_eq!((tally.pods.denied, tally.denials.len(), tally.firsts.len()), (3, 3, 1));
-    let by: Vec<_> = tally.denials.iter().map(|row| row.exemption.as_deref()).collect();
+    let counts = of(&scan, "exempting");
+    assert_eq!((counts.pods.denied, counts.denials.len(), counts.firsts.len()), (3, 3, 1));
+    let by: Vec<_> = counts.denials.iter().map(|row| row.exemption.as_deref()).collect();
     assert_eq!(by, [Some("z-secret"), Some("z-secret"), None]);
 }
 
@@ -482,8 +490,8 @@ fn allow(action: &str, resource: &str) -> Value {
     json!({"Effect": "Allow", "Action": action, "Resource": resource})
 }
 
-fn codes(tally: &PolicyCounts) -> Vec<(&str, &str)> {
-    tally.advice.iter().map(|advice| (advice.target.as_str(), advice.code.as_str())).collect()
+fn codes(counts: &PolicyCounts) -> Vec<(&str, &str)> {
+    counts.advice.iter().map(|advice| (advice.target.as_str(), advice.code.as_str())).collect()
 }
 
 #[test]
@@ -510,8 +518,8 @@ fn advice_is_about_what_each_policys_own_pods_pull_and_changes_no_verdict() {
     let document: Value = serde_json::from_str(advice.document.as_ref().unwrap()).unwrap();
     let followed = with_statements("followed", json!({}), document["Statement"].clone());
     let scan = look(&world(vec![followed]), &running(&[("a", "api", "team/app")]));
-    let tally = of(&scan, "followed");
-    assert_eq!((tally.pods.allowed, tally.pods.denied, tally.advice.len()), (1, 0, 0));
+    let counts = of(&scan, "followed");
+    assert_eq!((counts.pods.allowed, counts.pods.denied, counts.advice.len()), (1, 0, 0));
 }
 
 #[test]
@@ -534,10 +542,10 @@ fn the_first_advice_is_listed_lints_before_grants_and_the_rest_is_counted() {
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), name.as_str(), "team/app")).collect();
     let inventory = inventory(vec![with_statements("broad", json!({}), statements)], &accounts);
     let scan = look(&inventory, &pods(&many));
-    let tally = of(&scan, "broad");
-    assert_eq!((tally.advice.len(), tally.advice_omitted, tally.pods.allowed), (MAX_ADVICE, 21, 30));
-    assert_eq!(codes(tally)[0], ("service accounts", "needs-star-resource"));
-    assert_eq!(codes(tally)[9], ("arn:aws:iam::111122223333:role/account-08", "BroaderThanNeeded"));
+    let counts = of(&scan, "broad");
+    assert_eq!((counts.advice.len(), counts.advice_omitted, counts.pods.allowed), (MAX_ADVICE, 21, 30));
+    assert_eq!(codes(counts)[0], ("service accounts", "needs-star-resource"));
+    assert_eq!(codes(counts)[9], ("arn:aws:iam::111122223333:role/account-08", "BroaderThanNeeded"));
 }
 
 #[test]
@@ -545,7 +553,7 @@ fn what_was_found_holds_for_that_version_of_the_policy_alone() {
     let inventory = inventory(vec![policy("everyone", OLD, json!({}))], &[]);
     let scan = look(&inventory, &unknown());
     let mut edited = policy("everyone", OLD, json!({}));
-    assert!(scan.tally(&edited).is_some());
+    assert!(scan.counts(&edited).is_some());
     edited.generation = Some(2);
-    assert!(scan.tally(&edited).is_none());
+    assert!(scan.counts(&edited).is_none());
 }

@@ -36,17 +36,17 @@ pub fn client(mut config: Config) -> Result<Client, kube::Error> {
     Client::try_from(config)
 }
 
-/// The same client, giving up on answers that are later than `patience`.
-pub fn guarded(client: Client, patience: Timeouts) -> Client {
+/// The same client, giving up on answers that are later than `timeouts`.
+pub fn guarded(client: Client, timeouts: Timeouts) -> Client {
     let namespace = client.default_namespace().to_owned();
     let service = tower::service_fn(move |request: Request<Body>| {
         let client = client.clone();
         async move {
             let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
-            let answer = tokio::time::timeout(patience.answer, client.send(request)).await;
+            let answer = tokio::time::timeout(timeouts.answer, client.send(request)).await;
             let answer: Response<Body> =
-                answer.map_err(|_| kube::Error::Service(NoAnswerError(patience.answer).into()))??;
-            let idle = if is_watch { patience.watch } else { patience.answer };
+                answer.map_err(|_| kube::Error::Service(NoAnswerError(timeouts.answer).into()))??;
+            let idle = if is_watch { timeouts.watch } else { timeouts.answer };
             Ok::<_, kube::Error>(answer.map(|body| StreamBody::new(pieces(body, idle).boxed())))
         }
     });
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     /// A server that sends the head at once or never, and then a byte, and another one at once or never.
-    fn server(head: bool, piece: bool, patience: Timeouts) -> Client {
+    fn server(head: bool, piece: bool, timeouts: Timeouts) -> Client {
         let after = |comes: bool| async move {
             if !comes {
                 std::future::pending::<()>().await;
@@ -85,7 +85,7 @@ mod tests {
             });
             Ok::<_, std::convert::Infallible>(Response::new(StreamBody::new(pieces.boxed())))
         });
-        guarded(Client::new(service, "default"), patience)
+        guarded(Client::new(service, "default"), timeouts)
     }
 
     async fn ask(client: &Client, path: &str) -> Result<usize, String> {

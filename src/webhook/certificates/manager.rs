@@ -78,7 +78,7 @@ pub struct CertificateManager {
     configurations: Api<ValidatingWebhookConfiguration>,
     notices: Notices,
     is_leader: IsLeader,
-    serving: Arc<CertResolver>,
+    resolver: Arc<CertResolver>,
     metrics: Metrics,
     state: KeeperState,
     /// The certificate that waits to be served, and since when it is trusted.
@@ -166,11 +166,11 @@ enum Seen {
 }
 
 impl CertificateManager {
-    /// Keeps what `serving` serves.
+    /// Keeps what `resolver` serves.
     pub fn new(
         client: Client,
         place: Place,
-        serving: Arc<CertResolver>,
+        resolver: Arc<CertResolver>,
         metrics: Metrics,
         is_leader: IsLeader,
     ) -> CertificateManager {
@@ -182,7 +182,7 @@ impl CertificateManager {
             is_leader,
             state: KeeperState(Arc::new(Mutex::new(state))),
             place,
-            serving,
+            resolver,
             metrics,
             waiting: None,
             settle: SETTLE,
@@ -262,7 +262,7 @@ impl CertificateManager {
                 .map(|pair| (pair, configuration.clone()))
                 .map_err(|error| (error.reason(), error.to_string())),
         };
-        let current = self.serving.current();
+        let current = self.resolver.current();
         let trusts = |configuration: &ValidatingWebhookConfiguration, certified: &CertifiedKey| {
             ours(&self.place, configuration)
                 .try_for_each(|(_, bundle)| trusted(bundle.unwrap_or_default(), certified, &name, now))
@@ -310,7 +310,7 @@ impl CertificateManager {
             }
         }
         self.waiting = None;
-        self.serving.swap(pair.certified);
+        self.resolver.swap(pair.certified);
         self.state.change(|state| state.expires = pair.expires);
         #[expect(clippy::cast_precision_loss, reason = "exact until the year 285 million")]
         self.metrics.certificate_expiry.set(pair.expires as f64);
@@ -329,10 +329,10 @@ impl CertificateManager {
         now: SystemTime,
     ) -> Result<Result<(Pair, ValidatingWebhookConfiguration), (&'static str, String)>, KeeperError> {
         let data = secret.data.clone().unwrap_or_default();
-        let serving = self.serving.current();
+        let served = self.resolver.current();
         let bundles = ours(&self.place, configuration).filter_map(|(_, bundle)| std::str::from_utf8(bundle?).ok());
         let found =
-            Found { data: &data, until: until_of(secret), bundles: bundles.collect(), serving: serving.as_deref() };
+            Found { data: &data, until: until_of(secret), bundles: bundles.collect(), served: served.as_deref() };
         let plan = plan(&found, name, now)?;
         if let Some(write) = &plan.write {
             let until = i64::try_from(write.until).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
@@ -341,12 +341,12 @@ impl CertificateManager {
                     "resourceVersion": secret.metadata.resource_version,
                     "annotations": {UNTIL: until.map(|until| until.to_string())},
                 },
-                "data": plan.loaded.material.to_secret(),
+                "data": plan.loaded.secret.to_secret(),
             });
             let params = PatchParams { field_manager: Some(SECRET_MANAGER.to_owned()), ..PatchParams::default() };
             let what = format!("secret {}/{}", self.place.namespace, self.place.secret);
             let written = self.secrets.patch(&self.place.secret, &params, &Patch::Merge(&patch)).await;
-            match (written.map_err(|error| write_error(what, error)), &write.why) {
+            match (written.map_err(|error| write_error(what, error)), &write.reason) {
                 (Ok(_), why) => self.tell_of_write(secret, why).await,
                 (Err(error @ KeeperError::Conflict(_)), _) => return Err(error),
                 (Err(error), RotationReason::Unusable(problem)) => {
@@ -356,7 +356,7 @@ impl CertificateManager {
                 (Err(error), _) => return Err(error),
             }
         }
-        let bundle = plan.loaded.material.authorities.as_bytes();
+        let bundle = plan.loaded.secret.authorities.as_bytes();
         let published = ours(&self.place, configuration).all(|(_, found)| found == Some(bundle));
         let configuration = if published { configuration.clone() } else { self.publish(configuration, bundle).await? };
         Ok(Ok((plan.loaded.pair, configuration)))

@@ -26,7 +26,7 @@ pub struct Found<'a> {
     /// The `caBundle` of each webhook of ours that has one.
     pub bundles: Vec<&'a str>,
     /// What this replica serves.
-    pub serving: Option<&'a CertifiedKey>,
+    pub served: Option<&'a CertifiedKey>,
 }
 
 /// What the Secret should hold.
@@ -42,7 +42,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Write {
     /// For people.
-    pub why: RotationReason,
+    pub reason: RotationReason,
     /// Until when the authorities behind the first are to be trusted, in seconds of Unix time.
     pub until: u64,
 }
@@ -57,7 +57,7 @@ pub enum RotationReason {
     /// The certificate comes to its end.
     LeafDue,
     /// Somebody took a part away, which asks for a new one.
-    Asked(CertificateError),
+    Requested(CertificateError),
     /// What there is cannot be used.
     Unusable(CertificateError),
     /// What is served, here or maybe elsewhere, is trusted by an authority that the Secret does not have.
@@ -74,7 +74,7 @@ impl fmt::Display for RotationReason {
             RotationReason::First => f.write_str("there was no certificate yet"),
             RotationReason::AuthorityDue => f.write_str("the certificate authority was due for renewal"),
             RotationReason::LeafDue => f.write_str("the certificate was due for renewal"),
-            RotationReason::Asked(missing) => write!(f, "{missing}, which asks for a new one"),
+            RotationReason::Requested(missing) => write!(f, "{missing}, which asks for a new one"),
             RotationReason::Unusable(problem) => write!(f, "what was there cannot be used: {problem}"),
             RotationReason::Trusted => {
                 f.write_str("the authority of what is served now has to stay trusted for a while")
@@ -91,48 +91,47 @@ impl fmt::Display for RotationReason {
 /// When a certificate cannot be made.
 pub fn plan(found: &Found<'_>, name: &str, now: SystemTime) -> Result<Plan, CertificateError> {
     let until = unix(now).saturating_add(OVERLAP);
-    let (material, why) = match CertificateSecret::from_secret(found.data).and_then(|material| material.load(name, now))
-    {
+    let (secret, reason) = match CertificateSecret::from_secret(found.data).and_then(|secret| secret.load(name, now)) {
         Ok(loaded) if loaded.authority_due => (successor(found, name, now)?, RotationReason::AuthorityDue),
-        Ok(loaded) if loaded.leaf_due => (loaded.material.reissue(name, now)?, RotationReason::LeafDue),
+        Ok(loaded) if loaded.leaf_due => (loaded.secret.reissue(name, now)?, RotationReason::LeafDue),
         Ok(loaded) => return keep(found, loaded, name, now),
         Err(problem) => {
             // An authority that is in order signs again, so that nobody has to learn to trust another one.
-            let material = match CertificateSecret::authority_of(found.data, now) {
+            let secret = match CertificateSecret::authority_of(found.data, now) {
                 Ok(authority) => authority.reissue(name, now)?,
                 Err(_) => successor(found, name, now)?,
             };
-            let why = match problem {
-                CertificateError::Missing(_) if found.bundles.is_empty() && found.serving.is_none() => {
+            let reason = match problem {
+                CertificateError::Missing(_) if found.bundles.is_empty() && found.served.is_none() => {
                     RotationReason::First
                 }
-                CertificateError::Missing(_) => RotationReason::Asked(problem),
+                CertificateError::Missing(_) => RotationReason::Requested(problem),
                 _ => RotationReason::Unusable(problem),
             };
-            (material, why)
+            (secret, reason)
         }
     };
-    let material = if lacks(found, &material, name, now) { material.trusting(&found.bundles, now) } else { material };
-    Ok(Plan { loaded: material.load(name, now)?, write: Some(Write { why, until }) })
+    let secret = if lacks(found, &secret, name, now) { secret.trusting(&found.bundles, now) } else { secret };
+    Ok(Plan { loaded: secret.load(name, now)?, write: Some(Write { reason, until }) })
 }
 
 /// What is there is in order; only the authorities beside the first may have to change.
 fn keep(found: &Found<'_>, loaded: Loaded, name: &str, now: SystemTime) -> Result<Plan, CertificateError> {
-    let write = |material: CertificateSecret, why, until| {
-        Ok(Plan { loaded: material.load(name, now)?, write: Some(Write { why, until }) })
+    let write = |secret: CertificateSecret, reason, until| {
+        Ok(Plan { loaded: secret.load(name, now)?, write: Some(Write { reason, until }) })
     };
     let later = unix(now).saturating_add(OVERLAP);
-    let count = loaded.material.authority_count();
-    if lacks(found, &loaded.material, name, now) {
-        let material = loaded.material.clone().trusting(&found.bundles, now);
-        if material.authority_count() > count {
-            return write(material, RotationReason::Trusted, later);
+    let count = loaded.secret.authority_count();
+    if lacks(found, &loaded.secret, name, now) {
+        let secret = loaded.secret.clone().trusting(&found.bundles, now);
+        if secret.authority_count() > count {
+            return write(secret, RotationReason::Trusted, later);
         }
     }
     if count > 1 {
-        let alone = loaded.material.clone().alone();
+        let alone = loaded.secret.clone().alone();
         match found.until {
-            None => return write(loaded.material, RotationReason::NotDated, later),
+            None => return write(loaded.secret, RotationReason::NotDated, later),
             Some(until) if until <= unix(now) && !lacks(found, &alone, name, now) => {
                 return write(alone, RotationReason::Outlived, until);
             }
@@ -152,11 +151,11 @@ fn successor(found: &Found<'_>, name: &str, now: SystemTime) -> Result<Certifica
 /// Whether to publish these authorities would take the trust from something that has it now.
 ///
 /// A replica that serves nothing yet cannot tell what the others serve, and so takes it for granted that it would.
-fn lacks(found: &Found<'_>, material: &CertificateSecret, name: &str, now: SystemTime) -> bool {
-    let trusts = |bundle: &str, serving| trusted(bundle.as_bytes(), serving, name, now).is_ok();
-    match found.serving {
-        Some(serving) => {
-            !trusts(&material.authorities, serving) && found.bundles.iter().any(|bundle| trusts(bundle, serving))
+fn lacks(found: &Found<'_>, secret: &CertificateSecret, name: &str, now: SystemTime) -> bool {
+    let trusts = |bundle: &str, served| trusted(bundle.as_bytes(), served, name, now).is_ok();
+    match found.served {
+        Some(served) => {
+            !trusts(&secret.authorities, served) && found.bundles.iter().any(|bundle| trusts(bundle, served))
         }
         None => !found.bundles.is_empty() && found.until.is_none_or(|until| until > unix(now)),
     }
@@ -174,8 +173,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + days * DAY)
     }
 
-    fn data(material: &CertificateSecret) -> BTreeMap<String, ByteString> {
-        material.to_secret().into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    fn data(secret: &CertificateSecret) -> BTreeMap<String, ByteString> {
+        secret.to_secret().into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     /// An installation in order: what the Secret holds, and the bundle that is published.
@@ -183,14 +182,14 @@ mod tests {
         data: BTreeMap<String, ByteString>,
         until: Option<u64>,
         bundle: String,
-        serving: Option<Loaded>,
+        served: Option<Loaded>,
     }
 
     impl Stage {
         fn new() -> Stage {
-            let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
-            let serving = Some(material.clone().load(NAME, at(0)).unwrap());
-            Stage { data: data(&material), until: None, bundle: material.authorities, serving }
+            let secret = CertificateSecret::new(NAME, at(0), &[]).unwrap();
+            let served = Some(secret.clone().load(NAME, at(0)).unwrap());
+            Stage { data: data(&secret), until: None, bundle: secret.authorities, served }
         }
 
         fn plan(&self, now: SystemTime) -> Plan {
@@ -198,7 +197,7 @@ mod tests {
                 data: &self.data,
                 until: self.until,
                 bundles: vec![self.bundle.as_str()],
-                serving: self.serving.as_ref().map(|loaded| &*loaded.pair.certified),
+                served: self.served.as_ref().map(|loaded| &*loaded.pair.certified),
             };
             plan(&found, NAME, now).unwrap()
         }
@@ -207,15 +206,15 @@ mod tests {
         fn follow(&mut self, now: SystemTime) -> String {
             let plan = self.plan(now);
             let Some(write) = plan.write else { return "nothing".to_owned() };
-            (self.data, self.until) = (data(&plan.loaded.material), Some(write.until));
-            self.bundle = plan.loaded.material.authorities.clone();
-            if let Some(serving) = &self.serving {
-                trusted(self.bundle.as_bytes(), &serving.pair.certified, NAME, now)
+            (self.data, self.until) = (data(&plan.loaded.secret), Some(write.until));
+            self.bundle = plan.loaded.secret.authorities.clone();
+            if let Some(served) = &self.served {
+                trusted(self.bundle.as_bytes(), &served.pair.certified, NAME, now)
                     .expect("what is served stays trusted");
             }
             trusted(self.bundle.as_bytes(), &plan.loaded.pair.certified, NAME, now).unwrap();
-            self.serving = Some(plan.loaded);
-            write.why.to_string()
+            self.served = Some(plan.loaded);
+            write.reason.to_string()
         }
 
         fn authorities(&self) -> usize {
@@ -225,10 +224,10 @@ mod tests {
 
     #[test]
     fn an_empty_secret_gets_a_certificate() {
-        let found = Found { data: &BTreeMap::new(), until: None, bundles: vec![], serving: None };
+        let found = Found { data: &BTreeMap::new(), until: None, bundles: vec![], served: None };
         let plan = plan(&found, NAME, at(0)).unwrap();
-        assert!(matches!(plan.write.unwrap().why, RotationReason::First));
-        assert_eq!(plan.loaded.material.authority_count(), 1);
+        assert!(matches!(plan.write.unwrap().reason, RotationReason::First));
+        assert_eq!(plan.loaded.secret.authority_count(), 1);
     }
 
     #[test]
@@ -256,11 +255,11 @@ mod tests {
     #[test]
     fn renewals_that_overtake_each_other_take_no_trust_away() {
         let mut stage = Stage::new();
-        let served = stage.serving.clone();
+        let served = stage.served.clone();
         for round in 0..3 {
             stage.data.clear();
             // A replica that has not come to exchange what it serves.
-            stage.serving = served.clone();
+            stage.served = served.clone();
             stage.follow(at(1) + Duration::from_secs(round));
         }
         assert_eq!(stage.authorities(), 4);
@@ -279,10 +278,10 @@ mod tests {
     #[test]
     fn a_replica_that_still_serves_the_old_one_keeps_its_authority() {
         let mut stage = Stage::new();
-        let served = stage.serving.clone();
+        let served = stage.served.clone();
         stage.data.remove("ca.key");
         stage.follow(at(1));
-        stage.serving = served;
+        stage.served = served;
         assert_eq!(stage.follow(at(3)), "nothing");
         assert_eq!(stage.authorities(), 2);
     }
@@ -306,7 +305,7 @@ mod tests {
         // Nor does a replica that has just been started.
         let mut stage = Stage::new();
         stage.data = data(&CertificateSecret::new(NAME, at(0), &[]).unwrap());
-        stage.serving = None;
+        stage.served = None;
         stage.follow(at(1));
         assert_eq!(stage.authorities(), 2);
     }
@@ -319,15 +318,15 @@ mod tests {
             ("ca.crt", b"no certificate", 2, "what was there cannot be used: `ca.crt` cannot be read"),
             ("ca.key", b"no key", 2, "what was there cannot be used: `ca.key` cannot be read"),
         ];
-        for (key, value, authorities, why) in cases {
+        for (key, value, authorities, reason) in cases {
             let mut stage = Stage::new();
             stage.data.insert(key.to_owned(), ByteString(value.to_vec()));
             let said = stage.follow(at(1));
-            assert!(said.starts_with(why), "{said}");
+            assert!(said.starts_with(reason), "{said}");
             assert_eq!(stage.authorities(), authorities, "{key}");
         }
         let mut stage = Stage::new();
-        stage.serving = None;
+        stage.served = None;
         let said = stage.follow(at(91));
         assert!(said.contains("expired"), "{said}");
     }

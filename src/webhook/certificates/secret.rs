@@ -127,7 +127,7 @@ impl Pair {
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// As in the Secret.
-    pub material: CertificateSecret,
+    pub secret: CertificateSecret,
     /// The serving certificate.
     pub pair: Pair,
     /// Whether the serving certificate should be replaced: a third of its life or less is left.
@@ -223,16 +223,16 @@ impl CertificateSecret {
         data: &BTreeMap<String, ByteString>,
         now: SystemTime,
     ) -> Result<CertificateSecret, CertificateError> {
-        let material = CertificateSecret {
+        let secret = CertificateSecret {
             authorities: text(data, "ca.crt")?,
             authority_key: text(data, "ca.key")?,
             certificate: String::new(),
             key: String::new(),
         };
-        let authority = material.signing_authority()?;
-        fit("ca.key", vec![authority.clone()], &material.authority_key)?;
+        let authority = secret.signing_authority()?;
+        fit("ca.key", vec![authority.clone()], &secret.authority_key)?;
         let (from, until) = validity("ca.crt", &authority)?;
-        if due(from, until, now) { Err(CertificateError::Due) } else { Ok(material) }
+        if due(from, until, now) { Err(CertificateError::Due) } else { Ok(secret) }
     }
 
     /// The data of the Secret.
@@ -260,7 +260,7 @@ impl CertificateSecret {
             leaf_due: due(pair.begins, pair.expires, now),
             authority_due: due(from, until, now),
             pair,
-            material: self,
+            secret: self,
         })
     }
 
@@ -414,16 +414,16 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + days * DAY)
     }
 
-    fn error(material: CertificateSecret, days: u64) -> String {
-        material.load(NAME, at(days)).unwrap_err().to_string()
+    fn error(secret: CertificateSecret, days: u64) -> String {
+        secret.load(NAME, at(days)).unwrap_err().to_string()
     }
 
     #[test]
     fn what_is_made_is_in_order_and_survives_the_secret() {
-        let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
-        let data = material.to_secret().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let secret = CertificateSecret::new(NAME, at(0), &[]).unwrap();
+        let data = secret.to_secret().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let read = CertificateSecret::from_secret(&data).unwrap();
-        assert!(read == material);
+        assert!(read == secret);
         let loaded = read.load(NAME, at(0)).unwrap();
         assert_eq!(loaded.pair.expires, 1_800_000_000 + 90 * DAY);
         assert!(!loaded.leaf_due && !loaded.authority_due);
@@ -440,9 +440,9 @@ mod tests {
         let (good, other) =
             (CertificateSecret::new(NAME, at(0), &[]).unwrap(), CertificateSecret::new(NAME, at(0), &[]).unwrap());
         let with = |change: fn(&mut CertificateSecret, CertificateSecret)| {
-            let mut material = good.clone();
-            change(&mut material, other.clone());
-            error(material, 0)
+            let mut secret = good.clone();
+            change(&mut secret, other.clone());
+            error(secret, 0)
         };
         assert!(with(|m, o| m.key = o.key).starts_with("`tls.key` does not fit its certificate"));
         assert!(with(|m, o| m.authority_key = o.authority_key).starts_with("`ca.key` does not fit its certificate"));
@@ -467,34 +467,34 @@ mod tests {
         ];
         for spoil in spoilt {
             for field in ["tls.key", "ca.key"] {
-                let mut material = good.clone();
-                let pem = if field == "tls.key" { &mut material.key } else { &mut material.authority_key };
-                let secret = pem.lines().nth(1).unwrap().get(8..16).unwrap().to_owned();
+                let mut secret = good.clone();
+                let pem = if field == "tls.key" { &mut secret.key } else { &mut secret.authority_key };
+                let part = pem.lines().nth(1).unwrap().get(8..16).unwrap().to_owned();
                 *pem = spoil(pem);
-                let text = error(material, 0);
+                let text = error(secret, 0);
                 assert!(text.starts_with(&format!("`{field}` cannot be read: ")) && text.len() < 120, "{text}");
                 // Neither as a text nor as the numbers of its bytes.
-                assert!(!text.contains(&secret) && !text.contains("45, 45"), "{text}");
+                assert!(!text.contains(&part) && !text.contains("45, 45"), "{text}");
             }
         }
     }
 
     #[test]
     fn another_name_and_another_time_are_refused() {
-        let material = CertificateSecret::new("other.ns.svc", at(0), &[]).unwrap();
-        assert!(error(material, 0).starts_with(&format!("the certificate is not trusted for `{NAME}`")));
-        let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
-        assert!(error(material.clone(), 91).contains("expired"), "{}", error(material, 91));
+        let secret = CertificateSecret::new("other.ns.svc", at(0), &[]).unwrap();
+        assert!(error(secret, 0).starts_with(&format!("the certificate is not trusted for `{NAME}`")));
+        let secret = CertificateSecret::new(NAME, at(0), &[]).unwrap();
+        assert!(error(secret.clone(), 91).contains("expired"), "{}", error(secret, 91));
     }
 
     #[test]
     fn a_third_before_its_end_a_certificate_is_due() {
-        let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
-        let due = |days| material.clone().load(NAME, at(days)).map(|loaded| loaded.leaf_due).unwrap();
+        let secret = CertificateSecret::new(NAME, at(0), &[]).unwrap();
+        let due = |days| secret.clone().load(NAME, at(days)).map(|loaded| loaded.leaf_due).unwrap();
         assert!(!due(59));
         assert!(due(61));
-        let renewed = material.reissue(NAME, at(61)).unwrap();
-        assert!(renewed.authorities == material.authorities && renewed.certificate != material.certificate);
+        let renewed = secret.reissue(NAME, at(61)).unwrap();
+        assert!(renewed.authorities == secret.authorities && renewed.certificate != secret.certificate);
         let loaded = renewed.clone().load(NAME, at(61)).unwrap();
         assert!(!loaded.leaf_due && !loaded.authority_due);
         // The authority's turn comes later, and no certificate outlives it.
@@ -527,17 +527,17 @@ mod tests {
 
     #[test]
     fn secrets_do_not_get_into_debug_output() {
-        let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
-        assert_eq!(format!("{material:?}"), "Material { .. }");
+        let secret = CertificateSecret::new(NAME, at(0), &[]).unwrap();
+        assert_eq!(format!("{secret:?}"), "Material { .. }");
     }
     #[test]
     fn the_number_of_authorities_is_bounded() {
         let many: Vec<CertificateSecret> =
             (0..20).map(|day| CertificateSecret::new(NAME, at(day), &[]).unwrap()).collect();
-        let previous: Vec<&str> = many.iter().map(|material| material.authorities.as_str()).collect();
-        let material = CertificateSecret::new(NAME, at(20), &previous).unwrap();
-        assert_eq!(material.authority_count(), AUTHORITIES);
-        material.load(NAME, at(20)).unwrap();
+        let previous: Vec<&str> = many.iter().map(|secret| secret.authorities.as_str()).collect();
+        let secret = CertificateSecret::new(NAME, at(20), &previous).unwrap();
+        assert_eq!(secret.authority_count(), AUTHORITIES);
+        secret.load(NAME, at(20)).unwrap();
     }
 
     #[test]
@@ -552,17 +552,17 @@ mod tests {
 
     #[test]
     fn an_authority_signs_again_while_it_is_in_order_and_not_due() {
-        let material = CertificateSecret::new(NAME, at(0), &[]).unwrap();
-        let data = |material: &CertificateSecret| -> BTreeMap<String, ByteString> {
-            let data = material.to_secret().into_iter().filter(|(key, _)| key.starts_with("ca."));
+        let secret = CertificateSecret::new(NAME, at(0), &[]).unwrap();
+        let data = |secret: &CertificateSecret| -> BTreeMap<String, ByteString> {
+            let data = secret.to_secret().into_iter().filter(|(key, _)| key.starts_with("ca."));
             data.map(|(key, value)| (key.to_owned(), value)).collect()
         };
-        let again = CertificateSecret::authority_of(&data(&material), at(1)).unwrap().reissue(NAME, at(1)).unwrap();
-        assert!(again.authorities == material.authorities);
+        let again = CertificateSecret::authority_of(&data(&secret), at(1)).unwrap().reissue(NAME, at(1)).unwrap();
+        assert!(again.authorities == secret.authorities);
         again.load(NAME, at(1)).unwrap();
-        assert_eq!(CertificateSecret::authority_of(&data(&material), at(300)).unwrap_err().reason(), "AuthorityDue");
+        assert_eq!(CertificateSecret::authority_of(&data(&secret), at(300)).unwrap_err().reason(), "AuthorityDue");
         let other = CertificateSecret::new(NAME, at(0), &[]).unwrap();
-        let mixed = CertificateSecret { authority_key: other.authority_key, ..material };
+        let mixed = CertificateSecret { authority_key: other.authority_key, ..secret };
         assert_eq!(CertificateSecret::authority_of(&data(&mixed), at(1)).unwrap_err().reason(), "KeyMismatch");
     }
 }

@@ -62,21 +62,21 @@ impl View {
     }
 
     fn is_complete(&self) -> bool {
-        self.index.synced() && self.pods.lock().unwrap_or_else(PoisonError::into_inner).held().is_some()
+        self.index.synced() && self.pods.lock().unwrap_or_else(PoisonError::into_inner).objects().is_some()
     }
 
     /// Everything that is known, and everything that follows from it: verdicts and statuses.
     fn digest(&self) -> BTreeMap<String, String> {
         let inventory = self.index.snapshot();
-        let subjects = self.pods.lock().unwrap_or_else(PoisonError::into_inner).held().unwrap_or_default();
+        let subjects = self.pods.lock().unwrap_or_else(PoisonError::into_inner).objects().unwrap_or_default();
         let at = jiff::Timestamp::UNIX_EPOCH;
         let options = Options::default();
-        let population = ClusterWorkloads { pods: Some(Arc::clone(&subjects)), workloads: Some(Vec::new()) };
-        let survey = scan(&inventory, &population, at, &options);
+        let cluster_workloads = ClusterWorkloads { pods: Some(Arc::clone(&subjects)), workloads: Some(Vec::new()) };
+        let scan = scan(&inventory, &cluster_workloads, at, &options);
         let mut told = BTreeMap::new();
         for policy in inventory.policies() {
             let looked_up = inventory.with_documents(policy);
-            let status = survey.tally(policy).map(|tally| json!(desired_status(&looked_up, tally, None, at)));
+            let status = scan.counts(policy).map(|counts| json!(desired_status(&looked_up, counts, None, at)));
             told.insert(
                 policy.key.to_string(),
                 format!(

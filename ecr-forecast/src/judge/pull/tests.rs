@@ -54,8 +54,8 @@ fn allow(action: Value, resource: Value) -> Value {
 }
 
 fn role(arn: &str, identity: Option<Arc<IdentityPolicies>>) -> Puller {
-    let who = PullerIdentity { arn: RoleArn::parse(arn).unwrap(), session: Session::ServiceAccountToken };
-    Puller { who, found_by: "test".into(), identity }
+    let principal = PullerIdentity { arn: RoleArn::parse(arn).unwrap(), session: Session::ServiceAccountToken };
+    Puller { principal, found_by: "test".into(), identity }
 }
 
 fn at() -> Timestamp {
@@ -362,7 +362,7 @@ fn across_accounts_both_sides_must_allow() {
     // The session of a node has a name that nobody knows.
     let sts = json!({"AWS": "arn:aws:sts::444455556666:assumed-role/app/i-0abc"});
     let by_session = declared_policy(grants(sts, both));
-    let node = Puller { who: session(FOREIGN_ROLE, Session::Node), ..foreign(everything()) };
+    let node = Puller { principal: session(FOREIGN_ROLE, Session::Node), ..foreign(everything()) };
     assert_eq!(ask_with(&team_app(), &node, &by_session).verdict, Verdict::Unknown);
 }
 
@@ -658,7 +658,7 @@ fn further_needs_are_asked_beside_the_pull() {
         .answers
         .iter()
         .filter(|answer| answer.is_denied())
-        .map(|answer| (answer.ask.action, answer.ask.need))
+        .map(|answer| (answer.request.action, answer.request.need))
         .collect();
     assert_eq!(
         refused,

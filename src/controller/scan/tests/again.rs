@@ -15,14 +15,14 @@ fn at(text: &str) -> jiff::Timestamp {
 fn looked(
     memory: &mut Memory,
     inventory: &Inventory,
-    population: &ClusterWorkloads,
+    cluster_workloads: &ClusterWorkloads,
     at: jiff::Timestamp,
 ) -> (BackgroundScan, usize) {
     let options = Options::default();
     let before = memory.clone();
-    let again = scan_again(memory, inventory, population, at, &options);
-    let fresh = scan(inventory, population, at, &options);
-    assert_eq!(again.tallies, fresh.tallies);
+    let again = scan_again(memory, inventory, cluster_workloads, at, &options);
+    let fresh = scan(inventory, cluster_workloads, at, &options);
+    assert_eq!(again.all_counts, fresh.all_counts);
     (again, memory.shared_with(&before))
 }
 
@@ -36,18 +36,18 @@ fn what_rests_on_the_same_is_judged_once() {
     assert_eq!(memory.judgements(), 1, "forty pods ask for the same");
     assert_eq!(looked(&mut memory, &inventory, &pods(&many), at("2026-11-24T00:00:00Z")).1, 1);
     // Every part of what is asked tells questions apart.
-    let mut all = vec![held("Pod", "a", "api", "secret/app"), held("Pod", "b", "other", "secret/app")];
-    all.push(held("Deployment", "c", "api", "secret/app"));
-    all.push(held("Pod", "d", "api", "secret/other"));
-    let mut never = held("Pod", "e", "api", "secret/app");
+    let mut all = vec![tracked("Pod", "a", "api", "secret/app"), tracked("Pod", "b", "other", "secret/app")];
+    all.push(tracked("Deployment", "c", "api", "secret/app"));
+    all.push(tracked("Pod", "d", "api", "secret/other"));
+    let mut never = tracked("Pod", "e", "api", "secret/app");
     never.subject.images[0].never = true;
-    let mut secret = held("Pod", "f", "api", "secret/app");
+    let mut secret = tracked("Pod", "f", "api", "secret/app");
     secret.subject.pull_secrets.push("registry".to_owned());
-    let mut two = held("Pod", "g", "api", "secret/app");
+    let mut two = tracked("Pod", "g", "api", "secret/app");
     two.subject.images.push(never.subject.images[0].clone());
-    let mut elsewhere = held("Pod", "h", "api", "secret/app");
+    let mut elsewhere = tracked("Pod", "h", "api", "secret/app");
     elsewhere.subject.namespace = "elsewhere".to_owned();
-    let mut picky = held("Pod", "i", "api", "secret/app");
+    let mut picky = tracked("Pod", "i", "api", "secret/app");
     let spec = json!({"spec": {"nodeSelector": {"group": "gpu"}}});
     picky.subject.placement = Subject::from_pod(&spec).unwrap().placement;
     all.extend([never, secret, two, elsewhere, picky]);
@@ -68,7 +68,7 @@ fn what_changes_is_judged_again() {
         inventory(vec![policy("everyone", OLD, json!({}))], &[("payments", "api"), ("payments", "worker")]);
     let mut denied = |inventory: &Inventory| {
         let (scan, kept) = looked(&mut memory, inventory, &pods, at(NOW));
-        (scan.tallies().map(|tally| tally.pods.denied).sum::<i64>(), kept)
+        (scan.all_counts().map(|counts| counts.pods.denied).sum::<i64>(), kept)
     };
     assert_eq!((denied(&inventory), denied(&inventory)), ((1, 0), (1, 2)));
     let with_secret = ServiceAccountFacts {
@@ -160,8 +160,8 @@ fn what_has_too_many_dates_is_looked_at_again_in_time() {
     }
     let inventory = inventory(vec![with_statements("many", json!({}), json!(statements))], &[("payments", "api")]);
     let scan = look(&inventory, &pods(&[("a", "api", "team/app")]));
-    let tally = of(&scan, "many");
-    assert_eq!((tally.pods.denied, &tally.turn, scan.next_transition()), (1, &None, None));
+    let counts = of(&scan, "many");
+    assert_eq!((counts.pods.denied, &counts.upcoming_change, scan.next_transition()), (1, &None, None));
     let again = scan.look_again(at(NOW)).unwrap();
     assert!(again > at(NOW) && again < at("2027-12-01T00:00:00Z"), "{again}");
 }
@@ -185,8 +185,8 @@ fn an_annotation_and_a_label_that_change_are_seen() {
     let (pods, mut memory) = (pods(&[("a", "api", "team/app")]), Memory::default());
     let mut counts = |inventory: &Inventory| {
         let (scan, kept) = looked(&mut memory, inventory, &pods, at(NOW));
-        let names = scan.tallies.iter().filter(|(_, tally)| tally.pods != VerdictCounts::default());
-        (names.map(|(key, tally)| (key.name.clone(), tally.pods.allowed)).collect::<Vec<_>>(), kept)
+        let names = scan.all_counts.iter().filter(|(_, counts)| counts.pods != VerdictCounts::default());
+        (names.map(|(key, counts)| (key.name.clone(), counts.pods.allowed)).collect::<Vec<_>>(), kept)
     };
     let found = |name: &str, allowed: i64| vec![(name.to_owned(), allowed)];
     inventory.put_namespace("payments".to_owned(), BTreeMap::new());

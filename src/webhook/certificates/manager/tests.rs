@@ -52,7 +52,7 @@ fn installed() -> Arc<FakeApi> {
     api
 }
 
-fn keeper(api: &Arc<FakeApi>) -> CertificateManager {
+fn manager(api: &Arc<FakeApi>) -> CertificateManager {
     let place = Place {
         mode: Mode::Own,
         namespace: "ecr-access-system".to_owned(),
@@ -61,31 +61,31 @@ fn keeper(api: &Arc<FakeApi>) -> CertificateManager {
         configuration: "ecr-access".to_owned(),
         replica: "ecr-access-0".to_owned(),
     };
-    let mut keeper =
+    let mut manager =
         CertificateManager::new(api.client(), place, CertResolver::new(), Metrics::new(), Box::new(|| true));
-    keeper.settle = Duration::ZERO;
-    keeper
+    manager.settle = Duration::ZERO;
+    manager
 }
 
-/// Looks until the keeper is content. Conflicts are part of the game.
-async fn settle(keeper: &mut CertificateManager) {
+/// Looks until the manager has nothing left to do. Conflicts are part of the game.
+async fn settle(manager: &mut CertificateManager) {
     for _ in 0..10 {
-        match keeper.look().await {
+        match manager.look().await {
             Ok(Seen::Good) => return,
             Ok(_) | Err(KeeperError::Conflict(_)) => {}
             Err(error) => panic!("{error}"),
         }
     }
-    panic!("the keeper does not settle");
+    panic!("the manager does not come to an end");
 }
 
-async fn is_good(keeper: &mut CertificateManager) {
-    let seen = keeper.look().await.unwrap();
+async fn is_good(manager: &mut CertificateManager) {
+    let seen = manager.look().await.unwrap();
     assert!(matches!(seen, Seen::Good), "{seen:?}");
 }
 
-fn served(keeper: &CertificateManager) -> Vec<CertificateDer<'static>> {
-    keeper.serving.current().unwrap().cert.clone()
+fn served(manager: &CertificateManager) -> Vec<CertificateDer<'static>> {
+    manager.resolver.current().unwrap().cert.clone()
 }
 
 fn bundle(api: &FakeApi) -> Vec<u8> {
@@ -101,17 +101,17 @@ fn bundle(api: &FakeApi) -> Vec<u8> {
 #[tokio::test]
 async fn three_replicas_that_find_an_empty_secret_at_once_end_up_with_one_certificate() {
     let api = installed();
-    let (mut a, mut b, mut c) = (keeper(&api), keeper(&api), keeper(&api));
+    let (mut a, mut b, mut c) = (manager(&api), manager(&api), manager(&api));
     api.race(SECRET, 3);
     tokio::join!(settle(&mut a), settle(&mut b), settle(&mut c));
     let secrets = api.writes().iter().filter(|path| *path == SECRET).count();
     assert_eq!(secrets, 1, "{:?}", api.writes());
     assert!(served(&a) == served(&b) && served(&b) == served(&c));
-    trusted(&bundle(&api), &a.serving.current().unwrap(), NAME, SystemTime::now()).unwrap();
+    trusted(&bundle(&api), &a.resolver.current().unwrap(), NAME, SystemTime::now()).unwrap();
     // And then there is peace.
     let writes = api.writes().len();
-    for keeper in [&mut a, &mut b, &mut c] {
-        is_good(keeper).await;
+    for manager in [&mut a, &mut b, &mut c] {
+        is_good(manager).await;
     }
     assert_eq!(api.writes().len(), writes);
 }
@@ -120,22 +120,22 @@ async fn three_replicas_that_find_an_empty_secret_at_once_end_up_with_one_certif
 /// what each of them serves is trusted.
 async fn exchange(change: impl Fn(&mut Value)) -> (Arc<FakeApi>, bool, usize) {
     let api = installed();
-    let (mut a, mut b) = (keeper(&api), keeper(&api));
+    let (mut a, mut b) = (manager(&api), manager(&api));
     settle(&mut a).await;
     settle(&mut b).await;
     let before = served(&a);
     let mut secret = api.get(SECRET);
     change(&mut secret);
     api.put(SECRET, secret);
-    let good = |keeper: &CertificateManager| {
-        trusted(&bundle(&api), &keeper.serving.current().unwrap(), NAME, SystemTime::now()).unwrap();
+    let good = |manager: &CertificateManager| {
+        trusted(&bundle(&api), &manager.resolver.current().unwrap(), NAME, SystemTime::now()).unwrap();
     };
-    for keeper in [&mut a, &mut b] {
-        keeper.settle = SETTLE;
-        let seen = keeper.look().await.unwrap();
+    for manager in [&mut a, &mut b] {
+        manager.settle = SETTLE;
+        let seen = manager.look().await.unwrap();
         assert!(matches!(seen, Seen::Settling), "not before API servers can know its authority: {seen:?}");
-        assert!(served(keeper) == before);
-        keeper.settle = Duration::ZERO;
+        assert!(served(manager) == before);
+        manager.settle = Duration::ZERO;
     }
     good(&a);
     good(&b);
@@ -202,21 +202,21 @@ async fn what_cannot_be_used_stays_out_of_service_and_is_told_once() {
 #[tokio::test]
 async fn what_can_neither_be_used_nor_replaced_leaves_the_one_before_in_service() {
     let api = installed();
-    let mut keeper = keeper(&api);
-    settle(&mut keeper).await;
-    let before = served(&keeper);
+    let mut manager = manager(&api);
+    settle(&mut manager).await;
+    let before = served(&manager);
     let mut secret = api.get(SECRET);
     secret["data"]["tls.key"] = json!(ByteString(b"garbage".to_vec()));
     api.put(SECRET, secret);
     api.refuse(SECRET, Some(422));
     let mut logged = None;
     for _ in 0..5 {
-        keeper.step(&mut logged).await;
+        manager.step(&mut logged).await;
     }
-    assert!(served(&keeper) == before);
-    keeper.state().check().expect("ready all the same");
-    assert_eq!(keeper.metrics.certificate_usable.get(), 0);
-    assert_eq!(keeper.metrics.certificate_unusable.get(), 1);
+    assert!(served(&manager) == before);
+    manager.state().check().expect("ready all the same");
+    assert_eq!(manager.metrics.certificate_usable.get(), 0);
+    assert_eq!(manager.metrics.certificate_unusable.get(), 1);
     let told: Vec<_> = events(&api).into_iter().filter(|(kind, ..)| kind == "Warning").collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].2.contains("`tls.key` cannot be read") && told[0].2.contains("it cannot be replaced"), "{told:?}");
@@ -225,64 +225,64 @@ async fn what_can_neither_be_used_nor_replaced_leaves_the_one_before_in_service(
 
     api.refuse(SECRET, None);
     for _ in 0..3 {
-        keeper.step(&mut logged).await;
+        manager.step(&mut logged).await;
     }
-    assert!(served(&keeper) != before);
-    assert_eq!(keeper.metrics.certificate_usable.get(), 1);
+    assert!(served(&manager) != before);
+    assert_eq!(manager.metrics.certificate_usable.get(), 1);
     assert_eq!(condition(&api).0, "True");
 }
 
 #[tokio::test]
 async fn a_given_certificate_is_served_once_it_is_trusted_and_never_written() {
     let api = installed();
-    let mut keeper = keeper(&api);
-    keeper.place.mode = Mode::Given;
-    let give = |api: &FakeApi, material: &CertificateSecret| {
-        let mut secret = api.get(SECRET);
-        let data = material.to_secret().into_iter().filter(|(key, _)| *key != "ca.key");
-        secret["data"] = json!(data.collect::<std::collections::BTreeMap<_, _>>());
-        api.put(SECRET, secret);
+    let mut manager = manager(&api);
+    manager.place.mode = Mode::Given;
+    let give = |api: &FakeApi, secret: &CertificateSecret| {
+        let mut object = api.get(SECRET);
+        let data = secret.to_secret().into_iter().filter(|(key, _)| *key != "ca.key");
+        object["data"] = json!(data.collect::<std::collections::BTreeMap<_, _>>());
+        api.put(SECRET, object);
     };
-    let inject = |api: &FakeApi, material: &CertificateSecret| {
+    let inject = |api: &FakeApi, secret: &CertificateSecret| {
         let mut configuration = api.get(CONFIGURATION);
         for webhook in configuration["webhooks"].as_array_mut().unwrap() {
-            webhook["clientConfig"]["caBundle"] = json!(ByteString(material.authorities.clone().into_bytes()));
+            webhook["clientConfig"]["caBundle"] = json!(ByteString(secret.authorities.clone().into_bytes()));
         }
         api.put(CONFIGURATION, configuration);
     };
     let mut logged = None;
-    keeper.step(&mut logged).await;
-    assert_eq!(keeper.state().check().unwrap_err(), "`tls.crt` is missing");
+    manager.step(&mut logged).await;
+    assert_eq!(manager.state().check().unwrap_err(), "`tls.crt` is missing");
     let (one, two) = (
         CertificateSecret::new(NAME, SystemTime::now(), &[]).unwrap(),
         CertificateSecret::new(NAME, SystemTime::now(), &[]).unwrap(),
     );
     give(&api, &one);
-    keeper.step(&mut logged).await;
-    let waiting = keeper.state().check().unwrap_err();
+    manager.step(&mut logged).await;
+    let waiting = manager.state().check().unwrap_err();
     assert!(waiting.contains("ecr-access does not trust the certificate"), "{waiting}");
     inject(&api, &one);
-    keeper.step(&mut logged).await;
-    keeper.state().check().unwrap();
-    let before = served(&keeper);
+    manager.step(&mut logged).await;
+    manager.state().check().unwrap();
+    let before = served(&manager);
     // The next one comes before its authority does.
     give(&api, &two);
-    keeper.step(&mut logged).await;
-    assert!(served(&keeper) == before);
-    keeper.state().check().unwrap();
+    manager.step(&mut logged).await;
+    assert!(served(&manager) == before);
+    manager.state().check().unwrap();
     inject(&api, &two);
-    keeper.step(&mut logged).await;
-    assert!(served(&keeper) != before);
-    keeper.state().check().unwrap();
+    manager.step(&mut logged).await;
+    assert!(served(&manager) != before);
+    manager.state().check().unwrap();
     assert!(api.writes().iter().all(|path| path == SERVICE_STATUS), "{:?}", api.writes());
 }
 
 #[tokio::test]
 async fn only_the_leader_tells_of_what_every_replica_sees() {
     let api = installed();
-    let mut keeper = keeper(&api);
-    settle(&mut keeper).await;
-    keeper.is_leader = Box::new(|| false);
+    let mut manager = manager(&api);
+    settle(&mut manager).await;
+    manager.is_leader = Box::new(|| false);
     let before = api.created().len();
     let mut secret = api.get(SECRET);
     secret["data"]["tls.crt"] = json!(ByteString(b"garbage".to_vec()));
@@ -290,11 +290,11 @@ async fn only_the_leader_tells_of_what_every_replica_sees() {
     api.refuse(SECRET, Some(403));
     let mut logged = None;
     for _ in 0..3 {
-        keeper.step(&mut logged).await;
+        manager.step(&mut logged).await;
     }
     assert_eq!(api.created().len(), before);
-    keeper.is_leader = Box::new(|| true);
-    keeper.step(&mut logged).await;
+    manager.is_leader = Box::new(|| true);
+    manager.step(&mut logged).await;
     assert_eq!(api.created().len(), before + 1);
 }
 
@@ -312,18 +312,18 @@ fn what_may_have_lost_its_trust_is_not_ready() {
 #[tokio::test]
 async fn a_ca_bundle_that_somebody_removed_is_put_back() {
     let api = installed();
-    let mut keeper = keeper(&api);
-    settle(&mut keeper).await;
+    let mut manager = manager(&api);
+    settle(&mut manager).await;
     let mut configuration = api.get(CONFIGURATION);
     configuration["webhooks"][0]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
     configuration["webhooks"][1]["clientConfig"]["caBundle"] = json!("Cg==");
     api.put(CONFIGURATION, configuration);
-    is_good(&mut keeper).await;
-    trusted(&bundle(&api), &keeper.serving.current().unwrap(), NAME, SystemTime::now()).unwrap();
+    is_good(&mut manager).await;
+    trusted(&bundle(&api), &manager.resolver.current().unwrap(), NAME, SystemTime::now()).unwrap();
 }
 
 #[tokio::test]
-async fn without_its_objects_the_keeper_says_which_one_is_missing() {
-    let error = keeper(&FakeApi::new()).look().await.unwrap_err().to_string();
+async fn without_its_objects_the_manager_says_which_one_is_missing() {
+    let error = manager(&FakeApi::new()).look().await.unwrap_err().to_string();
     assert!(error.starts_with("cannot read webhook configuration ecr-access: "), "{error}");
 }
