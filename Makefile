@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-record test test-long availability load cost attacks scale soak differential fuzz lint wasm msrv bench bench-peers crds bundle cluster-up cluster-down tools image-binary
+.PHONY: help demo demo-record test test-long availability load cost cost-profile attacks scale soak differential fuzz lint wasm msrv bench bench-peers crds bundle cluster-up cluster-down tools image-binary
 
 CACHE ?= $(or $(ECR_ACCESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ecr-access)
 RUST_KEY := $(shell sha256sum <rust-toolchain.toml | cut -c1-16)
@@ -52,6 +52,9 @@ load: ## One replica: 200,000 reviews, three times what it holds, 1,000 slow cli
 
 cost: ## What a review takes of the processors beside a server that only reads it (REVIEWS)
 	cargo test --profile measure --test cluster -- --long load::cost
+
+cost-profile: ## The same, by what the processor does; needs perf
+	hack/cost_profile.py
 
 attacks: ## Strangers flood both ports, honest load beside them; a right is taken away (minutes)
 	cargo test --profile measure --test cluster -- --long attacks

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ecr_forecast::cluster::{ObjectRef, Subject};
 use ecr_forecast::diagnose::diagnose;
 use ecr_forecast::inventory::Inventory;
-use ecr_forecast::judge::{Admission, Judgement, Options, Verdict, depends_on, judge};
+use ecr_forecast::judge::{Admission, Judgement, Options, Verdict, depends_on, judge, note};
 use ecr_forecast::policy::PolicyKind;
 use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 use ecr_forecast::report::{Report, render};
@@ -206,12 +206,17 @@ impl<C: Cluster> Reviewer<C> {
             let turned = !is_to_be_confirmed(&subject, &judgement);
             self.count_confirmation(if turned { "changed" } else { "confirmed" });
         }
+        let mut answer = decided(uid, &judgement);
+        if !is_told(&judgement) {
+            return answer;
+        }
         // Why, and what would help, is looked for once, when it is certain what is told.
         let report = work.run(move || render(&subject, &judgement, &diagnose(&judgement))).await;
         if report.exemptions().next().is_some() {
             self.metrics.exempted.inc();
         }
-        answer(uid, &report)
+        put_words(&mut answer, &report);
+        answer
     }
 
     async fn judge_with(
@@ -412,17 +417,27 @@ impl ReviewInventory {
     }
 }
 
-/// From a report to the answer.
-fn answer(uid: &str, report: &Report) -> Answer {
+/// An answer that has what was decided, and no words yet.
+fn decided(uid: &str, judgement: &Judgement) -> Answer {
     let outcome = Outcome {
-        verdict: report.verdict.to_string(),
-        admission: report.admission.to_string(),
-        reason: reason(report),
+        verdict: judgement.verdict.to_string(),
+        admission: judgement.admission.to_string(),
+        reason: reason(judgement),
     };
     let mut answer = Answer::admitted(uid, outcome);
-    if let Some(policy) = &report.policy {
-        answer.audit.insert("policy", policy.to_string());
+    if let Some(policy) = &judgement.policy {
+        answer.audit.insert("policy", policy.key.to_string());
     }
+    answer
+}
+
+/// Whether the author of the object is told anything: nothing of images that can be pulled, or that are not judged.
+fn is_told(judgement: &Judgement) -> bool {
+    judgement.admission != Admission::Admitted || judgement.notes.contains(&note::LOOKS_LIKE_ECR)
+}
+
+/// Puts what people read into an answer: a refusal, or warnings.
+fn put_words(answer: &mut Answer, report: &Report) {
     let exemptions: Vec<&str> = report.exemptions().map(|used| used.name.as_str()).collect();
     if !exemptions.is_empty() {
         answer.audit.insert("exemptions", exemptions.join(","));
@@ -452,16 +467,15 @@ fn answer(uid: &str, report: &Report) -> Answer {
             });
         }
     }
-    answer
 }
 
 /// The reason of the first image that has the pod's verdict.
-fn reason(report: &Report) -> String {
-    if report.verdict == Verdict::NotSelected {
+fn reason(judgement: &Judgement) -> String {
+    if judgement.verdict == Verdict::NotSelected {
         return "NotSelected".to_owned();
     }
-    let deciding = report.images.iter().find(|image| image.verdict == report.verdict);
-    deciding.or(report.images.first()).map_or_else(|| "NoImages".to_owned(), |image| image.reason.to_string())
+    let deciding = judgement.images.iter().find(|image| image.verdict == judgement.verdict);
+    deciding.or(judgement.images.first()).map_or_else(|| "NoImages".to_owned(), |image| image.reason.to_string())
 }
 
 /// Whether a judgement says what nobody should hear from memory alone: a rejection, or that the pods of a workload could
