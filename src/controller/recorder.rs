@@ -313,7 +313,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_said_again_is_a_count_and_what_was_cleared_away_is_said_anew() {
-        let api = crate::index::fake::FakeApi::new();
+        let api = crate::runtime::fake::FakeApi::new();
         let mut recorder = Recorder::new(api.client(), "", Metrics::default());
         let mut tell = async |note: &str, leads: bool| recorder.tell(&key("pull"), &draft("api", note), || leads).await;
         assert_eq!(
@@ -351,7 +351,7 @@ mod tests {
     /// A policy, and with it what its tenant makes it say, uses up its own room and nobody else's.
     #[tokio::test(start_paused = true)]
     async fn what_one_policy_may_tell_is_limited_while_all_together_have_room() {
-        let api = crate::index::fake::FakeApi::new();
+        let api = crate::runtime::fake::FakeApi::new();
         let mut recorder = Recorder::new(api.client(), "", Metrics::default());
         let mut tell = async |policy: &str, count: usize| {
             let mut told = Vec::new();

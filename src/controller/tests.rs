@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fixtures::stored_policy;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::index::fake::{FakeApi, policy};
+use crate::runtime::fake::{FakeApi, VERSION, Write};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -55,6 +56,15 @@ fn start_while(
     Running { api, index, leader, options, _guard: token.drop_guard() }
 }
 
+/// The statuses that were applied, in order: paths and bodies. The controller writes nothing else.
+fn applied(api: &FakeApi) -> Vec<(String, Value)> {
+    let status = |write: Write| {
+        assert_eq!((write.manager.as_str(), write.path.ends_with("/status")), ("ecr-access-controller", true));
+        (write.path, write.body)
+    };
+    api.writes().into_iter().map(status).collect()
+}
+
 async fn until(what: &str, is: impl Fn() -> bool) {
     let waiting = async {
         while !is() {
@@ -72,13 +82,13 @@ fn ready(applied: &Value) -> (&str, &str) {
 
 #[tokio::test(start_paused = true)]
 async fn every_policy_gets_its_status_once_and_a_broken_one_harms_no_other() {
-    let mut broken = policy("payments", "broken");
+    let mut broken = stored_policy("payments", "broken");
     broken["spec"]["puller"]["node"] = json!({});
-    let running = start(vec![broken, policy("payments", "fine")], true);
-    until("both statuses", || running.api.applied().len() >= 2).await;
+    let running = start(vec![broken, stored_policy("payments", "fine")], true);
+    until("both statuses", || applied(&running.api).len() >= 2).await;
     // The echo of both writes arrives and must cause no third.
     tokio::time::sleep(LONG).await;
-    let mut applied = running.api.applied();
+    let mut applied = applied(&running.api);
     assert_eq!(applied.len(), 2, "{applied:#?}");
     applied.sort_by(|one, other| one.0.cmp(&other.0));
     let base = "/apis/ecraccess.dev/v1alpha1/namespaces/payments/ecraccesspolicies";
@@ -94,7 +104,7 @@ async fn every_policy_gets_its_status_once_and_a_broken_one_harms_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn pods_are_counted_in_the_first_status_and_later_not_more_often_than_allowed() {
-    let running = start(vec![policy("payments", "a")], false);
+    let running = start(vec![stored_policy("payments", "a")], false);
     running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
     let pod = |name: &str| {
         let image = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
@@ -113,70 +123,70 @@ async fn pods_are_counted_in_the_first_status_and_later_not_more_often_than_allo
         applied.iter().map(|(_, body)| body["status"]["pods"]["allowed"].as_i64().unwrap()).collect()
     };
     // The second pod changes counts alone, and those wait.
-    assert_eq!(counts(&running.api.applied()), [1]);
+    assert_eq!(counts(&applied(&running.api)), [1]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_edit_is_in_the_status_within_a_second() {
-    let running = start(vec![policy("payments", "a")], true);
-    until("the first status", || running.api.applied().len() == 1).await;
+    let running = start(vec![stored_policy("payments", "a")], true);
+    until("the first status", || applied(&running.api).len() == 1).await;
     // A machine that is busy with something else may be late for once. Late each time is ours.
     let mut times = Vec::new();
     for generation in 2..=6 {
-        let before = running.api.applied().len();
+        let before = applied(&running.api).len();
         let begin = Instant::now();
-        let mut edited = policy("payments", "a");
+        let mut edited = stored_policy("payments", "a");
         edited["metadata"]["generation"] = generation.into();
         edited["spec"] = json!({"puller": generation});
         running.api.put("ecraccesspolicies", edited);
-        until("the next status", || running.api.applied().len() > before).await;
+        until("the next status", || applied(&running.api).len() > before).await;
         times.push(begin.elapsed());
         if begin.elapsed() < Duration::from_secs(1) {
             break;
         }
     }
     assert!(times.last().is_some_and(|time| *time < Duration::from_secs(1)), "{times:?}");
-    let (_, applied) = &running.api.applied()[1];
+    let (_, applied) = &applied(&running.api)[1];
     assert_eq!(ready(applied).0, "False");
     assert_eq!(applied["status"]["observedGeneration"], 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_the_leader_writes() {
-    let running = start(vec![policy("payments", "a")], false);
+    let running = start(vec![stored_policy("payments", "a")], false);
     tokio::time::sleep(LONG).await;
-    assert!(running.api.applied().is_empty());
+    assert!(applied(&running.api).is_empty());
     assert_eq!(running.options.metrics.leader.get(), 0);
     running.leader.store(true, Ordering::SeqCst);
-    until("the status of the new leader", || running.api.applied().len() == 1).await;
+    until("the status of the new leader", || applied(&running.api).len() == 1).await;
     assert_eq!(running.options.metrics.leader.get(), 1);
     running.leader.store(false, Ordering::SeqCst);
     until("the end of the term", || running.options.metrics.leader.get() == 0).await;
-    running.api.put("ecraccesspolicies", policy("payments", "b"));
+    running.api.put("ecraccesspolicies", stored_policy("payments", "b"));
     tokio::time::sleep(LONG).await;
-    assert_eq!(running.api.applied().len(), 1);
+    assert_eq!(applied(&running.api).len(), 1);
 }
 
 /// A look at everything may find much to write, and a lease may be lost meanwhile.
 #[tokio::test(start_paused = true)]
 async fn the_lease_is_asked_before_each_write() {
-    let policies = (0..WRITES * 4).map(|index| policy("payments", &format!("p{index}"))).collect();
-    let running = start_while(FakeApi::new(), policies, false, |api| api.applied().is_empty());
+    let policies = (0..WRITES * 4).map(|index| stored_policy("payments", &format!("p{index}"))).collect();
+    let running = start_while(FakeApi::new(), policies, false, |api| applied(api).is_empty());
     running.index.wait_until_synced().await;
     running.leader.store(true, Ordering::SeqCst);
-    until("a first status", || !running.api.applied().is_empty()).await;
+    until("a first status", || !applied(&running.api).is_empty()).await;
     tokio::time::sleep(LONG).await;
     // Those that were under way when the lease was lost, and no more.
-    assert!(running.api.applied().len() <= WRITES, "{}", running.api.applied().len());
+    assert!(applied(&running.api).len() <= WRITES, "{}", applied(&running.api).len());
     assert_eq!(running.options.metrics.leader.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_leader_finds_everything_said_and_writes_nothing() {
-    let first = start(vec![policy("payments", "a")], true);
-    until("the status", || first.api.applied().len() == 1).await;
-    let status = first.api.applied()[0].1["status"].clone();
-    let mut stored = policy("payments", "a");
+    let first = start(vec![stored_policy("payments", "a")], true);
+    until("the status", || applied(&first.api).len() == 1).await;
+    let status = applied(&first.api)[0].1["status"].clone();
+    let mut stored = stored_policy("payments", "a");
     stored["status"] = status;
     let second = start(vec![stored], true);
     until("the second leader has looked", || {
@@ -184,23 +194,23 @@ async fn a_new_leader_finds_everything_said_and_writes_nothing() {
     })
     .await;
     tokio::time::sleep(LONG).await;
-    assert!(second.api.applied().is_empty(), "{:#?}", second.api.applied());
+    assert!(applied(&second.api).is_empty(), "{:#?}", applied(&second.api));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_status_that_somebody_else_changed_is_put_right() {
-    let running = start(vec![policy("payments", "a")], true);
-    until("the status", || running.api.applied().len() == 1).await;
-    let mut tampered = policy("payments", "a");
+    let running = start(vec![stored_policy("payments", "a")], true);
+    until("the status", || applied(&running.api).len() == 1).await;
+    let mut tampered = stored_policy("payments", "a");
     tampered["status"] = json!({"observedGeneration": 1, "serviceAccounts": 99});
     running.api.put("ecraccesspolicies", tampered);
-    until("the status again", || running.api.applied().len() == 2).await;
-    assert_eq!(running.api.applied()[1].1["status"]["serviceAccounts"], 0);
+    until("the status again", || applied(&running.api).len() == 2).await;
+    assert_eq!(applied(&running.api)[1].1["status"]["serviceAccounts"], 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn writes_that_fail_are_tried_again() {
-    let running = start(vec![policy("payments", "a")], false);
+    let running = start(vec![stored_policy("payments", "a")], false);
     let failed =
         || running.options.metrics.status_writes.get_or_create(&WriteLabels { result: WriteResult::failed }).get();
     // Synced first, so that only the writes fail.
@@ -209,7 +219,7 @@ async fn writes_that_fail_are_tried_again() {
     running.leader.store(true, Ordering::SeqCst);
     until("a failed write", || failed() >= 1).await;
     running.api.answer("ecraccesspolicies", 200);
-    until("the status", || running.api.applied().len() == 1).await;
+    until("the status", || applied(&running.api).len() == 1).await;
 }
 
 fn deployment(name: &str, repository: &str) -> Value {
@@ -236,7 +246,7 @@ fn replica(api: &FakeApi, name: &str, repository: &str) {
 
 /// A policy that lets pull `team/app` until `end`, and nothing else.
 fn until_then(end: jiff::Timestamp) -> Value {
-    let mut policy = policy("payments", "pull");
+    let mut policy = stored_policy("payments", "pull");
     let statement = &mut policy["spec"]["puller"]["nodes"][0]["identity"]["policies"][0]["document"]["Statement"][0];
     statement["Condition"] = json!({"DateLessThan": {"aws:CurrentTime": end.to_string()}});
     policy
@@ -244,7 +254,7 @@ fn until_then(end: jiff::Timestamp) -> Value {
 
 /// Allows the token, and `team/app` alone.
 fn narrow() -> Value {
-    let mut policy = policy("payments", "pull");
+    let mut policy = stored_policy("payments", "pull");
     policy["spec"]["puller"]["nodes"][0]["identity"]["policies"][0]["document"]["Statement"] = json!([
         {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
         {"Effect": "Allow", "Action": "ecr:*", "Resource": "arn:aws:ecr:*:*:repository/team/app"}
@@ -253,7 +263,7 @@ fn narrow() -> Value {
 }
 
 fn last(running: &Running) -> Value {
-    running.api.applied().last().map(|(_, body)| body["status"].clone()).unwrap_or_default()
+    applied(&running.api).last().map(|(_, body)| body["status"].clone()).unwrap_or_default()
 }
 
 fn told(api: &FakeApi) -> Vec<(String, String, String)> {
@@ -322,8 +332,8 @@ async fn fails_for_a_minute(running: &Running, kind: &'static str) {
 
 #[tokio::test]
 async fn a_watch_that_fails_for_a_minute_is_in_the_statuses_until_it_works() {
-    let running = start(vec![policy("payments", "a")], true);
-    until("the first status", || running.api.applied().len() == 1).await;
+    let running = start(vec![stored_policy("payments", "a")], true);
+    until("the first status", || applied(&running.api).len() == 1).await;
     assert_eq!(judging(&running), None);
     running.api.answer("serviceaccounts", 403);
     running.api.hang_up("serviceaccounts");
@@ -368,8 +378,8 @@ async fn what_the_api_server_answers_to_a_write_need_not_be_readable() {
     let api = FakeApi::new();
     let deep = format!("{}1{}", r#"{"f:x":"#.repeat(200), "}".repeat(200));
     for (name, field) in [("fields", "managedFields"), ("spec", "deep")] {
-        let mut object = policy("payments", name);
-        object["metadata"]["resourceVersion"] = crate::index::fake::VERSION.into();
+        let mut object = stored_policy("payments", name);
+        object["metadata"]["resourceVersion"] = VERSION.into();
         let place = if name == "spec" { &mut object["spec"] } else { &mut object["metadata"] };
         place[field] = "@".into();
         let bytes = object.to_string().replace("\"@\"", &deep).into_bytes();
@@ -381,7 +391,7 @@ async fn what_the_api_server_answers_to_a_write_need_not_be_readable() {
     until("both statuses", || writes(WriteResult::written) >= 2).await;
     assert_eq!(writes(WriteResult::failed), 0);
     let of = |name: &str| {
-        let applied = running.api.applied();
+        let applied = applied(&running.api);
         applied.into_iter().find(|(path, _)| path.ends_with(&format!("/{name}/status"))).unwrap().1
     };
     assert_eq!(ready(&of("fields")), ("True", "Ready"));
@@ -396,9 +406,9 @@ async fn what_the_api_server_answers_to_a_write_need_not_be_readable() {
 async fn what_happens_to_a_policy_is_told_once_and_a_new_leader_repeats_nothing() {
     let running = start(vec![narrow()], true);
     running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
-    until("the status", || running.api.applied().len() == 1).await;
+    until("the status", || applied(&running.api).len() == 1).await;
     assert_eq!(told(&running.api), [], "a policy that is in force from the beginning is no news");
-    let mut broken = policy("payments", "pull");
+    let mut broken = stored_policy("payments", "pull");
     broken["metadata"]["generation"] = 2.into();
     broken["spec"] = json!({"puller": 7});
     running.api.put("ecraccesspolicies", broken);
@@ -457,7 +467,7 @@ async fn a_condition_on_the_date_changes_the_counts_without_an_edit_and_is_told_
     running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
     running.api.put("deployments", deployment("api", "team/app"));
     running.leader.store(true, Ordering::SeqCst);
-    until("the status", || !running.api.applied().is_empty()).await;
+    until("the status", || !applied(&running.api).is_empty()).await;
     let status = last(&running);
     assert_eq!((&status["nextTransition"], &status["workloads"]["allowed"]), (&json!(end.to_string()), &json!(1)));
     let ahead = status["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "ChangeAhead");
@@ -493,7 +503,7 @@ async fn a_thousand_namespaces_have_as_many_series_as_one() {
             }
         }
         let running = start_on(api, policies, true);
-        until("every status is written", || running.api.applied().len() >= namespaces).await;
+        until("every status is written", || applied(&running.api).len() >= namespaces).await;
         let denied = VerdictLabels { verdict: PodVerdict::Deny };
         until("everything is counted", || {
             running.options.metrics.workloads.get_or_create(&denied).get() == i64::try_from(namespaces).unwrap()

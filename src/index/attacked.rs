@@ -9,15 +9,16 @@ use ecr_forecast::cluster::config_map::ConfigMapName;
 use ecr_forecast::inventory::Inventory;
 use ecr_forecast::policy::PolicyKind;
 use ecr_forecast::policy::compiled::PolicyKey;
+use fixtures::stored_policy;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::fake::{FakeApi, VERSION, policy};
 use super::kinds::KINDS;
 use super::pods::{Pods, watch_pods};
 use super::workloads::{Workloads, watch_workloads};
 use super::{Index, IndexOptions};
+use crate::runtime::fake::{FakeApi, VERSION};
 use crate::runtime::watch::source::Signal;
 
 const TIMEOUTS: Duration = Duration::from_secs(30);
@@ -63,9 +64,9 @@ fn object(resource: &str, name: &str) -> Value {
     let metadata = json!({"name": name, "namespace": "payments", "labels": {"team": "a"}});
     let template = json!({"spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": "x"}]}});
     match resource {
-        "ecraccesspolicies" => policy("payments", name),
+        "ecraccesspolicies" => stored_policy("payments", name),
         "clusterecraccesspolicies" => {
-            let mut policy = policy("", name);
+            let mut policy = stored_policy("", name);
             policy["kind"] = "ClusterEcrAccessPolicy".into();
             policy["metadata"].as_object_mut().unwrap().remove("namespace");
             policy
@@ -216,7 +217,7 @@ async fn a_document_that_nests_too_deeply_spoils_its_own_policy_alone() {
     for levels in [117, 200] {
         let api = FakeApi::new();
         let put = |name: &str| {
-            let mut object = policy("payments", name);
+            let mut object = stored_policy("payments", name);
             object["metadata"]["resourceVersion"] = VERSION.into();
             let entry = "/spec/puller/nodes/0/identity/policies/0/document";
             *object.pointer_mut(entry).unwrap() = "@deep@".into();
@@ -224,7 +225,7 @@ async fn a_document_that_nests_too_deeply_spoils_its_own_policy_alone() {
             api.put_bytes("ecraccesspolicies", "payments", name, text.as_bytes());
         };
         put("bad");
-        api.put("ecraccesspolicies", policy("payments", "good"));
+        api.put("ecraccesspolicies", stored_policy("payments", "good"));
         let token = CancellationToken::new();
         let _guard = token.clone().drop_guard();
         let index = Index::start(api.client(), IndexOptions::default(), token);
@@ -243,7 +244,7 @@ async fn a_document_that_nests_too_deeply_spoils_its_own_policy_alone() {
             "{levels}"
         );
         put("bad-too");
-        api.put("ecraccesspolicies", policy("payments", "good-too"));
+        api.put("ecraccesspolicies", stored_policy("payments", "good-too"));
         until(&index, "the watch goes on", |inventory| told(inventory, "good-too") == Some(vec![])).await;
         assert_eq!(told(&index.snapshot(), "bad-too"), too_deep, "{levels}");
     }

@@ -36,8 +36,6 @@ pub mod workloads;
 
 #[cfg(test)]
 mod attacked;
-#[cfg(test)]
-pub(crate) mod fake;
 
 pub use crate::runtime::watch::failure::Failure;
 pub use crate::runtime::watch::source::Signal as WatchSignal;
@@ -268,12 +266,13 @@ async fn follow(index: &Index, signals: impl Stream<Item = (&'static WatchedKind
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use std::sync::LazyLock;
 
-    use super::fake::{FakeApi, policy};
+    use fixtures::stored_policy;
+    use serde_json::json;
+
     use super::*;
+    use crate::runtime::fake::FakeApi;
     use crate::runtime::watch::event::Event;
     use crate::runtime::watch::object::Raw;
     use ecr_forecast::cluster::config_map::ConfigMapName;
@@ -309,7 +308,7 @@ mod tests {
     async fn everything_is_listed_page_by_page_before_the_index_is_synced() {
         let api = FakeApi::new();
         for name in ["a", "b", "c", "d", "e"] {
-            api.put("ecraccesspolicies", policy("payments", name));
+            api.put("ecraccesspolicies", stored_policy("payments", name));
         }
         api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
         api.put("namespaces", json!({"metadata": {"name": "payments", "labels": {"team": "a"}}}));
@@ -338,11 +337,11 @@ mod tests {
     #[tokio::test]
     async fn an_edit_is_in_force_at_once_and_a_delete_too() {
         let api = FakeApi::new();
-        api.put("ecraccesspolicies", policy("payments", "a"));
+        api.put("ecraccesspolicies", stored_policy("payments", "a"));
         let (index, _guard) = start(&api);
         synced(&index).await;
         let begin = Instant::now();
-        api.put("ecraccesspolicies", policy("payments", "b"));
+        api.put("ecraccesspolicies", stored_policy("payments", "b"));
         until(&index, "b is there", |inventory| names(inventory) == ["a", "b"]).await;
         api.delete("ecraccesspolicies", "payments", "a");
         until(&index, "a is gone", |inventory| names(inventory) == ["b"]).await;
@@ -357,17 +356,17 @@ mod tests {
     #[tokio::test]
     async fn a_policy_that_does_not_decode_stops_no_watch() {
         let api = FakeApi::new();
-        let mut broken = policy("payments", "broken");
+        let mut broken = stored_policy("payments", "broken");
         broken["spec"] = json!("nothing like it");
         broken["metadata"]["labels"] = json!([7]);
         api.put("ecraccesspolicies", broken.clone());
-        api.put("ecraccesspolicies", policy("payments", "fine"));
+        api.put("ecraccesspolicies", stored_policy("payments", "fine"));
         let (index, _guard) = start(&api);
         synced(&index).await;
         assert_eq!(names(&index.snapshot()), ["broken", "fine"]);
         broken["metadata"]["name"] = "broken-too".into();
         api.put("ecraccesspolicies", broken);
-        api.put("ecraccesspolicies", policy("payments", "fine-too"));
+        api.put("ecraccesspolicies", stored_policy("payments", "fine-too"));
         until(&index, "the watch goes on", |inventory| names(inventory).len() == 4).await;
     }
 
@@ -396,8 +395,8 @@ mod tests {
     #[tokio::test]
     async fn what_was_deleted_while_the_watch_was_broken_disappears_and_the_rest_never_does() {
         let api = FakeApi::new();
-        api.put("ecraccesspolicies", policy("payments", "stays"));
-        api.put("ecraccesspolicies", policy("payments", "goes"));
+        api.put("ecraccesspolicies", stored_policy("payments", "stays"));
+        api.put("ecraccesspolicies", stored_policy("payments", "goes"));
         let (index, _guard) = start(&api);
         synced(&index).await;
         // The API server forgets where the watch stood, and for a while it does not even list.
@@ -420,16 +419,16 @@ mod tests {
     #[tokio::test]
     async fn a_watch_that_is_told_410_at_its_start_lists_again() {
         let api = FakeApi::new();
-        api.put("ecraccesspolicies", policy("payments", "a"));
+        api.put("ecraccesspolicies", stored_policy("payments", "a"));
         let (index, _guard) = start(&api);
         synced(&index).await;
         // From now on no watch can be taken up where it stood, as after the backup of an etcd was put back.
-        api.refuse_watches("ecraccesspolicies", Some(410));
+        api.answer_watches("ecraccesspolicies", 410);
         api.hang_up("ecraccesspolicies");
-        api.put("ecraccesspolicies", policy("payments", "b"));
+        api.put("ecraccesspolicies", stored_policy("payments", "b"));
         until(&index, "what was missed is listed", |inventory| names(inventory) == ["a", "b"]).await;
-        api.refuse_watches("ecraccesspolicies", None);
-        api.put("ecraccesspolicies", policy("payments", "c"));
+        api.answer_watches("ecraccesspolicies", 200);
+        api.put("ecraccesspolicies", stored_policy("payments", "c"));
         until(&index, "the watch works again", |inventory| names(inventory) == ["a", "b", "c"]).await;
     }
 
@@ -445,7 +444,7 @@ mod tests {
         let index = Index::new(FakeApi::new().client(), KINDS);
         let row = |plural: &str| KINDS.iter().find(|row| row.kind.plural == plural).unwrap();
         let mut signals: Vec<_> = KINDS.iter().flat_map(|row| listed(row, vec![])).collect();
-        signals.extend(listed(row("ecraccesspolicies"), vec![policy("payments", "a")]));
+        signals.extend(listed(row("ecraccesspolicies"), vec![stored_policy("payments", "a")]));
         follow(&index, stream::iter(signals)).await;
         assert!(index.synced());
         assert_eq!(names(&index.snapshot()), ["a"]);

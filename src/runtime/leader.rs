@@ -241,7 +241,16 @@ mod tests {
         assert!(FENCE + RENEW <= DURATION && RENEW < FENCE);
     }
 
-    const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/ns/leases/lease";
+    /// An API server with a lease that nobody has taken.
+    fn with_lease() -> Arc<FakeApi> {
+        let api = FakeApi::new();
+        api.put("leases", json!({"metadata": {"name": "lease", "namespace": "ns"}}));
+        api
+    }
+
+    fn lease(api: &FakeApi) -> serde_json::Value {
+        api.get("leases", "ns", "lease")["spec"].take()
+    }
 
     fn election(api: &Arc<FakeApi>, identity: &str) -> Election {
         Election {
@@ -255,9 +264,8 @@ mod tests {
 
     #[tokio::test]
     async fn of_two_that_see_an_empty_lease_at_once_one_leads() {
-        let api = FakeApi::new();
-        api.put(LEASE, json!({"metadata": {"name": "lease", "namespace": "ns"}}));
-        api.race(LEASE, 2);
+        let api = with_lease();
+        api.race("leases", 2);
         let (mut a, mut b) = (election(&api, "a"), election(&api, "b"));
         let (one, two) = tokio::join!(a.attempt(), b.attempt());
         one.unwrap();
@@ -265,19 +273,18 @@ mod tests {
         assert_eq!(api.writes().len(), 1);
         assert_ne!(a.leader.is_leader_now(), b.leader.is_leader_now());
         // The next round changes nothing but the time of the one that leads.
-        let holder = api.get(LEASE)["spec"]["holderIdentity"].clone();
+        let holder = lease(&api)["holderIdentity"].clone();
         a.attempt().await.unwrap();
         b.attempt().await.unwrap();
-        assert_eq!(api.get(LEASE)["spec"]["holderIdentity"], holder);
-        assert_eq!(api.get(LEASE)["spec"]["leaseTransitions"], json!(1));
+        assert_eq!(lease(&api)["holderIdentity"], holder);
+        assert_eq!(lease(&api)["leaseTransitions"], json!(1));
         assert_ne!(a.leader.is_leader_now(), b.leader.is_leader_now());
     }
 
     /// Counted from a later moment, or for longer, it would outlast what the others wait for.
     #[tokio::test]
     async fn the_fence_is_counted_from_before_the_write() {
-        let api = FakeApi::new();
-        api.put(LEASE, json!({"metadata": {"name": "lease", "namespace": "ns"}}));
+        let api = with_lease();
         let mut election = election(&api, "a");
         // The first write takes the lease, the second one renews it.
         for _ in 0..2 {
@@ -285,7 +292,7 @@ mod tests {
             election.attempt().await.unwrap();
             let until = *election.leader.until.lock().unwrap();
             let Until::At(instant, time) = until else { panic!("{until:?}") };
-            let (written_instant, written_time) = api.written();
+            let (written_instant, written_time) = api.writes().last().unwrap().taken;
             assert!(begin.0 + FENCE <= instant && instant <= written_instant + FENCE, "{until:?}");
             assert!(begin.1 + FENCE <= time && time <= written_time + FENCE, "{until:?}");
         }
@@ -294,15 +301,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_lease_that_was_given_back_is_taken_at_once() {
-        let api = FakeApi::new();
-        api.put(LEASE, json!({"metadata": {"name": "lease", "namespace": "ns"}}));
+        let api = with_lease();
         let (mut a, mut b) = (election(&api, "a"), election(&api, "b"));
         a.attempt().await.unwrap();
         b.attempt().await.unwrap();
         assert!(a.leader.is_leader_now() && !b.leader.is_leader_now());
         // Whoever does not hold it gives nothing back.
         b.release().await.unwrap();
-        assert_eq!(api.get(LEASE)["spec"]["holderIdentity"], json!("a"));
+        assert_eq!(lease(&api)["holderIdentity"], json!("a"));
         a.release().await.unwrap();
         b.attempt().await.unwrap();
         assert!(b.leader.is_leader_now());

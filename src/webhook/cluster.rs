@@ -192,12 +192,13 @@ impl Cluster for LiveCluster {
 
 #[cfg(test)]
 mod tests {
+    use fixtures::stored_policy;
     use serde_json::json;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::index::IndexOptions;
-    use crate::index::fake::{FakeApi, VERSION, policy};
+    use crate::runtime::fake::{FakeApi, VERSION};
 
     fn cluster(api: &Arc<FakeApi>) -> (LiveCluster, tokio_util::sync::DropGuard) {
         let token = CancellationToken::new();
@@ -279,7 +280,7 @@ mod tests {
         let api = FakeApi::new();
         let (cluster, _guard) = cluster(&api);
         for index in 0..600 {
-            api.put("ecraccesspolicies", policy("payments", &format!("p{index:03}")));
+            api.put("ecraccesspolicies", stored_policy("payments", &format!("p{index:03}")));
         }
         let deep = format!(r#","spec":{{"onDeny":"Warn","puller":{}}}"#, nested(200));
         api.put_bytes("ecraccesspolicies", "payments", "p550-deep", &tricky("p550-deep", &deep));
@@ -300,7 +301,7 @@ mod tests {
         api.answer("clusterecraccesspolicies", 403);
         assert!(policies(None).await.is_err());
         for index in 0..1500 {
-            api.put("ecraccesspolicies", policy("payments", &format!("q{index:04}")));
+            api.put("ecraccesspolicies", stored_policy("payments", &format!("q{index:04}")));
         }
         let error = policies(Some("payments")).await.unwrap_err();
         assert_eq!(error, ReadError::TooMany { what: "ecraccesspolicies".to_owned() });

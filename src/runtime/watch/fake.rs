@@ -1,4 +1,5 @@
-//! A server for tests that gives answers by the list, whatever it is asked, and notes what that was.
+//! A fake server for tests of whatever reads bytes: it gives the answers that a test wrote out, piece by piece, whatever it is
+//! asked, and notes what that was. [`crate::runtime::fake`] is an API server, which neither drips nor breaks nor lies.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

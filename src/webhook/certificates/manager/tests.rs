@@ -32,30 +32,27 @@ fn only_webhooks_that_call_our_service_are_ours() {
     assert_eq!(found, [("pods.ecraccess.dev", Some("ca".as_bytes()))]);
 }
 
-const SECRET: &str = "/api/v1/namespaces/ecr-access-system/secrets/certificate";
-const SERVICE_STATUS: &str = "/api/v1/namespaces/ecr-access-system/services/ecr-access/status";
-const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/ecr-access";
+const NAMESPACE: &str = "ecr-access-system";
+const CONFIGURATIONS: &str = "validatingwebhookconfigurations";
 
 /// An installation that nobody has touched yet.
 fn installed() -> Arc<FakeApi> {
     let api = FakeApi::new();
-    api.put(SECRET, json!({"metadata": {"name": "certificate", "namespace": "ecr-access-system"}}));
-    let service = json!({"metadata": {"name": "ecr-access", "namespace": "ecr-access-system"}});
-    api.put(SERVICE_STATUS, service.clone());
-    api.put(SERVICE_STATUS.trim_end_matches("/status"), service);
+    api.put("secrets", json!({"metadata": {"name": "certificate", "namespace": NAMESPACE}}));
+    api.put("services", json!({"metadata": {"name": "ecr-access", "namespace": NAMESPACE}}));
     let webhook = |name: &str| {
         json!({"name": name, "admissionReviewVersions": ["v1"], "sideEffects": "None",
-            "clientConfig": {"service": {"name": "ecr-access", "namespace": "ecr-access-system"}}})
+            "clientConfig": {"service": {"name": "ecr-access", "namespace": NAMESPACE}}})
     };
     let webhooks = [webhook("pods.ecraccess.dev"), webhook("policies.ecraccess.dev")];
-    api.put(CONFIGURATION, json!({"metadata": {"name": "ecr-access"}, "webhooks": webhooks}));
+    api.put(CONFIGURATIONS, json!({"metadata": {"name": "ecr-access"}, "webhooks": webhooks}));
     api
 }
 
 fn manager(api: &Arc<FakeApi>) -> CertificateManager {
     let place = Place {
         mode: Mode::Own,
-        namespace: "ecr-access-system".to_owned(),
+        namespace: NAMESPACE.to_owned(),
         secret: "certificate".to_owned(),
         service: "ecr-access".to_owned(),
         configuration: "ecr-access".to_owned(),
@@ -89,7 +86,8 @@ fn served(manager: &CertificateManager) -> Vec<CertificateDer<'static>> {
 }
 
 fn bundle(api: &FakeApi) -> Vec<u8> {
-    let configuration: ValidatingWebhookConfiguration = serde_json::from_value(api.get(CONFIGURATION)).unwrap();
+    let configuration: ValidatingWebhookConfiguration =
+        serde_json::from_value(api.get(CONFIGURATIONS, "", "ecr-access")).unwrap();
     let bundles =
         configuration.webhooks.into_iter().flatten().map(|webhook| webhook.client_config.ca_bundle.unwrap().0);
     let mut bundles: Vec<Vec<u8>> = bundles.collect();
@@ -102,9 +100,9 @@ fn bundle(api: &FakeApi) -> Vec<u8> {
 async fn three_replicas_that_find_an_empty_secret_at_once_end_up_with_one_certificate() {
     let api = installed();
     let (mut a, mut b, mut c) = (manager(&api), manager(&api), manager(&api));
-    api.race(SECRET, 3);
+    api.race("secrets", 3);
     tokio::join!(settle(&mut a), settle(&mut b), settle(&mut c));
-    let secrets = api.writes().iter().filter(|path| *path == SECRET).count();
+    let secrets = api.writes().iter().filter(|write| write.path.contains("/secrets/")).count();
     assert_eq!(secrets, 1, "{:?}", api.writes());
     assert!(served(&a) == served(&b) && served(&b) == served(&c));
     trusted(&bundle(&api), &a.resolver.current().unwrap(), NAME, SystemTime::now()).unwrap();
@@ -124,9 +122,9 @@ async fn exchange(change: impl Fn(&mut Value)) -> (Arc<FakeApi>, bool, usize) {
     settle(&mut a).await;
     settle(&mut b).await;
     let before = served(&a);
-    let mut secret = api.get(SECRET);
+    let mut secret = api.get("secrets", NAMESPACE, "certificate");
     change(&mut secret);
-    api.put(SECRET, secret);
+    api.put("secrets", secret);
     let good = |manager: &CertificateManager| {
         trusted(&bundle(&api), &manager.resolver.current().unwrap(), NAME, SystemTime::now()).unwrap();
     };
@@ -155,10 +153,10 @@ async fn exchange(change: impl Fn(&mut Value)) -> (Arc<FakeApi>, bool, usize) {
 fn events(api: &FakeApi) -> Vec<(String, String, String)> {
     let text = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
     let told = |event: &Value| (text(event, "type"), text(event, "reason"), text(event, "note"));
-    api.created()
+    api.told()
         .iter()
-        .map(|(path, event)| {
-            assert_eq!(path, "/apis/events.k8s.io/v1/namespaces/ecr-access-system/events");
+        .map(|event| {
+            assert_eq!(event["metadata"]["namespace"], NAMESPACE);
             assert_eq!(
                 (&event["regarding"]["kind"], &event["regarding"]["name"]),
                 (&json!("Secret"), &json!("certificate"))
@@ -169,7 +167,7 @@ fn events(api: &FakeApi) -> Vec<(String, String, String)> {
 }
 
 fn condition(api: &FakeApi) -> (String, String, String) {
-    let condition = api.get(SERVICE_STATUS)["status"]["conditions"][0].clone();
+    let condition = api.get("services", NAMESPACE, "ecr-access")["status"]["conditions"][0].clone();
     assert_eq!(condition["type"], notice::CONDITION);
     let text = |field: &str| condition[field].as_str().unwrap().to_owned();
     (text("status"), text("reason"), text("message"))
@@ -205,10 +203,10 @@ async fn what_can_neither_be_used_nor_replaced_leaves_the_one_before_in_service(
     let mut manager = manager(&api);
     settle(&mut manager).await;
     let before = served(&manager);
-    let mut secret = api.get(SECRET);
+    let mut secret = api.get("secrets", NAMESPACE, "certificate");
     secret["data"]["tls.key"] = json!(ByteString(b"garbage".to_vec()));
-    api.put(SECRET, secret);
-    api.refuse(SECRET, Some(422));
+    api.put("secrets", secret);
+    api.answer_writes("secrets", 422);
     let mut logged = None;
     for _ in 0..5 {
         manager.step(&mut logged).await;
@@ -223,7 +221,7 @@ async fn what_can_neither_be_used_nor_replaced_leaves_the_one_before_in_service(
     let (status, reason, message) = condition(&api);
     assert_eq!((status.as_str(), reason.as_str(), &message), ("False", "Unreadable", &told[0].2));
 
-    api.refuse(SECRET, None);
+    api.answer_writes("secrets", 200);
     for _ in 0..3 {
         manager.step(&mut logged).await;
     }
@@ -238,17 +236,17 @@ async fn a_given_certificate_is_served_once_it_is_trusted_and_never_written() {
     let mut manager = manager(&api);
     manager.place.mode = Mode::Given;
     let give = |api: &FakeApi, secret: &CertificateSecret| {
-        let mut object = api.get(SECRET);
+        let mut object = api.get("secrets", NAMESPACE, "certificate");
         let data = secret.to_secret().into_iter().filter(|(key, _)| *key != "ca.key");
         object["data"] = json!(data.collect::<std::collections::BTreeMap<_, _>>());
-        api.put(SECRET, object);
+        api.put("secrets", object);
     };
     let inject = |api: &FakeApi, secret: &CertificateSecret| {
-        let mut configuration = api.get(CONFIGURATION);
+        let mut configuration = api.get(CONFIGURATIONS, "", "ecr-access");
         for webhook in configuration["webhooks"].as_array_mut().unwrap() {
             webhook["clientConfig"]["caBundle"] = json!(ByteString(secret.authorities.clone().into_bytes()));
         }
-        api.put(CONFIGURATION, configuration);
+        api.put(CONFIGURATIONS, configuration);
     };
     let mut logged = None;
     manager.step(&mut logged).await;
@@ -274,7 +272,8 @@ async fn a_given_certificate_is_served_once_it_is_trusted_and_never_written() {
     manager.step(&mut logged).await;
     assert!(served(&manager) != before);
     manager.state().check().unwrap();
-    assert!(api.writes().iter().all(|path| path == SERVICE_STATUS), "{:?}", api.writes());
+    let status = format!("/api/v1/namespaces/{NAMESPACE}/services/ecr-access/status");
+    assert!(api.writes().iter().all(|write| write.path == status), "{:?}", api.writes());
 }
 
 #[tokio::test]
@@ -283,19 +282,19 @@ async fn only_the_leader_tells_of_what_every_replica_sees() {
     let mut manager = manager(&api);
     settle(&mut manager).await;
     manager.is_leader = Box::new(|| false);
-    let before = api.created().len();
-    let mut secret = api.get(SECRET);
+    let before = api.told().len();
+    let mut secret = api.get("secrets", NAMESPACE, "certificate");
     secret["data"]["tls.crt"] = json!(ByteString(b"garbage".to_vec()));
-    api.put(SECRET, secret);
-    api.refuse(SECRET, Some(403));
+    api.put("secrets", secret);
+    api.answer_writes("secrets", 403);
     let mut logged = None;
     for _ in 0..3 {
         manager.step(&mut logged).await;
     }
-    assert_eq!(api.created().len(), before);
+    assert_eq!(api.told().len(), before);
     manager.is_leader = Box::new(|| true);
     manager.step(&mut logged).await;
-    assert_eq!(api.created().len(), before + 1);
+    assert_eq!(api.told().len(), before + 1);
 }
 
 #[test]
@@ -314,10 +313,10 @@ async fn a_ca_bundle_that_somebody_removed_is_put_back() {
     let api = installed();
     let mut manager = manager(&api);
     settle(&mut manager).await;
-    let mut configuration = api.get(CONFIGURATION);
+    let mut configuration = api.get(CONFIGURATIONS, "", "ecr-access");
     configuration["webhooks"][0]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
     configuration["webhooks"][1]["clientConfig"]["caBundle"] = json!("Cg==");
-    api.put(CONFIGURATION, configuration);
+    api.put(CONFIGURATIONS, configuration);
     is_good(&mut manager).await;
     trusted(&bundle(&api), &manager.resolver.current().unwrap(), NAME, SystemTime::now()).unwrap();
 }
