@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_strangers_turn_stays_taken_for_as_long_as_it_lasted_where_there_are_twice_as_many_as_processors() {
         let of = Allotments::new(&limits(4, 2));
         let stranger = Allotment { of: Arc::clone(&of), caller: caller(2, Standing::Apart) };
@@ -286,7 +286,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn only_strangers_wait_to_enter() {
         let of = Allotments::new(&Limits::default());
         let now = Instant::now();

@@ -95,7 +95,7 @@ mod tests {
         Ok(body.to_bytes().len())
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_silent_api_server_is_given_up() {
         let (list, watch) = ("/api/v1/pods", "/api/v1/pods?limit=5&watch=true");
         let (short, long) = (Duration::from_millis(50), Duration::from_secs(3600));
