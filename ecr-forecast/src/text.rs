@@ -13,7 +13,7 @@ use std::fmt::Write;
 /// `Bidi_Control` or `Default_Ignorable_Code_Point` (Unicode, "PropList.txt", "DerivedCoreProperties.txt"), and the
 /// marks of interlinear annotation. Variation selectors, the joiners of emoji and tag characters are among the second:
 /// no name and no image has them, and whole messages can be hidden in them. They are written out, so nothing is lost.
-pub fn is_harmless(c: char) -> bool {
+pub(crate) fn is_harmless(c: char) -> bool {
     // Nearly every text is of these.
     if matches!(c, ' '..='~') {
         return true;
@@ -68,20 +68,42 @@ pub fn escaped_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.join("\n"))
 }
 
-/// The text in at most `longest` bytes; of a longer one the beginning, and `…` as its end. No character is cut in two.
+/// What the limit of a text counts.
+#[derive(Clone, Copy, Debug)]
+pub enum Unit {
+    /// Of UTF-8.
+    Bytes,
+    /// Unicode code points, as `maxLength` of a schema does (JSON Schema Validation, "6.3.1 maxLength").
+    Characters,
+}
+
+/// The text in at most `longest` of a unit; of a longer one the beginning, and `…` as its end. No character is cut in two.
 ///
-/// `longest` is at least the three bytes of `…`.
-pub fn cut(text: &str, longest: usize) -> Cow<'_, str> {
-    if text.len() <= longest {
+/// `longest` has room for `…`, which is one character of three bytes.
+pub fn cut(text: &str, longest: usize, unit: Unit) -> Cow<'_, str> {
+    let whole = match unit {
+        Unit::Bytes => head(text, longest),
+        Unit::Characters => first(text, longest),
+    };
+    if whole.len() == text.len() {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(format!("{}…", head(text, longest.saturating_sub('…'.len_utf8()))))
+    let beginning = match unit {
+        Unit::Bytes => head(whole, longest.saturating_sub('…'.len_utf8())),
+        Unit::Characters => first(whole, longest.saturating_sub(1)),
+    };
+    Cow::Owned(format!("{beginning}…"))
 }
 
 /// The beginning of the text, of at most `longest` bytes. No character is cut in two.
 pub fn head(text: &str, longest: usize) -> &str {
     let end = (0..=longest.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text.get(..end).unwrap_or_default()
+}
+
+/// The first `count` characters of the text.
+fn first(text: &str, count: usize) -> &str {
+    text.char_indices().nth(count).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// One or more of each kind that is not harmless, for the tests of whatever shows a text.
@@ -145,10 +167,14 @@ mod tests {
 
     #[test]
     fn a_cut_text_is_of_whole_characters_within_the_limit() {
-        assert_eq!(cut("abcdef", 6), "abcdef");
-        assert_eq!(cut("abcdefg", 6), "abc…");
-        assert_eq!(cut("äöüäöü", 8), "äö…");
-        assert_eq!(cut("abcd", 3), "…");
+        use Unit::{Bytes, Characters};
+        assert_eq!(cut("abcdef", 6, Bytes), "abcdef");
+        assert_eq!(cut("abcdefg", 6, Bytes), "abc…");
+        assert_eq!(cut("äöüäöü", 8, Bytes), "äö…");
+        assert_eq!(cut("abcd", 3, Bytes), "…");
+        assert_eq!(cut("äöüäöü", 6, Characters), "äöüäöü");
+        assert_eq!(cut("äöüäöüä", 6, Characters), "äöüäö…");
+        assert_eq!(cut("ab", 1, Characters), "…");
         assert_eq!((head("äöü", 3), head("äöü", 1), head("äöü", 9)), ("ä", "", "äöü"));
     }
 
@@ -160,9 +186,16 @@ mod tests {
             prop_assert_eq!(&escaped(&once), &once);
             prop_assert!(escaped_lines(&text).chars().all(|c| c == '\n' || is_harmless(c)));
             prop_assert_eq!(escaped_lines(&text).matches('\n').count(), text.matches('\n').count());
-            let short = cut(&text, longest);
-            prop_assert!(short.len() <= longest);
-            prop_assert!(text.starts_with(short.trim_end_matches('…')) );
+            for unit in [Unit::Bytes, Unit::Characters] {
+                let length = |text: &str| match unit {
+                    Unit::Bytes => text.len(),
+                    Unit::Characters => text.chars().count(),
+                };
+                let short = cut(&text, longest, unit);
+                prop_assert!(length(&short) <= longest);
+                prop_assert!(text.starts_with(short.trim_end_matches('…')));
+                prop_assert_eq!(short == text, length(&text) <= longest);
+            }
         }
     }
 }

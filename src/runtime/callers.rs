@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use ecr_forecast::text::{cut, escaped};
+use ecr_forecast::text::{Unit, cut, escaped};
 
 /// For so long after the last call of an API server, strangers are kept out of what is reserved.
 pub const LATELY: Duration = Duration::from_secs(600);
@@ -40,7 +40,7 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Cidr, CidrError> {
-        let wrong = || CidrError(escaped(&cut(text, 60)).into_owned());
+        let wrong = || CidrError(escaped(&cut(text, 60, Unit::Bytes)).into_owned());
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let network: IpAddr = address.parse().map_err(|_| wrong())?;
         let all = if network.is_ipv4() { 32 } else { 128 };

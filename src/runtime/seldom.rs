@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ecr_forecast::text::{cut, escaped};
+use ecr_forecast::text::{Unit, cut, escaped};
 
 /// So many lines of a kind at once.
 const BURST: u32 = 5;
@@ -58,7 +58,7 @@ impl Seldom {
 /// The beginning of what somebody else wrote, on one line: what is logged of it, or said of it in an error.
 pub fn beginning(text: &str) -> String {
     const MOST: usize = 400;
-    cut(&escaped(&cut(text, MOST)), MOST).into_owned()
+    cut(&escaped(&cut(text, MOST, Unit::Bytes)), MOST, Unit::Bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
-use ecr_forecast::text::cut;
+use ecr_forecast::text::{Unit, cut};
 
 /// What is not logged, whatever the level and the filter say, and everything below it.
 ///
@@ -97,7 +97,7 @@ pub fn json_error(error: &serde_json::Error) -> String {
 /// An answer of the API server to a read, or why there is none. Of an object by its name it says no more than the name.
 pub fn read_error(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) => format!("{} (code {})", cut(&status.message, LONGEST), status.code),
+        kube::Error::Api(status) => format!("{} (code {})", cut(&status.message, LONGEST, Unit::Bytes), status.code),
         error => failure(error),
     }
 }
@@ -107,7 +107,9 @@ pub fn read_error(error: &kube::Error) -> String {
 pub fn write_error(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if is_about_rights(status.code, &status.message) => read_error(error),
-        kube::Error::Api(status) => format!("refused: {} (code {})", cut(&status.reason, SHORTEST), status.code),
+        kube::Error::Api(status) => {
+            format!("refused: {} (code {})", cut(&status.reason, SHORTEST, Unit::Bytes), status.code)
+        }
         error => failure(error),
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ecr_forecast::text::cut;
+use ecr_forecast::text::{Unit, cut};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ impl RawAnswer {
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let body = self.body.to_string();
-        write!(f, "{} {} {:?}", self.code, cut(&body, SHOWN), self.warnings)
+        write!(f, "{} {} {:?}", self.code, cut(&body, SHOWN, Unit::Bytes), self.warnings)
     }
 }
 

@@ -17,7 +17,7 @@ use super::parts::UNKNOWN;
 use super::schema;
 use super::spec::{ClusterEcrAccessPolicySpec, EcrAccessPolicySpec};
 use super::violations::{config_map_violations, violations};
-use crate::text::cut;
+use crate::text::{Unit, cut};
 
 /// `apiVersion` as it stands in a manifest.
 pub const API_VERSION: &str = "ecraccess.dev/v1alpha1";
@@ -231,7 +231,7 @@ impl Walk<'_> {
         self.at_most(path, "properties", schema.max_properties, fields.len());
         if let Some(each) = &schema.additional_properties {
             for (key, value) in fields {
-                self.value(&format!("{path}[{}]", cut(key, KEY_SHOWN)), each, value);
+                self.value(&format!("{path}[{}]", cut(key, KEY_SHOWN, Unit::Bytes)), each, value);
             }
             return;
         }

@@ -8,7 +8,7 @@ use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::policy::check;
 use ecr_forecast::policy::compiled::{ConfigMapFacts, PolicyObject, label_command};
 use ecr_forecast::policy::{self, API_VERSION, POLICY_DOCUMENT_LABEL};
-use ecr_forecast::text::cut;
+use ecr_forecast::text::{Unit, cut};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -184,7 +184,7 @@ impl Object {
     /// The same for a person, no longer than a problem shows of it: a name can be of any length, and problems many.
     fn shown(&self) -> String {
         let [kind, namespace, name] = [Some(&self.kind_name), self.namespace.as_ref(), self.name.as_ref()]
-            .map(|part| part.map(|p| cut(p, LONGEST)));
+            .map(|part| part.map(|p| cut(p, LONGEST, Unit::Bytes)));
         let (kind, namespace) = (kind.unwrap_or_default(), namespace.map(|namespace| format!("/{namespace}")));
         match name {
             Some(name) => format!("{kind}{}/{name}", namespace.unwrap_or_default()),

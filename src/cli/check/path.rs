@@ -1,6 +1,6 @@
 //! The place of a value in a manifest, as text: `spec.items[0]["x.y"]`.
 
-use ecr_forecast::text::cut;
+use ecr_forecast::text::{Unit, cut};
 
 use super::problems::LONGEST;
 
@@ -21,7 +21,7 @@ pub fn render(path: &[Segment]) -> String {
             Segment::Index(index) => push_index(&mut text, *index),
         }
         if text.len() > LONGEST {
-            return cut(&text, LONGEST).into_owned();
+            return cut(&text, LONGEST, Unit::Bytes).into_owned();
         }
     }
     text

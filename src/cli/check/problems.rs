@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use ecr_forecast::text::cut;
+use ecr_forecast::text::{Unit, cut};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -34,10 +34,14 @@ impl CheckProblem {
     /// Each part is cut to [`LONGEST`] bytes.
     pub fn new(origin: &Origin, reference: Option<&str>, path: &str, message: &str) -> CheckProblem {
         let object = match reference {
-            Some(reference) => format!("{origin}: {}", cut(reference, LONGEST)),
+            Some(reference) => format!("{origin}: {}", cut(reference, LONGEST, Unit::Bytes)),
             None => origin.to_string(),
         };
-        CheckProblem { object, path: cut(path, LONGEST).into_owned(), message: cut(message, LONGEST).into_owned() }
+        CheckProblem {
+            object,
+            path: cut(path, LONGEST, Unit::Bytes).into_owned(),
+            message: cut(message, LONGEST, Unit::Bytes).into_owned(),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows of a table of kinds: how the objects of one kind are addressed, and which of them are wanted.
 
-use ecr_forecast::text::{cut, escaped};
+use ecr_forecast::text::{Unit, cut, escaped};
 
 /// A kind of objects, as the API server is asked for them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -104,7 +104,7 @@ pub fn segment(name: &str) -> Result<&str, NameError> {
     if !name.is_empty() && name.chars().all(known) && name != "." && name != ".." {
         Ok(name)
     } else {
-        Err(NameError(escaped(&cut(name, 260)).into_owned()))
+        Err(NameError(escaped(&cut(name, 260, Unit::Bytes)).into_owned()))
     }
 }
 

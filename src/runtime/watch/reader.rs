@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use ecr_forecast::text::{cut, escaped};
+use ecr_forecast::text::{Unit, cut, escaped};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes};
 use kube::Client;
@@ -299,7 +299,7 @@ async fn beginning(mut body: Body) -> Vec<u8> {
 
 /// As one line that is not too long.
 fn words(text: &str) -> String {
-    escaped(&cut(text.trim(), MAX_MESSAGE)).into_owned()
+    escaped(&cut(text.trim(), MAX_MESSAGE, Unit::Bytes)).into_owned()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Result, bail};
+use ecr_forecast::text::{self, Unit};
 
 use super::objects::{Attack, Kind};
 
@@ -125,5 +126,5 @@ impl fmt::Display for Ledger {
 }
 
 fn cut(text: &str) -> String {
-    if text.chars().count() > 400 { text.chars().take(400).chain(['…']).collect() } else { text.to_owned() }
+    text::cut(text, 400, Unit::Characters).into_owned()
 }
