@@ -4,82 +4,43 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ecr_access::runtime::metrics::Metrics;
-use ecr_access::runtime::watch::object::Raw;
-use ecr_access::webhook::cluster::{Cluster, Read, ReadError};
 use ecr_access::webhook::limits::Limits;
 use ecr_access::webhook::review::Reviewer;
 use ecr_access::webhook::server::router;
-use ecr_forecast::cluster::ObjectRef;
-use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::Options;
-use ecr_forecast::policy::compiled::PolicyObject;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-const ROLE: &str = "arn:aws:iam::111122223333:role/pull";
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/fake_cluster/mod.rs"]
+mod fake_cluster;
+use fake_cluster::{FakeCluster, Objects};
 
-/// Memory that is up to date, so fresh reads change nothing.
-struct FakeCluster {
-    inventory: Arc<Inventory>,
-    policies: Vec<Value>,
-}
-
-impl FakeCluster {
-    /// The namespace of the reviews among 200 others, each with a policy and five service accounts.
-    fn new() -> FakeCluster {
-        let mut inventory = Inventory::default();
-        let mut policies = Vec::new();
-        for namespace in std::iter::once("payments".to_owned()).chain((0..200).map(|i| format!("team-{i}"))) {
-            let document = json!({"Version": "2012-10-17", "Statement": [
-                {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-                {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-                    "Resource": "arn:aws:ecr:us-east-1:111122223333:repository/team/*"},
-                {"Effect": "Deny", "Action": "ecr:DeleteRepository", "Resource": "*"}]});
-            let policy = json!({
-                "apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy",
-                "metadata": {"namespace": namespace, "name": "pull", "resourceVersion": "1"},
-                "spec": {"puller": {"serviceAccount": {"identity": {"policies": [{"name": "pull", "document": document}]}}}}});
-            inventory.put_policy(PolicyObject::from_json(policy.clone()).expect("a policy"));
-            if namespace == "payments" {
-                policies.push(policy);
-            }
-            for name in ["api", "plain", "worker", "default", "batch"] {
-                let account = json!({"metadata": {"namespace": namespace, "name": name, "resourceVersion": "1",
-                    "annotations": {"eks.amazonaws.com/ecr-role-arn": ROLE}}});
-                inventory.put_service_account(ServiceAccountFacts::from_json(&account).expect("an account"));
-            }
-            inventory.put_namespace(namespace, BTreeMap::new());
+/// The namespace of the reviews among 200 others, each with a policy and five service accounts.
+fn objects() -> Objects {
+    let mut objects = Objects::default();
+    for namespace in std::iter::once("payments".to_owned()).chain((0..200).map(|i| format!("team-{i}"))) {
+        let mut statements = fixtures::pulls_of(fixtures::repository("team/*"));
+        let deny = json!({"Effect": "Deny", "Action": "ecr:DeleteRepository", "Resource": "*"});
+        statements.as_array_mut().expect("a list").push(deny);
+        let policy = fixtures::policy("pull").metadata("namespace", &*namespace).metadata("resourceVersion", "1");
+        objects.policies.push(policy.identity(fixtures::identity("pull", statements)).object());
+        for name in ["api", "plain", "worker", "default", "batch"] {
+            let role = json!({fixtures::ROLE_ANNOTATION: fixtures::ROLE});
+            let mut account = fixtures::marked(fixtures::service_account(name), json!({}), role);
+            account["metadata"]["namespace"] = json!(namespace);
+            account["metadata"]["resourceVersion"] = json!("1");
+            objects.accounts.push(account);
         }
-        FakeCluster { inventory: Arc::new(inventory), policies }
+        objects.namespaces.push((namespace, BTreeMap::new()));
     }
-}
-
-impl Cluster for FakeCluster {
-    fn snapshot(&self) -> Option<Arc<Inventory>> {
-        Some(Arc::clone(&self.inventory))
-    }
-
-    async fn get(&self, what: &ObjectRef) -> Result<Read, ReadError> {
-        let inventory = &self.inventory;
-        Ok(match what {
-            ObjectRef::ServiceAccount { namespace, name } => {
-                Read::ServiceAccount(inventory.service_account(namespace, name).map(|facts| (**facts).clone()))
-            }
-            ObjectRef::Namespace(name) => Read::Namespace(inventory.namespace(name).cloned()),
-            ObjectRef::ConfigMap(name) => Read::ConfigMap(inventory.config_map(name).map(|facts| (**facts).clone())),
-            ObjectRef::Policies(namespace) => {
-                let policies = self.policies.iter().filter(|_| namespace.is_some());
-                Read::Policies(policies.map(|policy| Raw::new(policy.clone()).into()).collect())
-            }
-        })
-    }
+    objects
 }
 
 fn review(name: &str) -> Vec<u8> {
@@ -96,7 +57,7 @@ fn wide(containers: usize) -> Vec<u8> {
         .map(|i| {
             let mut container = first.clone();
             container["name"] = json!(format!("c{i}"));
-            container["image"] = json!(format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app{i}:1"));
+            container["image"] = json!(fixtures::image(&format!("team/app{i}")));
             container
         })
         .collect();
@@ -107,8 +68,9 @@ fn reviews(criterion: &mut Criterion) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let metrics = Metrics::new();
-    let app =
-        router(Reviewer::new(FakeCluster::new(), Options::default(), metrics.clone()), Limits::default(), metrics);
+    // Memory is up to date, so fresh reads change nothing.
+    let reviewer = Reviewer::new(FakeCluster::synced(objects()), Options::default(), metrics.clone());
+    let app = router(reviewer, Limits::default(), metrics);
     let mut group = criterion.benchmark_group("review");
     for (name, body) in [
         ("allow", review("allow")),

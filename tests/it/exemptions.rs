@@ -3,28 +3,31 @@
 use ecr_access::webhook::limits::Limits;
 use serde_json::{Value, json};
 
-use crate::webhook::{FakeCluster, allowed, annotation, app, payments, policy, send, warnings};
+use crate::fake_cluster::{FakeCluster, Objects};
+use crate::webhook::{allowed, annotation, app, payments, policy, send, warnings};
 
 const PODS: &str = "/validate/pods";
 const BAD: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/other/app:1";
 
 fn review(metadata: Value, images: &[&str]) -> Value {
-    let containers: Vec<Value> =
-        images.iter().enumerate().map(|(n, image)| json!({"name": format!("c{n}"), "image": image})).collect();
-    let pod =
-        json!({"kind": "Pod", "metadata": metadata, "spec": {"serviceAccountName": "api", "containers": containers}});
+    let spec = fixtures::pod_spec("api", images.iter().copied());
+    let pod = json!({"kind": "Pod", "metadata": metadata, "spec": spec});
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "e-1", "kind": {"group": "", "version": "v1", "kind": "Pod"}, "operation": "CREATE",
         "namespace": "payments", "name": "api-0", "object": pod}})
 }
 
-/// A cluster whose policy has one exemption, of images `other/*`, until `end`.
-fn cluster(end: &str) -> FakeCluster {
+/// A policy with one exemption, of images `other/*`, until `end`.
+fn objects(end: &str) -> Objects {
     let exemption = json!({"name": "others", "serviceAccounts": ["api"], "reason": "moves in March", "expiresAt": end,
         "images": ["111122223333.dkr.ecr.us-east-1.amazonaws.com/other/*"]});
     let mut objects = payments();
     objects.policies = vec![policy(Some("payments"), "pull", "1", "team/*", json!({"exemptions": [exemption]}))];
-    FakeCluster::synced(objects)
+    objects
+}
+
+fn cluster(end: &str) -> FakeCluster {
+    FakeCluster::synced(objects(end))
 }
 
 const NEVER: &str = "9999-01-01T00:00:00Z";
@@ -72,12 +75,9 @@ async fn it_ends_without_an_edit_and_nothing_that_a_pod_carries_is_one() {
 /// An exemption that came with the pod in one apply counts, as every other change of a policy does.
 #[tokio::test]
 async fn one_that_came_with_the_pod_counts() {
-    let FakeCluster { api_server, .. } = cluster(NEVER);
-    let cluster = FakeCluster::new(payments(), {
-        let mut new = api_server;
-        new.policies[0]["metadata"]["resourceVersion"] = json!("2");
-        new
-    });
+    let mut new = objects(NEVER);
+    new.policies[0]["metadata"]["resourceVersion"] = json!("2");
+    let cluster = FakeCluster::new(payments(), new);
     let (app, metrics) = app(&cluster, Limits::default());
     let response = send(&app, PODS, review(json!({"name": "api-0"}), &[BAD]).to_string()).await.response();
     assert!(allowed(&response), "{response:#}");

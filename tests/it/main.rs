@@ -18,6 +18,8 @@ mod docs;
 mod ecr;
 mod evaluate;
 mod exemptions;
+#[path = "../fake_cluster/mod.rs"]
+mod fake_cluster;
 mod fixes;
 mod fuzz;
 mod messages;

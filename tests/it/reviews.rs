@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use ecr_access::webhook::limits::Limits;
 use serde_json::{Value, json};
 
+use crate::fake_cluster::{FakeCluster, Objects};
 use crate::webhook::{
-    Asked, FakeCluster, Objects, PODS, POLICIES, ROLE, allowed, annotation, app, by_config_map, payments, policy,
-    review, send, warnings,
+    Asked, PODS, POLICIES, ROLE, allowed, annotation, app, by_config_map, payments, policy, review, send, warnings,
 };
 
 const WORKLOADS: &str = "/validate/workloads";

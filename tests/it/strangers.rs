@@ -27,7 +27,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::webhook::{FakeCluster, Mood, ROLE, account, allowed, annotation, app, payments, warnings};
+use crate::fake_cluster::{FakeCluster, Mood};
+use crate::webhook::{ROLE, account, allowed, annotation, app, payments, warnings};
 
 const PODS: &str = "/validate/pods";
 

@@ -8,9 +8,8 @@ use ecr_access::webhook::limits::Limits;
 use golden::Goldens;
 use serde_json::{Value, json};
 
-use crate::webhook::{
-    FakeCluster, Mood, Objects, ROLE, allowed, annotation, app, beyond_the_deadline, payments, policy, send, warnings,
-};
+use crate::fake_cluster::{FakeCluster, Mood, Objects};
+use crate::webhook::{ROLE, allowed, annotation, app, beyond_the_deadline, payments, policy, send, warnings};
 
 const HOST: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
 
@@ -34,8 +33,8 @@ fn deployment(spec: Value) -> Value {
 }
 
 pub fn with_images(count: usize) -> Value {
-    let containers = (0..count).map(|n| json!({"name": format!("c{n}"), "image": format!("{HOST}/other/app-{n}:1")}));
-    json!({"serviceAccountName": "api", "containers": containers.collect::<Vec<_>>()})
+    let images: Vec<String> = (0..count).map(|n| fixtures::image(&format!("other/app-{n}"))).collect();
+    fixtures::pod_spec("api", images.iter().map(String::as_str))
 }
 
 fn policy_object(spec: Value) -> Value {

@@ -12,17 +12,13 @@ use ecr_access::runtime::callers::ApiServers;
 use ecr_access::runtime::metrics::Metrics;
 use ecr_access::runtime::readiness::Readiness;
 use ecr_access::runtime::shutdown::closing_connections;
-use ecr_access::runtime::watch::object::Raw;
 use ecr_access::webhook::certificates::{CertificateSecret, Loaded};
-use ecr_access::webhook::cluster::{Cluster, Read, ReadError};
 use ecr_access::webhook::limits::Limits;
 use ecr_access::webhook::review::Reviewer;
 use ecr_access::webhook::server::router;
 use ecr_access::webhook::tls::{self, CertResolver};
-use ecr_forecast::cluster::ObjectRef;
-use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::Options;
-use ecr_forecast::policy::compiled::{ConfigMapFacts, PolicyObject};
+use fixtures::{PULL, ROLE_ANNOTATION, allow, marked};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -35,56 +31,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::fake_cluster::{FakeCluster, Mood, Objects};
+
 pub const PODS: &str = "/validate/pods";
 pub const POLICIES: &str = "/validate/policies";
 pub const ROLE: &str = "arn:aws:iam::111122223333:role/pull";
 
 // ---- the cluster that is asked ----
-
-/// What memory and the API server know, each for itself.
-#[derive(Clone, Default)]
-pub struct Objects {
-    pub policies: Vec<Value>,
-    pub accounts: Vec<Value>,
-    namespaces: Vec<(String, BTreeMap<String, String>)>,
-    pub config_maps: Vec<Value>,
-}
-
-impl Objects {
-    fn inventory(&self) -> Inventory {
-        let mut inventory = Inventory::default();
-        for policy in &self.policies {
-            inventory.put_policy(PolicyObject::from_json(policy.clone()).unwrap());
-        }
-        for account in &self.accounts {
-            inventory.put_service_account(ServiceAccountFacts::from_json(account).unwrap());
-        }
-        for (name, labels) in &self.namespaces {
-            inventory.put_namespace(name.clone(), labels.clone());
-        }
-        let config_maps = self.config_maps.iter().filter_map(|object| ConfigMapFacts::from_json(object).unwrap());
-        for facts in config_maps {
-            inventory.put_config_map(facts);
-        }
-        inventory
-    }
-}
-
-/// How the API server behaves.
-#[derive(Clone, Default)]
-pub enum Mood {
-    #[default]
-    Answers,
-    Fails,
-    /// Answers no read before it is told to.
-    Waits(Arc<Notify>),
-    /// Panics when memory is looked at.
-    Panics,
-    /// Keeps the processor until the test drops the other end, when memory is looked at.
-    Works(Arc<Mutex<std::sync::mpsc::Receiver<()>>>),
-    /// Knows nothing yet.
-    NotSynced,
-}
 
 /// A cluster that looks at its memory until the deadline of a review has passed, and limits under which the judging that
 /// follows is waited for. A pod of hundreds of images is never judged before that is seen.
@@ -99,100 +52,27 @@ pub fn beyond_the_deadline() -> (Mood, Limits) {
     (Mood::Works(Arc::new(Mutex::new(receiver))), limits)
 }
 
-/// A cluster of two sets of objects: one in memory, one to be read. It notes what is read.
-#[derive(Clone, Default)]
-pub struct FakeCluster {
-    memory: Objects,
-    pub api_server: Objects,
-    pub mood: Mood,
-    reads: Arc<Mutex<Vec<String>>>,
-}
-
-impl FakeCluster {
-    pub fn new(memory: Objects, api_server: Objects) -> FakeCluster {
-        FakeCluster { memory, api_server, ..FakeCluster::default() }
-    }
-
-    /// Memory is up to date.
-    pub fn synced(objects: Objects) -> FakeCluster {
-        FakeCluster::new(objects.clone(), objects)
-    }
-
-    pub fn reads(&self) -> Vec<String> {
-        let mut reads = self.reads.lock().unwrap().clone();
-        reads.sort();
-        reads
-    }
-
-    async fn read(&self, what: String) -> Result<(), ReadError> {
-        self.reads.lock().unwrap().push(what.clone());
-        match &self.mood {
-            Mood::Fails => Err(ReadError::Failed { what, message: "it is on fire".to_owned() }),
-            Mood::Waits(told) => {
-                told.notified().await;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Cluster for FakeCluster {
-    fn snapshot(&self) -> Option<Arc<Inventory>> {
-        match &self.mood {
-            Mood::Panics => panic!("a bug for the test"),
-            Mood::NotSynced => None,
-            Mood::Works(held) => {
-                held.lock().unwrap().recv().unwrap_err();
-                Some(Arc::new(self.memory.inventory()))
-            }
-            _ => Some(Arc::new(self.memory.inventory())),
-        }
-    }
-
-    async fn get(&self, what: &ObjectRef) -> Result<Read, ReadError> {
-        self.read(what.to_string()).await?;
-        let inventory = self.api_server.inventory();
-        Ok(match what {
-            ObjectRef::ServiceAccount { namespace, name } => {
-                Read::ServiceAccount(inventory.service_account(namespace, name).map(|facts| (**facts).clone()))
-            }
-            ObjectRef::Namespace(name) => Read::Namespace(inventory.namespace(name).cloned()),
-            ObjectRef::ConfigMap(name) => Read::ConfigMap(inventory.config_map(name).map(|facts| (**facts).clone())),
-            ObjectRef::Policies(namespace) => {
-                let of = |policy: &&Value| {
-                    policy["metadata"].get("namespace").and_then(Value::as_str) == namespace.as_deref()
-                };
-                let policies = self.api_server.policies.iter().filter(of);
-                Read::Policies(policies.map(|policy| Raw::new(policy.clone()).into()).collect())
-            }
-        })
-    }
-}
-
 pub fn account(name: &str, version: &str, role: Option<&str>) -> Value {
-    let annotations = role.map_or(json!({}), |role| json!({"eks.amazonaws.com/ecr-role-arn": role}));
-    json!({"metadata": {
-        "namespace": "payments", "name": name, "resourceVersion": version, "annotations": annotations}})
+    let annotations = role.map_or(json!({}), |role| json!({ROLE_ANNOTATION: role}));
+    let mut account = marked(fixtures::service_account(name), json!({}), annotations);
+    account["metadata"]["resourceVersion"] = version.into();
+    account
 }
 
 /// A policy object whose roles may pull `repositories`; without a namespace of the cluster kind.
 pub fn policy(namespace: Option<&str>, name: &str, version: &str, repositories: &str, more: Value) -> Value {
-    let document = json!({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-        {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            "Resource": format!("arn:aws:ecr:us-east-1:111122223333:repository/{repositories}")}]});
-    let identity = json!({"policies": [{"name": "pull", "document": document}]});
-    let mut spec = json!({"puller": {"serviceAccount": {"roles": [
-        {"arn": ROLE, "identity": identity}, {"arn": format!("{ROLE}-more"), "identity": {"policies": [
-            {"name": "all", "managedPolicyArn": "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"}]}}]}}});
-    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let kind = if namespace.is_some() { "EcrAccessPolicy" } else { "ClusterEcrAccessPolicy" };
-    let mut metadata = json!({"name": name, "resourceVersion": version, "creationTimestamp": "2026-11-01T00:00:00Z"});
-    if let Some(namespace) = namespace {
-        metadata["namespace"] = json!(namespace);
-    }
-    json!({"apiVersion": "ecraccess.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+    let statements =
+        [allow("ecr:GetAuthorizationToken", "*"), allow(PULL.as_slice(), fixtures::repository(repositories))];
+    let identity = fixtures::identity("pull", statements.to_vec());
+    let roles = json!([{"arn": ROLE, "identity": identity}, {"arn": format!("{ROLE}-more"), "identity": {"policies": [
+        {"name": "all", "managedPolicyArn": "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"}]}}]);
+    let policy = match namespace {
+        Some(namespace) => fixtures::policy(name).metadata("namespace", namespace),
+        None => fixtures::cluster_policy(name),
+    };
+    let policy = policy.metadata("resourceVersion", version).metadata("creationTimestamp", "2026-11-01T00:00:00Z");
+    let policy = policy.with("puller", json!({"serviceAccount": {"roles": roles}}));
+    more.as_object().unwrap().iter().fold(policy, |policy, (field, value)| policy.with(field, value.clone())).object()
 }
 
 /// In namespace `payments`, the role of `api` may pull `team/*`; `plain` has no role.
@@ -352,7 +232,7 @@ async fn the_same_review_gives_the_same_bytes() {
 
 #[tokio::test]
 async fn before_everything_is_known_pods_are_admitted_with_a_word() {
-    let cluster = FakeCluster { mood: Mood::NotSynced, ..FakeCluster::synced(payments()) };
+    let cluster = FakeCluster::synced(payments()).in_mood(Mood::NotSynced);
     let response = ask(&cluster, "deny").await;
     assert!(allowed(&response));
     assert_eq!(annotation(&response, "reason"), "NotSynced");
@@ -456,10 +336,10 @@ pub fn by_config_map(version: &str, repositories: Option<&str>) -> Objects {
     let document = inline["document"].take().to_string();
     *inline = json!({"name": "pull", "configMapKeyRef": {"name": "iam", "key": "app.json"}});
     if let Some(repositories) = repositories {
-        objects.config_maps = vec![json!({
-            "metadata": {"name": "iam", "namespace": "payments", "resourceVersion": version,
-                "labels": {"ecraccess.dev/policy-document": "true"}},
-            "data": {"app.json": document.replace("repository/team/*", &format!("repository/{repositories}"))}})];
+        let document = document.replace("repository/team/*", &format!("repository/{repositories}"));
+        let mut config_map = fixtures::config_map("iam", json!({"app.json": document}));
+        config_map["metadata"]["resourceVersion"] = version.into();
+        objects.config_maps = vec![config_map];
     }
     objects
 }
@@ -602,7 +482,7 @@ async fn a_cluster_policy_that_takes_over_is_read_fresh_too() {
 
 #[tokio::test]
 async fn what_cannot_be_confirmed_is_not_refused() {
-    let cluster = FakeCluster { mood: Mood::Fails, ..FakeCluster::synced(payments()) };
+    let cluster = FakeCluster::synced(payments()).in_mood(Mood::Fails);
     let (app, metrics) = app(&cluster, Limits::default());
     let response = send(&app, PODS, review("deny")).await.response();
     assert!(allowed(&response));
@@ -713,7 +593,7 @@ async fn a_big_pod_is_judged_like_a_small_one() {
 
 #[tokio::test]
 async fn a_panic_is_answered_with_the_reviews_uid() {
-    let cluster = FakeCluster { mood: Mood::Panics, ..FakeCluster::synced(payments()) };
+    let cluster = FakeCluster::synced(payments()).in_mood(Mood::Panics);
     let (app, metrics) = app(&cluster, Limits::default());
     let response = send(&app, PODS, review("deny")).await.response();
     assert_eq!(response["uid"], json!("deny-1"));
@@ -727,7 +607,7 @@ async fn a_panic_is_answered_with_the_reviews_uid() {
 #[tokio::test]
 async fn our_own_deadline_comes_first_and_speaks() {
     let (mood, limits) = beyond_the_deadline();
-    let cluster = FakeCluster { mood, ..FakeCluster::synced(payments()) };
+    let cluster = FakeCluster::synced(payments()).in_mood(mood);
     let mut many: Value = serde_json::from_slice(&review("deny")).unwrap();
     many["request"]["object"]["spec"]["containers"] = crate::warnings::with_images(300)["containers"].take();
     let started = Instant::now();
@@ -744,7 +624,7 @@ async fn our_own_deadline_comes_first_and_speaks() {
 
 #[tokio::test]
 async fn an_api_server_that_does_not_answer_is_given_up_on_before_the_deadline() {
-    let cluster = FakeCluster { mood: Mood::Waits(Arc::default()), ..FakeCluster::synced(payments()) };
+    let cluster = FakeCluster::synced(payments()).in_mood(Mood::Waits(Arc::default()));
     let response = ask(&cluster, "deny").await;
     assert!(allowed(&response));
     assert_eq!(annotation(&response, "reason"), "NotConfirmed");
@@ -763,7 +643,7 @@ async fn a_body_that_does_not_arrive_is_given_up_on() {
 #[tokio::test]
 async fn bodies_together_stay_within_their_budget() {
     let told = Arc::new(Notify::new());
-    let cluster = FakeCluster { mood: Mood::Waits(told.clone()), ..FakeCluster::synced(payments()) };
+    let cluster = FakeCluster::synced(payments()).in_mood(Mood::Waits(told.clone()));
     let size = review("deny").len();
     // One fits, two do not.
     let limits = Limits { body: size, bodies: size + size / 2, ..Limits::default() };
@@ -792,7 +672,7 @@ async fn bodies_together_stay_within_their_budget() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_would_have_to_wait_for_its_turn_is_turned_away_at_once() {
     let (works, held) = std::sync::mpsc::channel();
-    let cluster = FakeCluster { mood: Mood::Works(Arc::new(Mutex::new(held))), ..FakeCluster::synced(payments()) };
+    let cluster = FakeCluster::synced(payments()).in_mood(Mood::Works(Arc::new(Mutex::new(held))));
     let (app, metrics) = app(&cluster, Limits { turns: 1, ..Limits::default() });
     let first = tokio::spawn({
         let app = app.clone();
@@ -823,7 +703,7 @@ async fn whoever_would_have_to_wait_for_its_turn_is_turned_away_at_once() {
 #[tokio::test]
 async fn a_review_that_waits_for_the_api_server_gives_its_turn_to_others() {
     let told = Arc::new(Notify::new());
-    let cluster = FakeCluster { mood: Mood::Waits(told.clone()), ..FakeCluster::synced(payments()) };
+    let cluster = FakeCluster::synced(payments()).in_mood(Mood::Waits(told.clone()));
     let (app, _) = app(&cluster, Limits { turns: 1, ..Limits::default() });
     let waiting = tokio::spawn({
         let app = app.clone();
@@ -1013,7 +893,7 @@ async fn while_the_program_shuts_down_each_connection_ends_with_its_next_answer(
 #[tokio::test]
 async fn what_is_in_flight_at_the_end_is_answered() {
     let told = Arc::new(Notify::new());
-    let cluster = FakeCluster { mood: Mood::Waits(told.clone()), ..FakeCluster::synced(payments()) };
+    let cluster = FakeCluster::synced(payments()).in_mood(Mood::Waits(told.clone()));
     let running = running(&cluster).await;
     let certificate = certificate();
     running.serving.swap(certificate.pair.certified.clone());

@@ -2,19 +2,16 @@
 //! server does with it is shown by `tests/cluster`.
 
 use ecr_forecast::cluster::WorkloadKind;
+use fixtures::pod_spec;
 use serde_json::{Value, json};
 
-use crate::webhook::{FakeCluster, Mood, ROLE, account, allowed, annotation, app, payments, policy, send, warnings};
+use crate::fake_cluster::{FakeCluster, Mood};
+use crate::webhook::{ROLE, account, allowed, annotation, app, payments, policy, send, warnings};
 use ecr_access::webhook::limits::Limits;
 
 const PATH: &str = "/validate/workloads";
 const GOOD: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
 const BAD: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/other/app:1";
-
-fn pod_spec(account: &str, images: &[&str]) -> Value {
-    let containers = images.iter().enumerate().map(|(n, image)| json!({"name": format!("c{n}"), "image": image}));
-    json!({"serviceAccountName": account, "containers": containers.collect::<Vec<_>>()})
-}
 
 /// A workload of `kind` with this pod spec.
 fn workload(kind: &str, spec: Value) -> Value {
@@ -51,11 +48,11 @@ async fn every_kind_is_judged_and_none_is_refused() {
             "CronJob" => "spec.jobTemplate.spec.template.spec",
             _ => "spec.template.spec",
         };
-        let good = ask(&cluster, &workload(kind, pod_spec("api", &[GOOD])), None).await;
+        let good = ask(&cluster, &workload(kind, pod_spec("api", [GOOD])), None).await;
         assert!(allowed(&good) && warnings(&good).is_empty(), "{kind}: {good:#}");
         assert_eq!(annotation(&good, "verdict"), "Allow", "{kind}");
 
-        let object = workload(kind, pod_spec("api", &[GOOD, BAD]));
+        let object = workload(kind, pod_spec("api", [GOOD, BAD]));
         let (app, metrics) = app(&cluster, Limits::default());
         let bad = send(&app, PATH, review(&object, None).to_string()).await.response();
         assert_eq!((allowed(&bad), &bad["uid"], bad.get("status")), (true, &json!("w-1"), None), "{kind}: {bad:#}");
@@ -77,7 +74,7 @@ async fn every_kind_is_judged_and_none_is_refused() {
 #[tokio::test]
 async fn of_an_update_what_is_new_is_judged_and_everything_when_somebody_else_pulls() {
     let cluster = FakeCluster::synced(payments());
-    let deployment = |account: &str, images: &[&str]| workload("Deployment", pod_spec(account, images));
+    let deployment = |account: &str, images: &[&str]| workload("Deployment", pod_spec(account, images.iter().copied()));
     let old = deployment("plain", &[BAD]);
     let judged = async |new: &Value, old: &Value| {
         let response = ask(&cluster, new, Some(old)).await;
@@ -106,7 +103,7 @@ async fn of_an_update_what_is_new_is_judged_and_everything_when_somebody_else_pu
     // A ReplicationController may get its template later.
     let mut empty = workload("ReplicationController", json!({}));
     empty["spec"] = json!({"replicas": 1});
-    let full = workload("ReplicationController", pod_spec("api", &[BAD]));
+    let full = workload("ReplicationController", pod_spec("api", [BAD]));
     assert_eq!(judged(&full, &empty).await, said("Deny", "ActionDenied"));
     assert_eq!(judged(&empty, &full).await, said("Allow", "Unchanged"));
 }
@@ -119,7 +116,7 @@ async fn what_is_not_for_this_webhook_is_admitted_without_a_word() {
     }
     let cluster = FakeCluster::synced(objects);
     let bad = |change: &dyn Fn(&mut Value)| {
-        let mut review = review(&workload("ReplicaSet", pod_spec("api", &[BAD])), None);
+        let mut review = review(&workload("ReplicaSet", pod_spec("api", [BAD])), None);
         change(&mut review["request"]);
         review
     };
@@ -159,7 +156,7 @@ async fn what_is_not_for_this_webhook_is_admitted_without_a_word() {
 
 #[tokio::test]
 async fn a_dry_run_is_warned_of_too() {
-    let mut review = review(&workload("Deployment", pod_spec("api", &[BAD])), None);
+    let mut review = review(&workload("Deployment", pod_spec("api", [BAD])), None);
     let wet = ask_with(&FakeCluster::synced(payments()), &review).await;
     review["request"]["dryRun"] = json!(true);
     assert_eq!(ask_with(&FakeCluster::synced(payments()), &review).await, wet);
@@ -167,7 +164,7 @@ async fn a_dry_run_is_warned_of_too() {
 
 #[tokio::test]
 async fn what_comes_with_the_workload_in_one_apply_counts() {
-    let object = workload("Deployment", pod_spec("api", &[BAD]));
+    let object = workload("Deployment", pod_spec("api", [BAD]));
     let mut fixed = payments();
     fixed.policies = vec![policy(Some("payments"), "pull", "9", "*", json!({}))];
     let cluster = FakeCluster::new(payments(), fixed);
@@ -192,7 +189,7 @@ async fn what_comes_with_the_workload_in_one_apply_counts() {
 async fn what_cannot_be_confirmed_is_no_warning_that_pods_will_be_refused() {
     let mut cluster = FakeCluster::synced(payments());
     cluster.mood = Mood::Fails;
-    let response = ask(&cluster, &workload("Deployment", pod_spec("api", &[BAD])), None).await;
+    let response = ask(&cluster, &workload("Deployment", pod_spec("api", [BAD])), None).await;
     assert_eq!(annotation(&response, "reason"), "NotConfirmed");
     let told = warnings(&response);
     assert_eq!(told.len(), 1);
@@ -205,7 +202,7 @@ async fn what_cannot_be_confirmed_is_no_warning_that_pods_will_be_refused() {
 async fn before_everything_is_known_and_where_it_cannot_be_read_a_word_is_said() {
     let mut cluster = FakeCluster::synced(payments());
     cluster.mood = Mood::NotSynced;
-    let response = ask(&cluster, &workload("Job", pod_spec("api", &[BAD])), None).await;
+    let response = ask(&cluster, &workload("Job", pod_spec("api", [BAD])), None).await;
     assert!(warnings(&response)[0].contains("Job payments/app is admitted unjudged"), "{response:#}");
     let object = workload("CronJob", json!({"containers": "none"}));
     let response = ask(&FakeCluster::synced(payments()), &object, None).await;
