@@ -12,23 +12,19 @@ use ecr_forecast::forecast;
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::{Options, Verdict};
 use ecr_forecast::policy::compiled::PolicyObject;
+use fixtures::{PULL, ROLE, document};
 use serde_json::{Value, json};
-
-const ROLE: &str = "arn:aws:iam::111122223333:role/app";
 
 /// A policy object that declares every layer, with so many identity-based policies.
 fn policy(policies: usize) -> Value {
-    let allow = |action: Value, resource: &str| json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}]});
+    let allow = |action: Value, resource: &str| document(json!([fixtures::allow(action, resource)]));
     let mut identity: Vec<Value> = (1..policies)
         .map(|n| {
             let resource = format!("arn:aws:ecr:*:111122223333:repository/other-{n}/*");
-            json!({"name": format!("p{n}"), "document": allow(json!(["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]), &resource)})
+            json!({"name": format!("p{n}"), "document": allow(json!(PULL), &resource)})
         })
         .collect();
-    let mut own = allow(
-        json!(["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]),
-        "arn:aws:ecr:*:*:repository/${aws:PrincipalTag/team}/*",
-    );
+    let mut own = allow(json!(PULL), "arn:aws:ecr:*:*:repository/${aws:PrincipalTag/team}/*");
     own["Statement"][0]["Condition"] = json!({"StringEquals": {"aws:ResourceTag/tier": "gold", "aws:SourceVpc": "vpc-1"}, "DateLessThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}});
     identity.push(json!({"name": "own", "document": own}));
     identity.push(json!({"name": "login", "document": allow(json!("ecr:GetAuthorizationToken"), "*")}));
@@ -38,9 +34,7 @@ fn policy(policies: usize) -> Value {
     let rcp = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "ecr:*", "Resource": "*",
         "Condition": {"StringNotEqualsIfExists": {"aws:PrincipalAccount": "111122223333"}}}]});
     let level = |name: &str| json!({"level": name, "policies": [{"name": "full", "document": everything}, {"name": "guard", "document": guard}]});
-    json!({
-    "apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy", "metadata": {"name": "pull", "namespace": "payments"},
-    "spec": {
+    let spec = json!({
         "puller": {"serviceAccount": {"identity": {"policies": identity, "tags": {"team": "team"},
             "permissionsBoundary": {"managedPolicyArn": "arn:aws:iam::aws:policy/PowerUserAccess"}}}},
         "repositories": [
@@ -52,23 +46,24 @@ fn policy(policies: usize) -> Value {
         "organization": {"serviceControlPolicies": [level("root"), level("workloads"), level("account")],
             "resourceControlPolicies": [{"level": "root", "policies": [{"name": "ours", "document": rcp}]}]},
         "context": {"aws:SourceVpc": ["vpc-1"]},
-    }})
+    });
+    fixtures::policy("pull").spec(spec).object()
+}
+
+fn account() -> Value {
+    fixtures::marked(fixtures::service_account("api"), json!({}), json!({fixtures::ROLE_ANNOTATION: ROLE}))
 }
 
 fn inventory(policies: usize) -> Inventory {
     let mut inventory = Inventory::default();
     inventory.put_policy(PolicyObject::from_json(policy(policies)).expect("a policy"));
-    let account = json!({"metadata": {"namespace": "payments", "name": "api", "annotations": {"eks.amazonaws.com/ecr-role-arn": ROLE}}});
-    inventory.put_service_account(ServiceAccountFacts::from_json(&account).expect("an account"));
+    inventory.put_service_account(ServiceAccountFacts::from_json(&account()).expect("an account"));
     inventory
 }
 
 fn pod(images: usize) -> Value {
-    let containers: Vec<Value> = (0..images)
-        .map(|n| json!({"name": format!("c{n}"), "image": format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app-{n}:1")}))
-        .collect();
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "payments", "name": "app"},
-        "spec": {"serviceAccountName": "api", "containers": containers}})
+    let images: Vec<String> = (0..images).map(|n| fixtures::image(&format!("team/app-{n}"))).collect();
+    fixtures::pod("app", fixtures::pod_spec("api", images.iter().map(String::as_str)))
 }
 
 fn verdicts(criterion: &mut Criterion) {
@@ -99,14 +94,16 @@ fn manifests() -> String {
     for n in 0..50 {
         let mut policy = policy(3);
         policy["metadata"]["namespace"] = json!(format!("team-{n}"));
-        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": format!("team-{n}"), "name": "api",
-            "annotations": {"eks.amazonaws.com/ecr-role-arn": ROLE}}});
+        let mut account = account();
+        (account["apiVersion"], account["kind"]) = (json!("v1"), json!("ServiceAccount"));
+        account["metadata"]["namespace"] = json!(format!("team-{n}"));
         for object in [policy, account] {
             writeln!(text, "---\n{}", serde_saphyr::to_string(&object).expect("YAML")).expect("a string");
         }
     }
     for n in 0..900 {
         let mut pod = pod(2);
+        pod["apiVersion"] = json!("v1");
         pod["metadata"] = json!({"namespace": format!("team-{}", n % 50), "name": format!("app-{n}")});
         writeln!(text, "---\n{}", serde_saphyr::to_string(&pod).expect("YAML")).expect("a string");
     }

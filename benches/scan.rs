@@ -80,8 +80,7 @@ fn stages() {
 /// Prints a line; returns the verdict, the microseconds of all stages, and those of the first with the next change.
 fn case(name: &str, statements: &[Value], repository: &str) -> (Verdict, f64, f64) {
     let mut inventory = Inventory::default();
-    let document = json!({"Version": "2012-10-17", "Statement": statements});
-    inventory.put_policy(PolicyObject::from_json(policy("team-0", &document)).expect("a policy"));
+    inventory.put_policy(PolicyObject::from_json(policy("team-0", json!(statements))).expect("a policy"));
     inventory.put_service_account(account("team-0", "api"));
     let subject = Subject::from_pod(&object("team-0", "api", "app", &[repository.to_owned()])).expect("a pod");
     let options = Options::default();
@@ -138,8 +137,8 @@ fn processor_time() -> Duration {
 fn inventory() -> Inventory {
     let mut inventory = Inventory::default();
     for namespace in (0..NAMESPACES).map(|n| format!("team-{n}")) {
-        let document = fixtures::document(fixtures::pulls_of(fixtures::repository("team/*")));
-        inventory.put_policy(PolicyObject::from_json(policy(&namespace, &document)).expect("a policy"));
+        let statements = fixtures::pulls_of(fixtures::repository("team/*"));
+        inventory.put_policy(PolicyObject::from_json(policy(&namespace, statements)).expect("a policy"));
         for n in 0..WORKLOADS / NAMESPACES {
             inventory.put_service_account(account(&namespace, &format!("account-{n}")));
         }
@@ -147,16 +146,16 @@ fn inventory() -> Inventory {
     inventory
 }
 
-fn policy(namespace: &str, document: &Value) -> Value {
+fn policy(namespace: &str, statements: Value) -> Value {
     let policy = fixtures::policy("pull").metadata("namespace", namespace).metadata("uid", namespace);
-    let identity = json!({"policies": [{"name": "pull", "document": document}]});
-    policy.metadata("generation", 1).identity(identity).object()
+    policy.metadata("generation", 1).identity(fixtures::identity("pull", statements)).object()
 }
 
 fn account(namespace: &str, name: &str) -> ServiceAccountFacts {
     let role = format!("arn:aws:iam::111122223333:role/{namespace}-{name}");
-    let account = json!({"metadata": {"namespace": namespace, "name": name,
-        "annotations": {"eks.amazonaws.com/ecr-role-arn": role}}});
+    let role = json!({fixtures::ROLE_ANNOTATION: role});
+    let mut account = fixtures::marked(fixtures::service_account(name), json!({}), role);
+    account["metadata"]["namespace"] = json!(namespace);
     ServiceAccountFacts::from_json(&account).expect("an account")
 }
 
@@ -194,10 +193,10 @@ fn window(n: usize) -> Value {
 }
 
 fn object(namespace: &str, account: &str, name: &str, repositories: &[String]) -> Value {
-    let container = |(n, repository): (usize, &String)| json!({"name": format!("c{n}"), "image": format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1")});
-    let containers: Vec<Value> = repositories.iter().enumerate().map(container).collect();
-    json!({"metadata": {"namespace": namespace, "name": name},
-        "spec": {"serviceAccountName": account, "containers": containers}})
+    let images: Vec<String> = repositories.iter().map(|repository| fixtures::image(repository)).collect();
+    let mut pod = fixtures::pod(name, fixtures::pod_spec(account, images.iter().map(String::as_str)));
+    pod["metadata"]["namespace"] = json!(namespace);
+    pod
 }
 
 fn held(subject: Subject, owner: Option<(&str, String)>) -> TrackedObject {

@@ -241,6 +241,7 @@ mod tests {
     use super::*;
     use crate::policy::PolicyKind;
     use crate::policy::compiled::{CompiledPuller, Problem};
+    use fixtures::{allow, document};
     use serde_json::{Value, json};
 
     fn account(namespace: &str, name: &str) -> ServiceAccountFacts {
@@ -284,21 +285,17 @@ mod tests {
     }
 
     fn config_map(version: &str, resource: Option<&str>) -> ConfigMapFacts {
-        let document = json!({"Version": "2012-10-17", "Statement": [
-            {"Effect": "Allow", "Action": "ecr:*", "Resource": resource.unwrap_or("*")}]});
-        let data = if resource.is_some() { json!({"app.json": document.to_string()}) } else { json!({}) };
-        let object = json!({"metadata": {"name": "iam", "namespace": "a", "resourceVersion": version,
-            "labels": {"ecraccess.dev/policy-document": "true"}}, "data": data});
+        let text = |resource: &str| document(json!([allow("ecr:*", resource)])).to_string();
+        let data = resource.map_or(json!({}), |resource| json!({"app.json": text(resource)}));
+        let mut object = fixtures::config_map("iam", data);
+        (object["metadata"]["namespace"], object["metadata"]["resourceVersion"]) = ("a".into(), version.into());
         ConfigMapFacts::from_json(&object).unwrap().unwrap()
     }
 
     fn policy(namespace: &str, name: &str, reference: Value) -> PolicyObject {
-        PolicyObject::from_json(json!({
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {"puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app", "identity": {"policies": [
-                {"name": "app", "configMapKeyRef": reference}]}}}}
-        }))
-        .unwrap()
+        let identity = json!({"policies": [{"name": "app", "configMapKeyRef": reference}]});
+        let policy = fixtures::policy(name).metadata("namespace", namespace).role(identity);
+        PolicyObject::from_json(policy.object()).unwrap()
     }
 
     #[test]

@@ -73,20 +73,16 @@ fn said<'a>(mut failing: impl Iterator<Item = (&'a &'static str, &'a String)>) -
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
-    fn policy(kind: PolicyKind, identity: Value) -> PolicyObject {
-        PolicyObject::from_json(json!({
-            "kind": kind.as_str(), "metadata": {"name": "pull", "namespace": "payments", "generation": 3},
-            "spec": {"puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app", "identity": identity}}}
-        }))
-        .unwrap()
+    fn read(policy: fixtures::Policy) -> PolicyObject {
+        PolicyObject::from_json(policy.metadata("generation", 3).or_role().object()).unwrap()
     }
 
     fn namespaced() -> PolicyObject {
-        policy(PolicyKind::EcrAccessPolicy, Value::Null)
+        read(fixtures::policy("pull"))
     }
 
     fn status_of(
@@ -108,9 +104,9 @@ mod tests {
 
     #[test]
     fn a_policy_is_told_of_what_its_verdicts_rest_on_and_of_nothing_else() {
-        let cluster = policy(PolicyKind::ClusterEcrAccessPolicy, Value::Null);
+        let cluster = read(fixtures::cluster_policy("pull"));
         let reference = json!({"policies": [{"name": "app", "configMapKeyRef": {"name": "iam", "key": "app.json"}}]});
-        let naming = policy(PolicyKind::EcrAccessPolicy, reference);
+        let naming = read(fixtures::policy("pull").role(reference));
         for (kind, concerned) in [
             ("serviceaccounts", [true, true, true]),
             ("ecraccesspolicies", [true, true, true]),

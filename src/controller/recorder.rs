@@ -278,7 +278,6 @@ mod tests {
     use std::sync::Arc;
 
     use k8s_openapi::api::core::v1::ObjectReference;
-    use serde_json::json;
 
     use super::*;
     use crate::api::Denial;
@@ -368,8 +367,7 @@ mod tests {
     }
 
     fn policy(uid: &str) -> PolicyObject {
-        let metadata = json!({"name": "pull", "namespace": "payments", "uid": uid});
-        PolicyObject::from_json(json!({"kind": "EcrAccessPolicy", "metadata": metadata, "spec": {}})).unwrap()
+        PolicyObject::from_json(fixtures::policy("pull").metadata("uid", uid).object()).unwrap()
     }
 
     fn row(account: &str) -> Denial {

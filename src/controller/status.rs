@@ -261,6 +261,7 @@ pub(super) fn whole_seconds(at: jiff::Timestamp) -> jiff::Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use fixtures::ROLE;
     use serde_json::{Value, json};
 
     use super::*;
@@ -272,21 +273,22 @@ mod tests {
     use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject};
 
     fn policy(spec: Value) -> PolicyWithDocuments {
-        let object = PolicyObject::from_json(json!({
-            "apiVersion": "ecraccess.dev/v1alpha1", "kind": "EcrAccessPolicy",
-            "metadata": {"name": "pull", "namespace": "payments", "generation": 3},
-            "spec": spec
-        }));
-        PolicyWithDocuments::alone(object.unwrap())
+        let object = fixtures::policy("pull").metadata("generation", 3).spec(spec).object();
+        PolicyWithDocuments::alone(PolicyObject::from_json(object).unwrap())
     }
 
     fn document(effect: &str) -> Value {
-        json!({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": "ecr:*", "Resource": "*"}]})
+        fixtures::document(json!([fixtures::statement(effect, "ecr:*", "*")]))
     }
 
     /// A policy with these entries as the service account's identity.
     fn with(policies: Value) -> PolicyWithDocuments {
         policy(json!({"puller": {"serviceAccount": {"identity": {"policies": policies}}}}))
+    }
+
+    /// A policy that has nothing wrong with it.
+    fn fine() -> PolicyWithDocuments {
+        with(json!([{"name": "a", "document": document("Allow")}]))
     }
 
     fn at(text: &str) -> jiff::Timestamp {
@@ -311,8 +313,8 @@ mod tests {
     #[test]
     fn a_policy_in_force_tells_what_was_read_and_whom_it_selects() {
         let two = json!([{"name": "a", "document": document("Allow")}, {"name": "b", "managedPolicyArn": PULL_ONLY}]);
-        let role = json!({"puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app"}}});
-        let audit = json!({"onDeny": "Audit", "puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app", "identity": {"policies": [{"name": "a", "document": document("Allow")}]}}}});
+        let role = json!({"puller": {"role": {"arn": ROLE}}});
+        let audit = json!({"onDeny": "Audit", "puller": {"role": {"arn": ROLE, "identity": fixtures::identity("a", fixtures::everything())}}});
         let unresolved =
             json!([{"name": "a", "document": document("Allow")}, {"name": "b", "managedPolicyArn": NO_SUCH}]);
         let absent = || ["a", "b", "c", "d", "e"].map(str::to_owned);
@@ -368,7 +370,7 @@ mod tests {
 
     #[test]
     fn service_accounts_without_a_role_are_told_of() {
-        let policy = with(json!([{"name": "a", "document": document("Allow")}]));
+        let policy = fine();
         let counts = |without_role| PolicyCounts { service_accounts: 3, without_role, ..PolicyCounts::default() };
         let status = desired(&policy, &counts(Some((2, "payments/api".to_owned()))));
         let (is, reason, message) = found(&status, IDENTITY_WITHOUT_ROLE);
@@ -409,10 +411,7 @@ mod tests {
         let table = [
             (json!({"puller": {"nodes": []}}), "spec.puller.nodes: "),
             (json!({"puller": {"role": {"arn": 7}}}), "spec.puller.role.arn: "),
-            (
-                json!({"puller": {"role": {"arn": "arn:aws:iam::111122223333:role/app"}}, "colour": "red"}),
-                "spec.colour: ",
-            ),
+            (json!({"puller": {"role": {"arn": ROLE}}, "colour": "red"}), "spec.colour: "),
         ];
         for (spec, path) in table {
             let status = desired(&policy(spec), &PolicyCounts::default());
@@ -455,8 +454,7 @@ mod tests {
         let mut inventory = Inventory::default();
         inventory.put_policy(PolicyObject::clone(&subject.object));
         let data = json!({"app.json": "{", "b": document("Allow").to_string()});
-        let object = json!({"metadata": {"name": "iam", "namespace": "payments",
-            "labels": {"ecraccess.dev/policy-document": "true"}}, "data": data});
+        let object = fixtures::config_map("iam", data);
         inventory.put_config_map(ConfigMapFacts::from_json(&object).unwrap().unwrap());
         let subject = inventory.with_documents(inventory.policy(&key).unwrap());
         let status = desired(&subject, &PolicyCounts::default());
@@ -478,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_tie_is_told_to_both_sides() {
-        let subject = with(json!([{"name": "a", "document": document("Allow")}]));
+        let subject = fine();
         let conflict = |ties| {
             let status = desired(&subject, &PolicyCounts { ties, ..PolicyCounts::default() });
             let (status, reason, message) = found(&status, CONFLICTED);
@@ -505,7 +503,7 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_its_time_until_its_status_changes() {
-        let fine = with(json!([{"name": "a", "document": document("Allow")}]));
+        let fine = fine();
         let broken = with(json!([{"name": "a", "document": document("Permit")}]));
         let time = |status: &PolicyStatus, kind: &str| {
             status.conditions.iter().find(|condition| condition.type_ == kind).unwrap().last_transition_time.0
@@ -524,7 +522,7 @@ mod tests {
 
     #[test]
     fn counts_stay_as_they_are_until_the_pods_are_known() {
-        let fine = with(json!([{"name": "a", "document": document("Allow")}]));
+        let fine = fine();
         let denial = Denial { name: "api-0".to_owned(), ..Denial::default() };
         let before = PolicyStatus {
             pods: VerdictCounts { allowed: 41, denied: 1, unknown: 2 },
@@ -559,7 +557,7 @@ mod tests {
 
     #[test]
     fn a_change_ahead_is_told_while_there_is_one_and_is_kept_while_nothing_is_known() {
-        let fine = with(json!([{"name": "a", "document": document("Allow")}]));
+        let fine = fine();
         let group = Group {
             from: ExpectedOutcome { verdict: Verdict::Allow, exempted: false },
             to: ExpectedOutcome { verdict: Verdict::Deny, exempted: false },
@@ -598,7 +596,7 @@ mod tests {
 
     #[test]
     fn advice_stays_as_it_is_until_the_pods_are_known_and_touches_no_condition() {
-        let fine = with(json!([{"name": "a", "document": document("Allow")}]));
+        let fine = fine();
         let advice = |message: &str| vec![AdviceEntry { message: message.to_owned(), ..AdviceEntry::default() }];
         let before = PolicyStatus { advice: advice("old"), advice_omitted: 7, ..PolicyStatus::default() };
         let unknown = desired_status(&fine, &PolicyCounts::default(), Some(&before), at(NOW));

@@ -105,14 +105,8 @@ async fn every_policy_gets_its_status_once_and_a_broken_one_harms_no_other() {
 #[tokio::test(start_paused = true)]
 async fn pods_are_counted_in_the_first_status_and_later_not_more_often_than_allowed() {
     let running = start(vec![stored_policy("payments", "a")], false);
-    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
-    let pod = |name: &str| {
-        let image = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
-        json!({
-            "metadata": {"name": name, "namespace": "payments"},
-            "spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": image}]}
-        })
-    };
+    running.api.put("serviceaccounts", fixtures::service_account("api"));
+    let pod = |name: &str| fixtures::pod(name, fixtures::pod_spec("api", [&*fixtures::image("team/app")]));
     running.api.put("pods", pod("api-0"));
     running.leader.store(true, Ordering::SeqCst);
     let gauge = || running.options.metrics.pods.get_or_create(&VerdictLabels { verdict: PodVerdict::Allow }).get();
@@ -223,11 +217,10 @@ async fn writes_that_fail_are_tried_again() {
 }
 
 fn deployment(name: &str, repository: &str) -> Value {
-    let image = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1");
-    json!({
-        "metadata": {"name": name, "namespace": "payments", "uid": format!("uid-{name}")},
-        "spec": {"template": {"spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": image}]}}}
-    })
+    let spec = fixtures::pod_spec("api", [&*fixtures::image(repository)]);
+    let mut deployment = fixtures::workload("Deployment", name, spec);
+    deployment["metadata"]["uid"] = format!("uid-{name}").into();
+    deployment
 }
 
 /// A pod of the ReplicaSet `NAME-1` of the Deployment `NAME`, and that ReplicaSet.
@@ -236,12 +229,10 @@ fn replica(api: &FakeApi, name: &str, repository: &str) {
     let set = format!("{name}-1");
     let metadata = json!({"name": set, "namespace": "payments", "uid": format!("uid-{set}"), "ownerReferences": owner("Deployment", name)});
     api.put("replicasets", json!({"metadata": metadata, "spec": {"replicas": 1}}));
-    let image = format!("111122223333.dkr.ecr.us-east-1.amazonaws.com/{repository}:1");
-    let metadata = json!({"name": format!("{set}-x"), "namespace": "payments", "uid": "uid-pod", "ownerReferences": owner("ReplicaSet", &set)});
-    api.put(
-        "pods",
-        json!({"metadata": metadata, "spec": {"serviceAccountName": "api", "containers": [{"name": "app", "image": image}]}}),
-    );
+    let mut pod = fixtures::pod(&format!("{set}-x"), fixtures::pod_spec("api", [&*fixtures::image(repository)]));
+    pod["metadata"]["uid"] = "uid-pod".into();
+    pod["metadata"]["ownerReferences"] = owner("ReplicaSet", &set);
+    api.put("pods", pod);
 }
 
 /// A policy that lets pull `team/app` until `end`, and nothing else.
@@ -255,10 +246,13 @@ fn until_then(end: jiff::Timestamp) -> Value {
 /// Allows the token, and `team/app` alone.
 fn narrow() -> Value {
     let mut policy = stored_policy("payments", "pull");
-    policy["spec"]["puller"]["nodes"][0]["identity"]["policies"][0]["document"]["Statement"] = json!([
-        {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-        {"Effect": "Allow", "Action": "ecr:*", "Resource": "arn:aws:ecr:*:*:repository/team/app"}
-    ]);
+    policy["spec"]["puller"]["nodes"][0]["identity"] = fixtures::identity(
+        "pull",
+        json!([
+            fixtures::allow("ecr:GetAuthorizationToken", "*"),
+            fixtures::allow("ecr:*", "arn:aws:ecr:*:*:repository/team/app")
+        ]),
+    );
     policy
 }
 
@@ -283,7 +277,7 @@ fn news(kind: &str, reason: &str, regarding: &str) -> (String, String, String) {
 #[tokio::test]
 async fn workloads_are_counted_and_told_with_their_pods_and_a_kind_that_may_not_be_listed_stops_nothing() {
     let running = start(vec![narrow()], false);
-    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    running.api.put("serviceaccounts", fixtures::service_account("api"));
     running.api.answer("cronjobs", 403);
     running.api.put("deployments", deployment("fine", "team/app"));
     running.api.put("deployments", deployment("broken", "secret/app"));
@@ -307,7 +301,7 @@ async fn workloads_are_counted_and_told_with_their_pods_and_a_kind_that_may_not_
     assert_eq!(event["regarding"], regarding);
     assert_eq!((&event["related"]["kind"], &event["related"]["uid"]), (&json!("EcrAccessPolicy"), &json!("uid-pull")));
     let note = event["note"].as_str().unwrap();
-    assert!(note.starts_with("Deployment payments/broken, container app: cannot pull "), "{note}");
+    assert!(note.starts_with("Deployment payments/broken, container c0: cannot pull "), "{note}");
     assert_eq!(
         (&event["reportingController"], &event["reportingInstance"]),
         (&json!("ecraccess.dev/controller"), &json!("replica-0"))
@@ -350,7 +344,7 @@ async fn a_watch_that_fails_for_a_minute_is_in_the_statuses_until_it_works() {
 #[tokio::test]
 async fn a_right_that_is_taken_away_leaves_out_its_kind_and_its_return_brings_it_back() {
     let running = start(vec![narrow()], false);
-    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    running.api.put("serviceaccounts", fixtures::service_account("api"));
     running.api.put("deployments", deployment("broken", "secret/app"));
     running.api.put("statefulsets", deployment("kept", "team/app"));
     running.leader.store(true, Ordering::SeqCst);
@@ -405,7 +399,7 @@ async fn what_the_api_server_answers_to_a_write_need_not_be_readable() {
 #[tokio::test]
 async fn what_happens_to_a_policy_is_told_once_and_a_new_leader_repeats_nothing() {
     let running = start(vec![narrow()], true);
-    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    running.api.put("serviceaccounts", fixtures::service_account("api"));
     until("the status", || applied(&running.api).len() == 1).await;
     assert_eq!(told(&running.api), [], "a policy that is in force from the beginning is no news");
     let mut broken = stored_policy("payments", "pull");
@@ -445,7 +439,7 @@ async fn what_happens_to_a_policy_is_told_once_and_a_new_leader_repeats_nothing(
 #[tokio::test(start_paused = true)]
 async fn only_a_leader_tells_and_what_an_api_server_refuses_is_tried_again() {
     let running = start(vec![narrow()], true);
-    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    running.api.put("serviceaccounts", fixtures::service_account("api"));
     running.api.put("deployments", deployment("broken", "secret/app"));
     running.api.answer("events", 500);
     let count = |result| running.options.metrics.events.get_or_create(&EventLabels { result }).get();
@@ -464,7 +458,7 @@ async fn a_condition_on_the_date_changes_the_counts_without_an_edit_and_is_told_
     // Whole seconds, as people write them.
     let end = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 8).unwrap();
     let running = start(vec![until_then(end)], false);
-    running.api.put("serviceaccounts", json!({"metadata": {"name": "api", "namespace": "payments"}}));
+    running.api.put("serviceaccounts", fixtures::service_account("api"));
     running.api.put("deployments", deployment("api", "team/app"));
     running.leader.store(true, Ordering::SeqCst);
     until("the status", || !applied(&running.api).is_empty()).await;

@@ -138,11 +138,11 @@ mod tests {
     }
 
     fn good() -> Value {
-        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}]})
+        fixtures::document(fixtures::everything())
     }
 
     fn bad() -> Value {
-        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Permit", "Action": "ecr:*", "Resource": "*"}]})
+        fixtures::document(json!([fixtures::statement("Permit", "ecr:*", "*")]))
     }
 
     fn now() -> Timestamp {

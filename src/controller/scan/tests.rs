@@ -53,12 +53,10 @@ fn role_of(account: &str) -> BTreeMap<String, String> {
 fn tracked(kind: &str, name: &str, account: &str, repository: &str) -> TrackedObject {
     let image = fixtures::image(repository);
     let spec = json!({"serviceAccountName": account, "containers": [{"name": "app", "image": image}]});
-    let metadata = json!({"name": name, "namespace": "payments"});
     let subject = if kind == "Pod" {
-        Subject::from_pod(&json!({"metadata": metadata, "spec": spec})).unwrap()
+        Subject::from_pod(&fixtures::pod(name, spec)).unwrap()
     } else {
-        let template = json!({"kind": kind, "metadata": metadata, "spec": {"template": {"spec": spec}}});
-        Subject::from_workload(&template).unwrap().unwrap()
+        Subject::from_workload(&fixtures::workload(kind, name, spec)).unwrap().unwrap()
     };
     TrackedObject { subject, uid: format!("uid-{name}"), ..TrackedObject::default() }
 }

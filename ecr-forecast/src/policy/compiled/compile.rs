@@ -325,6 +325,7 @@ fn role_arn(path: &str, text: &str) -> Result<RoleArn, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use fixtures::{ROLE, document, statement};
     use iam_verdict::PolicyState;
     use serde_json::json;
 
@@ -332,13 +333,8 @@ mod tests {
     use crate::policy::compiled::PolicyWithDocuments;
     use crate::policy::compiled::object::PolicyObject;
 
-    const ROLE: &str = "arn:aws:iam::111122223333:role/r";
-
-    fn object(mut spec: Value) -> PolicyObject {
-        if spec.get("puller").is_none() {
-            spec["puller"] = json!({"role": {"arn": ROLE}});
-        }
-        PolicyObject::from_json(json!({"kind": "EcrAccessPolicy", "metadata": {"name": "pull"}, "spec": spec})).unwrap()
+    fn object(spec: Value) -> PolicyObject {
+        PolicyObject::from_json(fixtures::policy("pull").spec(spec).or_role().object()).unwrap()
     }
 
     fn declared(spec: Value) -> Arc<Declared> {
@@ -360,11 +356,11 @@ mod tests {
     }
 
     fn good() -> Value {
-        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]})
+        document(json!([{"Effect": "Deny", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]))
     }
 
     fn bad() -> Value {
-        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Maybe", "Action": "*", "Resource": "*"}]})
+        document(json!([statement("Maybe", "*", "*")]))
     }
 
     /// The missing fact of a policy that could not be read.
@@ -407,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_boundary_and_tags_belong_to_the_identity() {
-        let policies = json!([{"name": "p", "document": {"Version": "2012-10-17", "Statement": []}}]);
+        let policies = json!([{"name": "p", "document": document(json!([]))}]);
         let (_, plain) = identity(json!({"policies": policies}));
         assert!(plain.boundary().is_none());
         assert_eq!(plain.tags(), None);

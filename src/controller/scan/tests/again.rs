@@ -102,9 +102,9 @@ fn a_document_in_a_config_map_that_changes_is_judged_again() {
         {"name": "pull", "configMapKeyRef": {"name": "iam", "key": "app.json"}}]}}}});
     let mut inventory = inventory(vec![policy("everyone", OLD, reference)], &[("payments", "api")]);
     let config_map = |version: &str, statement: Value| {
-        let document = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
-        let object = json!({"metadata": {"name": "iam", "namespace": "payments", "resourceVersion": version,
-            "labels": {"ecraccess.dev/policy-document": "true"}}, "data": {"app.json": document}});
+        let document = fixtures::document(statement).to_string();
+        let mut object = fixtures::config_map("iam", json!({"app.json": document}));
+        object["metadata"]["resourceVersion"] = version.into();
         ConfigMapFacts::from_json(&object).unwrap().unwrap()
     };
     let (pods, mut memory) = (pods(&[("a", "api", "team/app")]), Memory::default());
