@@ -1,5 +1,5 @@
-//! Everything that a verdict depends on, as one value: policies, service accounts, namespaces, and ConfigMaps with policy
-//! documents.
+//! Everything that a verdict depends on, as one value: policies, service accounts, namespaces, ConfigMaps with policy
+//! documents, and roles as other sources have them.
 //!
 //! The index builds it from watches, `check` builds it from files; both hand it to [`crate::forecast`]. An
 //! [`Inventory`] is persistent: a clone shares everything, a change copies only the namespace it touches. Each kind of
@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cluster::config_map::ConfigMapName;
+use crate::ecr::arn::RoleArn;
+use crate::facts::{RoleFact, Roles, Source};
 use crate::policy::compiled::{
     ConfigMapFacts, ConfigMaps, InventoryError, Label, PolicyKey, PolicyObject, PolicyWithDocuments,
 };
@@ -25,6 +27,7 @@ pub struct Inventory {
     namespaces: Arc<BTreeMap<String, Arc<NamespaceShelf>>>,
     cluster_policies: Arc<BTreeMap<String, Arc<PolicyObject>>>,
     config_maps: ConfigMaps,
+    roles: Roles,
 }
 
 /// What is kept of one namespace. It may hold policies and service accounts before the namespace itself was seen.
@@ -127,6 +130,32 @@ impl Inventory {
     #[must_use]
     pub fn config_map(&self, name: &ConfigMapName) -> Option<&Arc<ConfigMapFacts>> {
         self.config_maps.get(name)
+    }
+
+    /// Adds what a source says of a role, or replaces what it said before. Whether any verdict may come out otherwise now.
+    pub fn put_role(&mut self, fact: RoleFact) -> bool {
+        self.roles.put(fact)
+    }
+
+    /// Removes what a source says of a role. Whether it was there.
+    pub fn remove_role(&mut self, arn: &RoleArn, source: &Source) -> bool {
+        self.roles.remove(arn, source)
+    }
+
+    /// Removes all that a source says of roles, since the source is gone. Whether it was there.
+    pub fn remove_roles_of(&mut self, source: &Source) -> bool {
+        self.roles.remove_source(source)
+    }
+
+    /// What is known of a role of which a policy object declares nothing: what the first source says that has it.
+    #[must_use]
+    pub fn role(&self, arn: &RoleArn) -> Option<&Arc<RoleFact>> {
+        self.roles.first(arn)
+    }
+
+    /// All that sources say of roles.
+    pub(crate) const fn roles(&self) -> &Roles {
+        &self.roles
     }
 
     /// Removes a policy; nothing happens when it is not there.

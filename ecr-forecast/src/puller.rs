@@ -9,7 +9,7 @@ use crate::ecr::arn::RoleArn;
 use crate::ecr::condition_keys::Session;
 use crate::facts::declared::IdentityPolicies;
 use crate::facts::missing::MissingFact;
-use crate::facts::{CauseCode, Reason};
+use crate::facts::{CauseCode, Reason, RoleFact, Roles};
 use crate::inventory::ServiceAccountFacts;
 use crate::policy::compiled::{CompiledPuller, CompiledRole, CompiledSpec};
 
@@ -18,10 +18,38 @@ use crate::policy::compiled::{CompiledPuller, CompiledRole, CompiledSpec};
 pub(crate) struct Puller {
     /// Who it is.
     pub principal: PullerIdentity,
-    /// How it was found, for a person: `annotation eks.amazonaws.com/ecr-role-arn`.
+    /// How it was found, for a person, and its policies where these are not the policy object's:
+    /// `annotation eks.amazonaws.com/ecr-role-arn; policies from file roles.yaml`.
     pub found_by: String,
-    /// Its identity-based policies; none where they are declared nowhere.
+    /// Its identity-based policies; none where they are not known.
     pub identity: Option<Arc<IdentityPolicies>>,
+    /// What a source says of it; none where the policy object declares its policies, and where nobody has it.
+    pub fact: Option<Arc<RoleFact>>,
+    /// Another source says something else.
+    pub is_disputed: bool,
+}
+
+impl Puller {
+    /// With what is known of its policies, by the order of who says so (RES-17): what the policy object declares for it, else
+    /// what the first source has of the role, else nothing.
+    fn new(
+        principal: PullerIdentity,
+        mut found_by: String,
+        declared: Option<&Arc<IdentityPolicies>>,
+        roles: &Roles,
+    ) -> Self {
+        let fact = if declared.is_some() { None } else { roles.first(&principal.arn) };
+        let other = fact.and_then(|fact| roles.otherwise(fact));
+        let identity = fact.map_or(declared, |fact| fact.identity()).cloned();
+        if let Some(fact) = fact {
+            found_by.push_str("; policies from ");
+            found_by.push_str(&fact.told_by());
+        }
+        if let Some(other) = other {
+            found_by.push_str(&format!(", {} says otherwise", other.told_by()));
+        }
+        Self { principal, found_by, identity, fact: fact.cloned(), is_disputed: other.is_some() }
+    }
 }
 
 /// The IAM principal of a puller: a role.
@@ -82,21 +110,27 @@ pub(crate) struct AnnotationWanted {
 
 /// The candidates for a pod or workload, whose service account is `account` if it was seen (RES-4, RES-5).
 #[must_use]
-pub(crate) fn pullers(spec: &CompiledSpec, subject: &Subject, account: Option<&ServiceAccountFacts>) -> Pullers {
+pub(crate) fn pullers(
+    spec: &CompiledSpec,
+    subject: &Subject,
+    account: Option<&ServiceAccountFacts>,
+    roles: &Roles,
+) -> Pullers {
     match &spec.puller {
-        CompiledPuller::Role(CompiledRole { arn, identity, .. }) => Pullers::Candidates(vec![Puller {
-            principal: PullerIdentity { arn: arn.clone(), session: Session::FixedRole },
-            found_by: "spec.puller.role".to_owned(),
-            identity: identity.clone(),
-        }]),
-        CompiledPuller::Nodes(nodes) => candidates_of_nodes(nodes, nodes, "spec.puller.nodes", &subject.placement)
-            .unwrap_or_else(|| {
+        CompiledPuller::Role(CompiledRole { arn, identity, .. }) => {
+            let principal = PullerIdentity { arn: arn.clone(), session: Session::FixedRole };
+            let found_by = "spec.puller.role".to_owned();
+            Pullers::Candidates(vec![Puller::new(principal, found_by, identity.as_ref(), roles)])
+        }
+        CompiledPuller::Nodes(nodes) => {
+            candidates_of_nodes(nodes, nodes, "spec.puller.nodes", &subject.placement, roles).unwrap_or_else(|| {
                 Pullers::NotKnown(node_not_known("the node's role pulls, and none is declared".to_owned()))
-            }),
+            })
+        }
         CompiledPuller::ServiceAccount {
             annotation,
             identity,
-            roles,
+            roles: listed,
             default_role,
             fallback_nodes,
             falls_back_to_node,
@@ -104,11 +138,12 @@ pub(crate) fn pullers(spec: &CompiledSpec, subject: &Subject, account: Option<&S
             let mapping = Mapping {
                 annotation,
                 identity: identity.as_ref(),
-                roles,
+                listed,
                 default_role: default_role.as_ref(),
                 fallback_nodes,
                 falls_back_to_node: *falls_back_to_node,
                 subject,
+                roles,
             };
             mapping.pullers(account)
         }
@@ -119,11 +154,13 @@ pub(crate) fn pullers(spec: &CompiledSpec, subject: &Subject, account: Option<&S
 struct Mapping<'a> {
     annotation: &'a str,
     identity: Option<&'a Arc<IdentityPolicies>>,
-    roles: &'a [CompiledRole],
+    listed: &'a [CompiledRole],
     default_role: Option<&'a RoleArn>,
     fallback_nodes: &'a [CompiledRole],
     falls_back_to_node: bool,
     subject: &'a Subject,
+    /// What the inventory has of roles.
+    roles: &'a Roles,
 }
 
 impl Mapping<'_> {
@@ -187,9 +224,9 @@ impl Mapping<'_> {
 
     /// A role that the token is exchanged for, with its own policies, else those of the service account.
     fn role(&self, arn: RoleArn, found_by: String) -> Pullers {
-        let identity = identity_of(&arn, self.declared_roles()).or(self.identity).cloned();
+        let declared = identity_of(&arn, self.declared_roles()).or(self.identity);
         let principal = PullerIdentity { arn, session: Session::ServiceAccountToken };
-        Pullers::Candidates(vec![Puller { principal, found_by, identity }])
+        Pullers::Candidates(vec![Puller::new(principal, found_by, declared, self.roles)])
     }
 
     /// The nodes pull for a service account without a role, where the credential provider falls back to them; `why` says
@@ -206,7 +243,8 @@ impl Mapping<'_> {
         }
         let found_by = "spec.puller.serviceAccount.fallbackNodes";
         let Subject { placement, .. } = self.subject;
-        candidates_of_nodes(self.fallback_nodes, self.declared_roles(), found_by, placement).unwrap_or_else(|| {
+        let nodes = candidates_of_nodes(self.fallback_nodes, self.declared_roles(), found_by, placement, self.roles);
+        nodes.unwrap_or_else(|| {
             let why = format!("{why}, so the node's role pulls, which is not known (fallbackNodes can tell)");
             Pullers::NotKnown(NotKnown { cause, annotation, ..node_not_known(why) })
         })
@@ -219,7 +257,7 @@ impl Mapping<'_> {
     }
 
     fn declared_roles(&self) -> impl Iterator<Item = &CompiledRole> + Clone {
-        self.roles.iter().chain(self.fallback_nodes)
+        self.listed.iter().chain(self.fallback_nodes)
     }
 }
 
@@ -240,11 +278,12 @@ fn candidates_of_nodes<'a>(
     declared: impl IntoIterator<Item = &'a CompiledRole> + Clone,
     found_by: &str,
     placement: &Placement,
+    roles: &Roles,
 ) -> Option<Pullers> {
-    let candidate = |node: &CompiledRole| Puller {
-        principal: PullerIdentity { arn: node.arn.clone(), session: Session::Node },
-        found_by: found_by.to_owned(),
-        identity: node.identity.as_ref().or_else(|| identity_of(&node.arn, declared.clone())).cloned(),
+    let candidate = |node: &CompiledRole| {
+        let declared = node.identity.as_ref().or_else(|| identity_of(&node.arn, declared.clone()));
+        let principal = PullerIdentity { arn: node.arn.clone(), session: Session::Node };
+        Puller::new(principal, found_by.to_owned(), declared, roles)
     };
     let can_run = |node: &&CompiledRole| !placement.excludes(&node.labels);
     let candidates: Vec<Puller> = nodes.iter().filter(can_run).map(candidate).collect();
@@ -270,15 +309,16 @@ fn node_not_known(why: String) -> NotKnown {
 }
 
 /// The declared roles that could pull in the place of those that do, for a diagnosis: whom an almost right annotation
-/// names first, then the others with policies of their own.
+/// names first, then the others with policies of their own. What the inventory has of roles takes no part: a judgement
+/// rests on the roles that may pull, and on no others.
 #[must_use]
 pub(crate) fn others(spec: &CompiledSpec, account: &ServiceAccountFacts) -> Vec<Puller> {
     let CompiledPuller::ServiceAccount { annotation, identity, roles, .. } = &spec.puller else { return Vec::new() };
     let named = misspelt_annotation(annotation, account).and_then(|found| found.role);
-    let by_token = |arn: &RoleArn, identity: Option<&Arc<IdentityPolicies>>| Puller {
-        principal: PullerIdentity { arn: arn.clone(), session: Session::ServiceAccountToken },
-        found_by: format!("annotation {annotation}"),
-        identity: identity.cloned(),
+    let nothing = Roles::default();
+    let by_token = |arn: &RoleArn, identity: Option<&Arc<IdentityPolicies>>| {
+        let principal = PullerIdentity { arn: arn.clone(), session: Session::ServiceAccountToken };
+        Puller::new(principal, format!("annotation {annotation}"), identity, &nothing)
     };
     let first = named.as_ref().map(|arn| by_token(arn, identity_of(arn, roles).or(identity.as_ref())));
     let is_named = |role: &CompiledRole| named.as_ref().is_some_and(|named| named.is_same_role(&role.arn));
@@ -292,6 +332,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::facts::Source;
     use crate::policy::compiled::PolicyObject;
 
     fn spec(puller: Value) -> Arc<CompiledSpec> {
@@ -309,7 +350,7 @@ mod tests {
 
     fn found(puller: Value, account: Option<&ServiceAccountFacts>) -> Result<(String, String, bool), NotKnown> {
         let spec = spec(puller);
-        match pullers(&spec, &subject(), account) {
+        match pullers(&spec, &subject(), account, &Roles::default()) {
             Pullers::Candidates(candidates) => {
                 let [puller] = candidates.as_slice() else { panic!("{candidates:?}") };
                 Ok((puller.principal.to_string(), puller.found_by.clone(), puller.identity.is_some()))
@@ -373,7 +414,8 @@ mod tests {
     /// The candidates' role names, kinds of session, whether policies are declared, and how they were found.
     fn nodes(puller: Value, account: Option<&ServiceAccountFacts>) -> Vec<(String, Session, bool, String)> {
         let spec = spec(puller);
-        let Pullers::Candidates(candidates) = pullers(&spec, &subject(), account) else { panic!("not known") };
+        let found = pullers(&spec, &subject(), account, &Roles::default());
+        let Pullers::Candidates(candidates) = found else { panic!("not known") };
         let told = |puller: Puller| {
             let PullerIdentity { arn, session } = puller.principal;
             (arn.name().to_owned(), session, puller.identity.is_some(), puller.found_by)
@@ -413,6 +455,57 @@ mod tests {
         let spec = json!({"serviceAccount": {"fallbackNodes": listed,
             "roles": [{"arn": arn("two"), "identity": identity()}]}});
         assert_eq!(nodes(spec, Some(&plain)).iter().map(|node| node.2).collect::<Vec<_>>(), [true, true]);
+    }
+
+    /// RES-17.
+    #[test]
+    fn what_the_policy_object_declares_comes_before_what_the_inventory_has() {
+        let arn = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
+        let fact = |name: &str, file: &str, statements: Value| {
+            let source = Source::new(1, format!("file {file}"));
+            let fact = RoleFact::new(RoleArn::parse(&arn(name)).unwrap(), source);
+            fact.with_document("in-a-file", &fixtures::document(statements))
+        };
+        let mut roles = Roles::default();
+        for name in ["app", "one"] {
+            roles.put(fact(name, "b.yaml", json!([])));
+        }
+        roles.put(fact("one", "a.yaml", fixtures::everything()));
+        let told = |puller: Value, annotations: Value| -> Vec<String> {
+            let found = pullers(&spec(puller), &subject(), Some(&account(json!({}), annotations)), &roles);
+            let Pullers::Candidates(candidates) = found else { panic!("{found:?}") };
+            let policies = |puller: &Puller| {
+                let policies = puller.identity.iter().flat_map(|identity| identity.policies());
+                policies.map(|sourced| sourced.policy.name.to_string()).collect::<Vec<_>>().join(" ")
+            };
+            let told = |puller: &Puller| format!("{}: {} {}", puller.found_by, policies(puller), puller.is_disputed);
+            candidates.iter().map(told).collect()
+        };
+        let key = "eks.amazonaws.com/ecr-role-arn";
+        let by_file = "policies from file b.yaml: in-a-file false";
+        let disputed = "policies from file a.yaml, file b.yaml says otherwise: in-a-file true";
+        let none = || json!({});
+        assert_eq!(told(json!({"role": {"arn": ROLE}}), none()), [format!("spec.puller.role; {by_file}")]);
+        let declared = json!({"role": {"arn": ROLE, "identity": identity()}});
+        assert_eq!(told(declared, none()), ["spec.puller.role: p false"]);
+        let nodes = json!([{"arn": arn("one")}, {"arn": arn("two")}, {"arn": arn("app"), "identity": identity()}]);
+        let expected = [
+            format!("spec.puller.nodes; {disputed}"),
+            "spec.puller.nodes:  false".to_owned(),
+            "spec.puller.nodes: p false".to_owned(),
+        ];
+        assert_eq!(told(json!({"nodes": nodes}), none()), expected);
+        let annotated = json!({key: arn("team/app")});
+        for (spec, expected) in [
+            (json!({}), format!("annotation {key}; {by_file}")),
+            (json!({"identity": identity()}), format!("annotation {key}: p false")),
+            (json!({"roles": [{"arn": ROLE}]}), format!("annotation {key}; {by_file}")),
+            (json!({"roles": [{"arn": ROLE, "identity": identity()}]}), format!("annotation {key}: p false")),
+        ] {
+            assert_eq!(told(json!({"serviceAccount": spec}), annotated.clone()), [expected]);
+        }
+        let fallback = told(json!({"serviceAccount": {"fallbackNodes": [{"arn": arn("app")}]}}), none());
+        assert_eq!(fallback, [format!("spec.puller.serviceAccount.fallbackNodes; {by_file}")]);
     }
 
     #[test]
@@ -489,15 +582,15 @@ mod tests {
         let plain = account(json!({}), json!({}));
         for puller in [json!({"nodes": listed}), json!({"serviceAccount": {"fallbackNodes": listed}})] {
             let spec = spec(puller);
-            let names =
-                |pod: Value| match pullers(&spec, &Subject::from_pod(&json!({"spec": pod})).unwrap(), Some(&plain)) {
-                    Pullers::Candidates(candidates) => candidates
-                        .iter()
-                        .map(|puller| puller.principal.arn.name().to_owned())
-                        .collect::<Vec<_>>()
-                        .join(" "),
+            let names = |pod: Value| {
+                let subject = Subject::from_pod(&json!({"spec": pod})).unwrap();
+                match pullers(&spec, &subject, Some(&plain), &Roles::default()) {
+                    Pullers::Candidates(candidates) => {
+                        candidates.iter().map(|puller| puller.principal.arn.name()).collect::<Vec<_>>().join(" ")
+                    }
                     Pullers::NotKnown(not_known) => not_known.cause.to_string(),
-                };
+                }
+            };
             assert_eq!(names(json!({})), "gpu web any");
             assert_eq!(names(json!({"nodeSelector": {"group": "gpu"}})), "gpu any");
             assert_eq!(names(json!({"nodeSelector": {"group": "db"}})), "any");
@@ -505,7 +598,7 @@ mod tests {
         }
         let spec = spec(json!({"nodes": [node("gpu", json!({"group": "gpu"}))]}));
         let elsewhere = Subject::from_pod(&json!({"spec": {"nodeSelector": {"group": "web"}}})).unwrap();
-        let Pullers::NotKnown(not_known) = pullers(&spec, &elsewhere, None) else {
+        let Pullers::NotKnown(not_known) = pullers(&spec, &elsewhere, None, &Roles::default()) else {
             panic!("a node that it keeps away from")
         };
         assert_eq!((not_known.cause, not_known.fails), (CauseCode::NodePulls, false));

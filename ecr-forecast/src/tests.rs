@@ -20,6 +20,7 @@ use crate::policy::compiled::ConfigMapFacts;
 use crate::report::{ImageReport, MAX_LINE, MAX_MESSAGE};
 
 mod exemptions;
+mod roles;
 mod transitions;
 
 const IMAGE: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:1";

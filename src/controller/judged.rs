@@ -2,7 +2,8 @@
 //! rests on the same.
 //!
 //! The replicas of a workload ask for the same images as the same service account, so they are judged once. What is kept
-//! rests on the policy object and the documents that it names in ConfigMaps, on the service account, on
+//! rests on the policy object and the documents that it names in ConfigMaps, on the service account, on what the inventory has
+//! of roles whose policies the policy object does not declare, on
 //! the images and whether there is a pull secret, and, where a condition reads it, on the time. Which policy is in force is
 //! found out at each look. Nothing here is remembered that the objects would not give again: it is a matter of time spent
 //! alone.
@@ -13,7 +14,8 @@ use std::sync::Arc;
 
 use ecr_forecast::cluster::Subject;
 use ecr_forecast::diagnose::causes;
-use ecr_forecast::facts::CauseCode;
+use ecr_forecast::ecr::arn::RoleArn;
+use ecr_forecast::facts::{CauseCode, RoleFact};
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
 use ecr_forecast::judge::{ImageJudgement, Judgement, NextChange, Options, Verdict, judge_under};
 use ecr_forecast::policy::compiled::{PolicyKey, PolicyObject, PolicyWithDocuments};
@@ -35,6 +37,8 @@ pub struct Judged {
     pub denied: Vec<DeniedImage>,
     policy: Arc<PolicyWithDocuments>,
     account: Option<Arc<ServiceAccountFacts>>,
+    /// What the inventory had of the roles whose policies the policy does not declare.
+    roles: Vec<(RoleArn, Option<Arc<RoleFact>>)>,
     /// As of when it was judged.
     at: Timestamp,
     /// It holds at that moment alone, since some condition reads the time.
@@ -82,8 +86,9 @@ impl Judged {
             denied: denied(&judgement),
             policy: Arc::clone(policy),
             account: inventory.service_account(&subject.namespace, &subject.service_account).cloned(),
+            roles: judgement.undeclared_roles().map(|arn| (arn.clone(), inventory.role(arn).cloned())).collect(),
             at,
-            momentary: spec.is_some_and(|spec| spec.reads_clock()),
+            momentary: judgement.reads_clock(),
             until: active.map(|exemption| exemption.expires_at).min(),
         }
     }
@@ -98,6 +103,7 @@ impl Judged {
         &self,
         policy: &Arc<PolicyWithDocuments>,
         account: Option<&Arc<ServiceAccountFacts>>,
+        inventory: &Inventory,
         at: Timestamp,
     ) -> bool {
         let same_account = match (&self.account, account) {
@@ -105,8 +111,13 @@ impl Judged {
             (None, None) => true,
             _ => false,
         };
+        let same_roles = self.roles.iter().all(|(arn, before)| match (before, inventory.role(arn)) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => true,
+            _ => false,
+        });
         let in_time = at == self.at || (at > self.at && !self.momentary && self.until.is_none_or(|until| at < until));
-        Arc::ptr_eq(&self.policy, policy) && same_account && in_time
+        Arc::ptr_eq(&self.policy, policy) && same_account && same_roles && in_time
     }
 }
 
@@ -200,7 +211,7 @@ impl Memory {
         let subject = &question.0.subject;
         let account = inventory.service_account(&subject.namespace, &subject.service_account);
         let mut known = self.known.get(question).into_iter().flatten();
-        match known.find(|judged| judged.holds(policy, account, at)) {
+        match known.find(|judged| judged.holds(policy, account, inventory, at)) {
             Some(judged) => Arc::clone(judged),
             None => Arc::new(Judged::new(policy, inventory, subject, at, options)),
         }

@@ -186,6 +186,9 @@ impl Cluster for LiveCluster {
                 let item = self.item(&named, kinds::CONFIG_MAPS, namespace, name).await?;
                 Ok(Read::ConfigMap(item.as_ref().and_then(config_map_facts)))
             }
+            ObjectRef::Fact { .. } => {
+                Err(ReadError::Failed { what: named, message: "nothing reads it but its watch".to_owned() })
+            }
         }
     }
 }

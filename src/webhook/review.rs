@@ -348,13 +348,13 @@ impl ReviewInventory {
         match what {
             ObjectRef::ServiceAccount { namespace, name } => self.inventory.service_account(namespace, name).is_none(),
             ObjectRef::Namespace(name) => self.inventory.namespace(name).is_none(),
-            ObjectRef::Policies(_) | ObjectRef::ConfigMap(_) => false,
+            ObjectRef::Policies(_) | ObjectRef::ConfigMap(_) | ObjectRef::Fact { .. } => false,
         }
     }
 
-    /// Of what a verdict rests on, what was not read in this review.
+    /// Of what a verdict rests on, what can be read and was not read in this review.
     fn not_fresh(&self, mut what: BTreeSet<ObjectRef>) -> BTreeSet<ObjectRef> {
-        what.retain(|what| !self.fresh.contains(what));
+        what.retain(|what| what.is_read_fresh() && !self.fresh.contains(what));
         what
     }
 
@@ -380,7 +380,7 @@ impl ReviewInventory {
                 (ObjectRef::Policies(namespace), Read::Policies(policies)) => {
                     self.replace_policies(namespace, policies);
                 }
-                (ObjectRef::Policies(_), _) => {}
+                (ObjectRef::Policies(_) | ObjectRef::Fact { .. }, _) => {}
             }
         }
     }
@@ -523,6 +523,17 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+
+    #[test]
+    fn what_no_read_tells_of_is_not_asked_for() {
+        let account = ObjectRef::ServiceAccount { namespace: "payments".to_owned(), name: "api".to_owned() };
+        let fact = ObjectRef::Fact { kind: "IamRole".to_owned(), namespace: None, name: "app".to_owned() };
+        let needed = BTreeSet::from([account.clone(), fact]);
+        let mut review_inventory = ReviewInventory::default();
+        assert_eq!(review_inventory.not_fresh(needed.clone()), BTreeSet::from([account.clone()]));
+        review_inventory.fresh.insert(account);
+        assert!(review_inventory.not_fresh(needed).is_empty());
+    }
 
     #[tokio::test]
     async fn a_panic_of_work_goes_on_in_the_caller_wherever_it_is_done() {

@@ -136,6 +136,7 @@ impl Cluster for FakeCluster {
             ObjectRef::ServiceAccount { namespace, name } => {
                 Read::ServiceAccount(inventory.service_account(namespace, name).map(|facts| (**facts).clone()))
             }
+            ObjectRef::Fact { .. } => return Err(ReadError::Timeout),
             ObjectRef::Namespace(name) => Read::Namespace(inventory.namespace(name).cloned()),
             ObjectRef::ConfigMap(name) => Read::ConfigMap(inventory.config_map(name).map(|facts| (**facts).clone())),
             ObjectRef::Policies(namespace) => {

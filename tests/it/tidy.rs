@@ -36,7 +36,7 @@ const FORECAST: Arrows = &[
     ("ecr", &["text"]),
     ("facts", &["cluster", "ecr"]),
     ("policy", &["text", "cluster", "ecr", "facts"]),
-    ("inventory", &["cluster", "policy"]),
+    ("inventory", &["cluster", "ecr", "facts", "policy"]),
     // Steps on the way from a pod to the one who pulls.
     ("scope", &[]),
     ("select", &["facts", "policy", "inventory"]),

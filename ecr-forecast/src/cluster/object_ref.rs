@@ -20,6 +20,24 @@ pub enum ObjectRef {
     Policies(Option<String>),
     /// A ConfigMap with policy documents.
     ConfigMap(ConfigMapName),
+    /// An object of another kind that a source of facts reads.
+    Fact {
+        /// Its kind.
+        kind: String,
+        /// Its namespace; none where it is of the cluster.
+        namespace: Option<String>,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl ObjectRef {
+    /// Whether it can be read once more, past its watch, before bad news is told. A fact is put by whoever reads it, and only
+    /// there it is known how.
+    #[must_use]
+    pub const fn is_read_fresh(&self) -> bool {
+        !matches!(self, Self::Fact { .. })
+    }
 }
 
 impl fmt::Display for ObjectRef {
@@ -30,6 +48,8 @@ impl fmt::Display for ObjectRef {
             Self::Policies(Some(namespace)) => write!(f, "policies of {namespace}"),
             Self::Policies(None) => f.write_str("policies of the cluster"),
             Self::ConfigMap(name) => write!(f, "ConfigMap {name}"),
+            Self::Fact { kind, namespace: Some(namespace), name } => write!(f, "{kind} {namespace}/{name}"),
+            Self::Fact { kind, namespace: None, name } => write!(f, "{kind} {name}"),
         }
     }
 }

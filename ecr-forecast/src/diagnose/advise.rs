@@ -147,7 +147,10 @@ impl Uses {
             }
         }
         let account = inventory.service_account(namespace, service_account);
-        let Pullers::Candidates(candidates) = pullers(spec, subject, account.map(Arc::as_ref)) else { return };
+        let Pullers::Candidates(candidates) = pullers(spec, subject, account.map(Arc::as_ref), inventory.roles())
+        else {
+            return;
+        };
         for puller in candidates {
             let known = self.by_principal.entry(puller.principal.to_string());
             let known = known.or_insert_with(|| Use { puller, images: BTreeMap::new() });

@@ -164,7 +164,7 @@ impl<'a> Case<'a> {
         diagnosis.hint = near_miss::first_denied(self.pull)
             .and_then(|answer| near_miss::hint(&answer.request, diagnosis.miss.as_ref(), self.puller, policy));
         if self.pull.verdict == Verdict::Unknown {
-            // A document in a ConfigMap that could not be read: what to do is known, whatever the rest comes to.
+            // What stands somewhere and could not be read: what to do is known, whatever the rest comes to.
             let unread: Vec<&Unread> = self.pull.missing.iter().filter_map(|fact| self.unread(fact)).collect();
             diagnosis.fix =
                 unread.into_iter().map(|unread| Fix::other(FixKind::None, unread.way_out.clone())).collect();
@@ -189,9 +189,12 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Why a document is missing that stands in a ConfigMap; none of any other fact.
+    /// Why a document is missing that stands in a ConfigMap, or a role that some source has; none of any other fact.
     fn unread(self, fact: &MissingFact) -> Option<&'a Unread> {
-        self.judgement.spec()?.unread(fact)?.unread.as_deref()
+        match fact {
+            MissingFact::Role(_) => self.puller.fact.as_ref()?.unread(),
+            _ => self.judgement.spec()?.unread(fact)?.unread.as_deref(),
+        }
     }
 
     /// Whether the rights are there, with a role that does not pull.

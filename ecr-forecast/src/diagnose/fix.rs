@@ -42,6 +42,9 @@ pub struct Fix {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub config_map: Option<String>,
+    /// The source that has the policies of the role, where the policy object does not declare them.
+    #[serde(skip)]
+    pub(crate) source: Option<String>,
     /// The statement that `document` takes the place of; without a document it is to be removed. A `NarrowDeny` without it
     /// detaches the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +86,7 @@ impl Fix {
             target: None,
             policy: None,
             config_map: None,
+            source: None,
             statement: None,
             document: None,
             why,
@@ -104,8 +108,9 @@ impl Fix {
         let target = self.target.as_deref().unwrap_or_default();
         let of = if whose { format!(" of {target}") } else { String::new() };
         let stands = self.config_map.as_ref().map(|at| format!(" in ConfigMap {at}")).unwrap_or_default();
-        let declared = match object {
-            Some(object) if stands.is_empty() => format!(" in {object}"),
+        let declared = match (&self.source, object) {
+            (Some(source), _) => format!(" in {source}"),
+            (None, Some(object)) if stands.is_empty() => format!(" in {object}"),
             _ => stands.clone(),
         };
         let layer = |layer: Layer| self.attach_to == Some(layer.as_str());

@@ -469,7 +469,10 @@ impl<'a> FixSearch<'a> {
                 Layer::Registry => (registry.as_str(), self.role()),
                 _ => (level, None),
             };
-            fixes.extend(steps(editable, layer, target, role, &self.arn));
+            let source = self.before.fact.as_ref().map(|fact| fact.source().to_string());
+            let source = source.filter(|_| matches!(layer, Layer::Identity | Layer::Boundary));
+            let steps = steps(editable, layer, target, role, &self.arn);
+            fixes.extend(steps.into_iter().map(|step| Fix { source: source.clone(), ..step }));
         }
         fixes
     }
@@ -552,6 +555,7 @@ fn steps(editable: &EditablePolicy, layer: Layer, target: &str, role: Option<&st
         target: Some(target.to_owned()),
         policy: policy.clone(),
         config_map: config_map.clone(),
+        source: None,
         statement,
         document,
         why,

@@ -1,5 +1,5 @@
-//! What a policy object declares of the AWS side: the policies of a principal, repositories, registries, the organization
-//! and condition keys. Compiled once, shared by every verdict under that object.
+//! What is said of the AWS side, by a policy object above all: the policies of a principal, repositories, registries, the
+//! organization and condition keys. Compiled once, shared by every verdict that rests on it.
 //!
 //! Each field that may be left out is an `Option`, and none never means "nothing": it means that nobody said, which
 //! [`judge`](mod@crate::judge) resolves by the rules of its own.
@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use iam_verdict::{NamedPolicy, Policy, PolicyState};
+use iam_verdict::{DocumentError, DocumentErrorKind, NamedPolicy, Policy, PolicyState};
 use serde_json::Value;
 
 use crate::cluster::config_map::{ConfigMapKey, ConfigMapName};
 use crate::ecr::image::EcrImage;
-use crate::ecr::{ArnPattern, ContextValues};
+use crate::ecr::{ArnPattern, ContextValues, managed};
 use crate::facts::cause_code::CauseCode;
 use crate::facts::known::{Known, Unread};
 use crate::facts::missing::MissingFact;
@@ -81,6 +81,44 @@ impl SourcedPolicy {
         Self { policy, source, text: None, missing: Some(missing), unread: None }
     }
 
+    /// A policy with its document, as text or as JSON, read leniently, as AWS reads what it has stored. A malformed one
+    /// leaves the policy unread: `missing` makes of its name what is missing then, and `problem` says what is wrong.
+    pub(crate) fn of_document(
+        name: &str,
+        document: &Value,
+        missing: Missing,
+        problem: impl FnOnce(&DocumentError) -> String,
+    ) -> Self {
+        let parsed = match document {
+            Value::String(text) => Policy::parse(text),
+            value => Policy::from_value(value),
+        };
+        match parsed {
+            Ok(policy) => Self::new(NamedPolicy::known(name, policy), PolicySource::Document { problem: None })
+                .with_text(match document {
+                    Value::String(text) => text.clone(),
+                    value => value.to_string(),
+                }),
+            Err(error) => {
+                let missing = match error.kind {
+                    DocumentErrorKind::TooDeep => MissingFact::DocumentTooDeep,
+                    _ => missing,
+                };
+                let source = PolicySource::Document { problem: Some(problem(&error)) };
+                Self::unread(name, missing(name.to_owned()), source)
+            }
+        }
+    }
+
+    /// A managed policy. One that is not built in could not be read.
+    pub(crate) fn managed(name: &str, arn: &str, find: FindManaged) -> Self {
+        let source = |other_partition| PolicySource::Managed { arn: arn.to_owned(), other_partition };
+        match find(arn) {
+            Some((policy, other_partition)) => Self::new(NamedPolicy::known(name, policy), source(other_partition)),
+            None => Self::unread(name, MissingFact::ManagedPolicy(arn.to_owned()), source(false)),
+        }
+    }
+
     /// Keeps the document, for whoever proposes a change of it.
     #[must_use]
     pub fn with_text(mut self, text: impl Into<Arc<str>>) -> Self {
@@ -119,7 +157,7 @@ impl SourcedPolicy {
     #[must_use]
     pub fn document(&self) -> Option<Value> {
         match (&self.source, &self.text) {
-            (PolicySource::Managed { arn, .. }, _) => crate::ecr::managed::document(arn),
+            (PolicySource::Managed { arn, .. }, _) => managed::document(arn),
             (PolicySource::Document { .. } | PolicySource::ConfigMap(_), text) => {
                 serde_json::from_str(text.as_deref()?).ok()
             }
@@ -127,16 +165,50 @@ impl SourcedPolicy {
     }
 }
 
+impl PartialEq for SourcedPolicy {
+    /// By what is written: one text is one policy.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.policy.name, &self.source, &self.text, &self.missing)
+            == (&other.policy.name, &other.source, &other.text, &other.missing)
+    }
+}
+
+/// What a permissions boundary is called where it is a document, which has no name.
+pub(crate) const BOUNDARY: &str = "permissionsBoundary";
+
+/// What a managed policy is called: the end of its ARN.
+pub(crate) fn name_of(arn: &str) -> &str {
+    arn.rsplit_once('/').map_or(arn, |(_, name)| name)
+}
+
+/// What is missing of a malformed document, which is called by its name or its place.
+pub(crate) type Missing = fn(String) -> MissingFact;
+
+/// Finds a built-in policy by its ARN, and whether it was asked for in another partition than it was taken from.
+pub(crate) type FindManaged = fn(&str) -> Option<(Arc<Policy>, bool)>;
+
+/// Finds AWS's policies for principals.
+pub(crate) fn managed_policy(arn: &str) -> Option<(Arc<Policy>, bool)> {
+    managed::find(arn).map(|found| (Arc::clone(found.policy), found.other_partition))
+}
+
 /// Finds the document that stands under a key of a ConfigMap.
 pub(crate) type LookUp<'a> = dyn Fn(&ConfigMapKey) -> Known<PolicyDocument> + 'a;
 
-/// All that is declared of one principal: its identity-based policies, its permissions boundary and its tags.
+/// All that is said of one principal: its identity-based policies, its permissions boundary and its tags.
 #[derive(Clone, Debug, Default)]
 pub struct IdentityPolicies {
     policies: Vec<SourcedPolicy>,
     boundary: Option<SourcedPolicy>,
     tags: Option<BTreeMap<String, String>>,
     condition_keys: BTreeSet<String>,
+}
+
+impl PartialEq for IdentityPolicies {
+    /// In whatever order the policies stand.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.tags, &self.boundary, self.by_name()) == (&other.tags, &other.boundary, other.by_name())
+    }
 }
 
 impl IdentityPolicies {
@@ -215,6 +287,12 @@ impl IdentityPolicies {
     pub fn has_other_partition(&self) -> bool {
         let other = |source: &PolicySource| matches!(source, PolicySource::Managed { other_partition: true, .. });
         self.all().any(|sourced| other(&sourced.source))
+    }
+
+    fn by_name(&self) -> Vec<&SourcedPolicy> {
+        let mut policies: Vec<&SourcedPolicy> = self.policies.iter().collect();
+        policies.sort_by(|one, other| one.policy.name.cmp(&other.policy.name));
+        policies
     }
 
     /// The policies, the boundary last.

@@ -2,19 +2,29 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::cluster::config_map::ConfigMapKey;
 use crate::facts::cause_code::CauseCode;
 
-/// Something that a verdict rests on, as one place has it.
+/// Something that a verdict rests on, as one place has it: a key of a ConfigMap, where nothing else is said.
 #[derive(Clone, Debug)]
-pub(crate) struct Known<T> {
+pub(crate) struct Known<T, S = ConfigMapKey> {
     /// It, or why it cannot be read.
     pub value: Result<T, Unread>,
     /// Where it stands.
-    pub from: ConfigMapKey,
-    /// The state of the object there that it was read in; none where no such object is there, or where it has no version,
-    /// as in a file.
-    pub as_of: Option<Arc<Version>>,
+    pub from: S,
+    /// As of when; none where nothing is there, and where that has neither version nor time, as in a file.
+    pub as_of: Option<AsOf>,
+}
+
+/// As of when a fact was read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum AsOf {
+    /// In this state of the object that has it: one state says one thing.
+    Version(Arc<Version>),
+    /// At this time.
+    Time(Timestamp),
 }
 
 /// Why a fact cannot be read.
@@ -37,11 +47,11 @@ pub struct Version {
     pub resource_version: String,
 }
 
-impl<T: PartialEq> Known<T> {
+impl<T: PartialEq, S: PartialEq> Known<T, S> {
     /// Whether a verdict comes out the same with `other` in the place of this.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let same_state = self.as_of.is_some() && self.as_of == other.as_of;
+        let same_state = matches!(self.as_of, Some(AsOf::Version(_))) && self.as_of == other.as_of;
         self.from == other.from && (same_state || self.value == other.value)
     }
 }
@@ -57,7 +67,7 @@ mod tests {
         Known {
             value: value.map_err(|why| Unread { wrong: None, why: why.to_owned(), way_out: String::new() }),
             from: ConfigMapKey { config_map, key: key.to_owned() },
-            as_of: as_of.map(Arc::new),
+            as_of: as_of.map(|version| AsOf::Version(Arc::new(version))),
         }
     }
 
@@ -74,6 +84,9 @@ mod tests {
         ] {
             assert_eq!((one.is_same(&other), other.is_same(&one)), (same, same), "{other:?}");
         }
+        // In one moment two things may have been said.
+        let timed = |value| Known { as_of: Some(AsOf::Time(Timestamp::UNIX_EPOCH)), ..known("a", None, value) };
+        assert!(timed(Ok(1)).is_same(&timed(Ok(1))) && !timed(Ok(1)).is_same(&timed(Ok(2))));
         // What has no version is told by what it says alone.
         assert!(!known("a", None, Ok(1)).is_same(&known("a", None, Ok(2))));
         assert!(known("a", None, Err("gone")).is_same(&known("a", None, Err("gone"))));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::config_map::ConfigMapName;
 use crate::cluster::{ObjectRef, Subject};
 use crate::inventory::Inventory;
 use crate::judge::judgement::Judgement;
@@ -19,7 +18,8 @@ use crate::select::{Selection, select};
 /// see one that was deleted or that memory has not seen. Cluster policies and the namespace's labels matter only
 /// where no policy of the namespace decides, since that one always wins. Of ConfigMaps those count with documents of
 /// whoever may pull, and of what else the policy in force declares; where that depends on labels that were not seen, those
-/// of every policy that may be. A role that certainly does not pull has documents of its own, which are left out.
+/// of every policy that may be. A role that certainly does not pull has documents of its own, which are left out. What a
+/// source says of a role that may pull counts where that source is an object.
 #[must_use]
 pub fn depends_on(inventory: &Inventory, subject: &Subject, judgement: &Judgement) -> BTreeSet<ObjectRef> {
     let (namespace, name) = (subject.namespace.clone(), subject.service_account.clone());
@@ -31,29 +31,31 @@ pub fn depends_on(inventory: &Inventory, subject: &Subject, judgement: &Judgemen
     if !namespaced {
         needed.extend([ObjectRef::Namespace(namespace), ObjectRef::Policies(None)]);
     }
-    needed.extend(config_maps(inventory, subject).into_iter().map(ObjectRef::ConfigMap));
+    needed.extend(facts(inventory, subject));
     needed
 }
 
-/// The ConfigMaps, there or not, that count.
-fn config_maps(inventory: &Inventory, subject: &Subject) -> BTreeSet<ConfigMapName> {
-    let mut names = BTreeSet::new();
+/// The ConfigMaps, there or not, and the objects of other sources that count.
+fn facts(inventory: &Inventory, subject: &Subject) -> BTreeSet<ObjectRef> {
+    let mut needed = BTreeSet::new();
     match select(inventory, &subject.namespace, &subject.service_account) {
         Selection::None => {}
-        Selection::Policy { policy, .. } => gather(&policy, inventory, subject, &mut names),
+        Selection::Policy { policy, .. } => gather(&policy, inventory, subject, &mut needed),
         Selection::Unclear { possible, .. } => {
-            possible.iter().for_each(|policy| gather(policy, inventory, subject, &mut names));
+            possible.iter().for_each(|policy| gather(policy, inventory, subject, &mut needed));
         }
     }
-    names
+    needed
 }
 
-fn gather(policy: &PolicyObject, inventory: &Inventory, subject: &Subject, names: &mut BTreeSet<ConfigMapName>) {
+fn gather(policy: &PolicyObject, inventory: &Inventory, subject: &Subject, needed: &mut BTreeSet<ObjectRef>) {
     let Ok(spec) = &policy.body else { return };
-    names.extend(spec.declared.config_maps().cloned());
-    let facts = inventory.service_account(&subject.namespace, &subject.service_account).map(|facts| &**facts);
-    if let Pullers::Candidates(candidates) = pullers(spec, subject, facts) {
+    needed.extend(spec.declared.config_maps().cloned().map(ObjectRef::ConfigMap));
+    let account = inventory.service_account(&subject.namespace, &subject.service_account).map(|facts| &**facts);
+    if let Pullers::Candidates(candidates) = pullers(spec, subject, account, inventory.roles()) {
         let identities = candidates.iter().filter_map(|candidate| candidate.identity.as_deref());
-        names.extend(identities.flat_map(|identity| identity.config_maps()).cloned());
+        needed.extend(identities.flat_map(|identity| identity.config_maps()).cloned().map(ObjectRef::ConfigMap));
+        let facts = candidates.iter().filter_map(|candidate| candidate.fact.as_ref());
+        needed.extend(facts.filter_map(|fact| fact.source().object()).cloned());
     }
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::cluster::Subject;
+use crate::ecr::arn::RoleArn;
+use crate::ecr::condition_keys::TIME_KEYS;
 use crate::ecr::image::{EcrImage, ImageKind, ReferenceError, host_and_port, looks_like_ecr};
 use crate::ecr::needs::Need;
 use crate::facts::declared::Declared;
 use crate::facts::missing::MissingFact;
-use crate::facts::{CauseCode, Reason};
+use crate::facts::{CauseCode, Reason, Roles};
 use crate::inventory::{Inventory, ServiceAccountFacts};
 use crate::judge::admission::{Actions, Admission, AdmissionDecision, ExemptionUse};
 use crate::judge::options::Options;
@@ -168,6 +170,21 @@ impl Judgement {
         }
     }
 
+    /// The roles that may pull of which the policy in force declares nothing: what is known of them is what the inventory has.
+    pub fn undeclared_roles(&self) -> impl Iterator<Item = &RoleArn> {
+        let undeclared = |puller: &&Puller| puller.fact.is_some() || puller.identity.is_none();
+        self.pullers.iter().flatten().filter(undeclared).map(|puller| &puller.principal.arn)
+    }
+
+    /// Whether some policy that it may rest on has a condition on the time, so that a judgement of now may be another one
+    /// later.
+    #[must_use]
+    pub fn reads_clock(&self) -> bool {
+        let facts = self.pullers.iter().flatten().filter_map(|puller| puller.fact.as_ref()?.identity());
+        let mut keys = facts.flat_map(|identity| identity.condition_keys());
+        keys.any(|key| TIME_KEYS.contains(&key)) || self.spec().is_some_and(CompiledSpec::reads_clock)
+    }
+
     /// The requests of an image and their decisions, puller by puller.
     pub fn answers(&self, image: &ImageJudgement) -> impl Iterator<Item = &RequestDecision> {
         let found = match image.found {
@@ -218,6 +235,7 @@ impl RepositoryJudgement {
 struct Case<'a> {
     subject: &'a Subject,
     account: Option<&'a Arc<ServiceAccountFacts>>,
+    roles: &'a Roles,
     at: Timestamp,
     options: &'a Options,
 }
@@ -225,7 +243,7 @@ struct Case<'a> {
 impl<'a> Case<'a> {
     fn new(inventory: &'a Inventory, subject: &'a Subject, at: Timestamp, options: &'a Options) -> Self {
         let account = inventory.service_account(&subject.namespace, &subject.service_account);
-        Self { subject, account, at, options }
+        Self { subject, account, roles: inventory.roles(), at, options }
     }
 
     fn unclear(self, possible: &[Arc<PolicyObject>], maybe_none: bool, missing: Vec<MissingFact>) -> Judgement {
@@ -253,7 +271,7 @@ impl<'a> Case<'a> {
         let PolicyObject { key, on_deny, on_unknown, .. } = &*policy.object;
         let actions = Actions::new(*on_deny, *on_unknown, self.options);
         let pullers = match policy.spec() {
-            Ok(spec) => match pullers(spec, self.subject, self.account.map(Arc::as_ref)) {
+            Ok(spec) => match pullers(spec, self.subject, self.account.map(Arc::as_ref), self.roles) {
                 Pullers::Candidates(candidates) => Ok(candidates),
                 Pullers::NotKnown(not_known) => Err(not_known),
             },

@@ -70,6 +70,9 @@ impl<'a> PullEvaluator<'a> {
         if self.puller.identity.as_ref().is_some_and(|identity| identity.has_other_partition()) {
             notes.push(note::MANAGED_POLICY_OF_OTHER_PARTITION);
         }
+        if self.puller.is_disputed {
+            notes.push(note::ROLE_SOURCES_DIFFER);
+        }
         notes
     }
 

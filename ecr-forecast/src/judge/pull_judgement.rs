@@ -79,6 +79,8 @@ pub mod note {
     pub const NO_BATCH_CHECK: &str = "NoBatchCheckLayerAvailability";
     /// A managed policy was named by its ARN in another partition than the built-in text comes from.
     pub const MANAGED_POLICY_OF_OTHER_PARTITION: &str = "ManagedPolicyOfOtherPartition";
+    /// Several sources have the role that pulls, and do not say the same: the first in their order was heard.
+    pub const ROLE_SOURCES_DIFFER: &str = "RoleSourcesDiffer";
     /// The image's host has a port; it was judged without.
     pub const PORT_IN_HOST: &str = "PortInHost";
     /// The image's host has upper-case letters, which kubelet's `matchImages` may not match.

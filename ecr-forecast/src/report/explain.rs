@@ -228,7 +228,13 @@ fn puller(puller: &Puller) -> [Piece; 4] {
 fn in_words(fact: &MissingFact, puller: &Puller) -> String {
     match fact {
         MissingFact::Role(arn) => {
-            format!("IAM role {arn} is not in the inventory, and no identity is declared beside it")
+            let fact = puller.fact.as_ref().filter(|_| puller.principal.arn == *arn);
+            match fact.and_then(|fact| Some((fact.source(), fact.unread()?))) {
+                Some((source, unread)) => {
+                    format!("what {source} says of IAM role {arn} cannot be read: {}", unread.why)
+                }
+                None => format!("IAM role {arn} is not in the inventory, and no identity is declared beside it"),
+            }
         }
         MissingFact::Document(name) => match puller.identity.as_deref().and_then(|identity| identity.problem(name)) {
             Some(problem) => format!("policy {name} is malformed: {problem}"),

@@ -128,6 +128,9 @@ fn meaning(name: &str) -> Option<&'static str> {
             "holds where kubelets pull with service-account tokens; elsewhere the node's role pulls"
         }
         note::NO_BATCH_CHECK => "ecr:BatchCheckLayerAvailability is not allowed, which no pull needs",
+        note::ROLE_SOURCES_DIFFER => {
+            "several sources have the role that pulls and do not say the same; the first in their order was heard"
+        }
         note::MANAGED_POLICY_OF_OTHER_PARTITION => {
             "a managed policy is named in another partition; its text is the same"
         }

@@ -55,7 +55,7 @@ fn allow(action: Value, resource: Value) -> Value {
 
 fn role(arn: &str, identity: Option<Arc<IdentityPolicies>>) -> Puller {
     let principal = PullerIdentity { arn: RoleArn::parse(arn).unwrap(), session: Session::ServiceAccountToken };
-    Puller { principal, found_by: "test".into(), identity }
+    Puller { principal, found_by: "test".into(), identity, fact: None, is_disputed: false }
 }
 
 fn at() -> Timestamp {

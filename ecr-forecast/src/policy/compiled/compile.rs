@@ -7,15 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use iam_verdict::{DocumentErrorKind, NamedPolicy, Policy};
 use serde_json::Value;
 
 use crate::cluster::config_map::{ConfigMapKey, ConfigMapName};
 use crate::ecr::arn::RoleArn;
 use crate::ecr::{ArnPattern, ContextValues, managed};
 use crate::facts::declared::{
-    Declared, IdentityPolicies, Organization, PolicyLevel, PolicySource, Presence, RegistryEntry, RegistryPolicyScope,
-    RepositoryEntry, ResourcePolicy, SourcedPolicy,
+    BOUNDARY, Declared, FindManaged, IdentityPolicies, Missing, Organization, PolicyLevel, PolicySource, Presence,
+    RegistryEntry, RegistryPolicyScope, RepositoryEntry, ResourcePolicy, SourcedPolicy, managed_policy, name_of,
 };
 use crate::facts::missing::MissingFact;
 use crate::policy::compiled::exemption::Exemption;
@@ -27,9 +26,6 @@ use crate::policy::{
     self, ConfigMapKeyRef, DocumentSource, EVERY_REGION, Identity, OrganizationLevel, PolicyScope, RegistryDeclaration,
     RepositoryDeclaration,
 };
-
-/// What a permissions boundary is called where it is a document, which has no name.
-const BOUNDARY: &str = "permissionsBoundary";
 
 /// Compiles a spec and collects what is wrong with parts of it on the way.
 pub(crate) struct Compiler<'a> {
@@ -118,7 +114,7 @@ impl<'a> Compiler<'a> {
 
     fn boundary(&mut self, path: &str, boundary: &DocumentSource) -> Result<SourcedPolicy, Problem> {
         let arn = boundary.managed_policy_arn.as_deref();
-        let name = arn.and_then(|arn| arn.rsplit_once('/')).map_or(BOUNDARY, |(_, name)| name);
+        let name = arn.map_or(BOUNDARY, name_of);
         self.sourced(path, name, boundary, managed_policy)
     }
 
@@ -145,29 +141,12 @@ impl<'a> Compiler<'a> {
 
     /// A malformed document leaves the policy unreadable; `missing` makes of its name what is missing then.
     fn document(&mut self, path: &str, name: &str, missing: Missing, document: &Value) -> SourcedPolicy {
-        let parsed = match document {
-            Value::String(text) => Policy::parse(text),
-            value => Policy::from_value(value),
-        };
-        match parsed {
-            Ok(policy) => {
-                SourcedPolicy::new(NamedPolicy::known(name, policy), PolicySource::Document { problem: None })
-                    .with_text(match document {
-                        Value::String(text) => text.clone(),
-                        value => value.to_string(),
-                    })
-            }
-            Err(error) => {
-                let problem = document_problem(path, &error);
-                let source = PolicySource::Document { problem: Some(problem.to_string()) };
-                self.remarks.push(Remark::Problem(problem));
-                let missing = match error.kind {
-                    DocumentErrorKind::TooDeep => MissingFact::DocumentTooDeep,
-                    _ => missing,
-                };
-                SourcedPolicy::unread(name, missing(name.to_owned()), source)
-            }
-        }
+        SourcedPolicy::of_document(name, document, missing, |error| {
+            let problem = document_problem(path, error);
+            let text = problem.to_string();
+            self.remarks.push(Remark::Problem(problem));
+            text
+        })
     }
 
     /// A policy whose document stands in a ConfigMap; the reference is in the entry at `path`.
@@ -181,18 +160,13 @@ impl<'a> Compiler<'a> {
     }
 
     fn managed(&mut self, path: &str, name: &str, arn: &str, find: FindManaged) -> SourcedPolicy {
-        let source = |other_partition| PolicySource::Managed { arn: arn.to_owned(), other_partition };
-        match find(arn) {
-            Some((policy, other_partition)) => {
-                SourcedPolicy::new(NamedPolicy::known(name, policy), source(other_partition))
-            }
-            None => {
-                let hint = managed::hint(arn);
-                let message = format!("managed policy `{arn}` is not built into this version{hint}; give its document");
-                self.remarks.push(Remark::Unresolved(Problem::at(path, message)));
-                SourcedPolicy::unread(name, MissingFact::ManagedPolicy(arn.to_owned()), source(false))
-            }
+        let policy = SourcedPolicy::managed(name, arn, find);
+        if policy.missing.is_some() {
+            let hint = managed::hint(arn);
+            let message = format!("managed policy `{arn}` is not built into this version{hint}; give its document");
+            self.remarks.push(Remark::Unresolved(Problem::at(path, message)));
         }
+        policy
     }
 
     fn declared(&mut self, spec: &policy::EcrAccessPolicySpec) -> Declared {
@@ -309,16 +283,6 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// What is missing of a malformed document, which is called by its name or its place.
-type Missing = fn(String) -> MissingFact;
-
-/// Finds a built-in policy by its ARN, and whether it was asked for in another partition than it was taken from.
-type FindManaged = fn(&str) -> Option<(Arc<Policy>, bool)>;
-
-fn managed_policy(arn: &str) -> Option<(Arc<Policy>, bool)> {
-    managed::find(arn).map(|found| (Arc::clone(found.policy), found.other_partition))
-}
-
 fn role_arn(path: &str, text: &str) -> Result<RoleArn, Problem> {
     RoleArn::parse(text).ok_or_else(|| Problem::at(path, format!("`{text}` is not the ARN of an IAM role")))
 }
@@ -326,7 +290,7 @@ fn role_arn(path: &str, text: &str) -> Result<RoleArn, Problem> {
 #[cfg(test)]
 mod tests {
     use fixtures::{ROLE, document, statement};
-    use iam_verdict::PolicyState;
+    use iam_verdict::{NamedPolicy, PolicyState};
     use serde_json::json;
 
     use super::*;

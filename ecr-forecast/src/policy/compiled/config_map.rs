@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::config_map::{ConfigMapKey, ConfigMapName};
 use crate::facts::declared::PolicyDocument;
-use crate::facts::{CauseCode, Known, Unread, Version};
+use crate::facts::{AsOf, CauseCode, Known, Unread, Version};
 use crate::policy::POLICY_DOCUMENT_LABEL;
 use crate::policy::compiled::problem::{InventoryError, Problem, document_problem};
 use crate::policy::parts::DOCUMENT_LENGTH;
@@ -177,7 +177,7 @@ impl ConfigMaps {
                 )
             }
         };
-        Known { value, from: at.clone(), as_of: facts.and_then(|facts| facts.as_of.clone()) }
+        Known { value, from: at.clone(), as_of: facts.and_then(|facts| facts.as_of.clone()).map(AsOf::Version) }
     }
 }
 

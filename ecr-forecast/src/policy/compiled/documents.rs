@@ -84,8 +84,7 @@ impl CompiledSpec {
     }
 
     /// Whether some policy has a condition on the time, so that a verdict of now may be another one later.
-    #[must_use]
-    pub fn reads_clock(&self) -> bool {
+    pub(crate) fn reads_clock(&self) -> bool {
         let mut keys = self.documents().flat_map(|site| condition_keys(&site.policy.policy));
         keys.any(|key| TIME_KEYS.contains(&key))
     }

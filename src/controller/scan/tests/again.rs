@@ -1,6 +1,8 @@
 //! A second look finds what a first one would, and judges nothing again that rests on the same.
 
 use ecr_forecast::cluster::config_map::ConfigMapName;
+use ecr_forecast::ecr::arn::RoleArn;
+use ecr_forecast::facts::{RoleFact, Source};
 use ecr_forecast::judge::Options;
 use ecr_forecast::policy::PolicyKind;
 use ecr_forecast::policy::compiled::ConfigMapFacts;
@@ -125,6 +127,35 @@ fn a_document_in_a_config_map_that_changes_is_judged_again() {
     let name = ConfigMapName { namespace: "payments".to_owned(), name: "iam".to_owned() };
     inventory.remove_config_map(&name);
     assert_eq!(counts(&inventory), ([0, 0, 1], 0), "gone");
+}
+
+#[test]
+fn a_role_that_some_source_has_is_judged_again_where_it_changes() {
+    let bare = json!({"puller": {"serviceAccount": {}}});
+    let mut inventory = inventory(vec![policy("everyone", OLD, bare)], &[("payments", "api"), ("payments", "worker")]);
+    let source = Source::new(1, "file roles.yaml");
+    let role = |name: &str| RoleArn::parse(&role_of(name)["eks.amazonaws.com/ecr-role-arn"]).unwrap();
+    let fact = |name: &str, statement: Value| {
+        RoleFact::new(role(name), source.clone()).with_document("pull", &fixtures::document(json!([statement])))
+    };
+    let (pods, mut memory) = (pods(&[("a", "api", "team/app"), ("b", "worker", "team/app")]), Memory::default());
+    let mut counts = |inventory: &Inventory, time: &str| {
+        let (scan, kept) = looked(&mut memory, inventory, &pods, at(time));
+        let VerdictCounts { allowed, denied, unknown } = of(&scan, "everyone").pods;
+        ([allowed, denied, unknown], kept)
+    };
+    assert_eq!(counts(&inventory, NOW), ([0, 0, 2], 0));
+    assert!(inventory.put_role(fact("api", allow("*", "*"))));
+    assert_eq!(counts(&inventory, NOW), ([1, 0, 1], 1), "that of the other is still not known");
+    assert!(!inventory.put_role(fact("api", allow("*", "*")).as_of(at(NOW))));
+    assert_eq!(counts(&inventory, NOW), ([1, 0, 1], 2), "the same as of later");
+    let mut until = allow("*", "*");
+    until["Condition"] = json!({"DateLessThan": {"aws:CurrentTime": "2026-11-25T00:00:00Z"}});
+    assert!(inventory.put_role(fact("api", until)));
+    assert_eq!(counts(&inventory, NOW), ([1, 0, 1], 1));
+    assert_eq!(counts(&inventory, "2026-11-26T00:00:00Z"), ([0, 1, 1], 1), "its time is over");
+    assert!(inventory.remove_role(&role("api"), &source));
+    assert_eq!(counts(&inventory, "2026-11-26T00:00:00Z"), ([0, 0, 2], 1), "gone");
 }
 
 /// What is told of a denial may change with the time although the verdict does not.
