@@ -49,8 +49,8 @@ impl Objects {
     }
 
     /// The policies of each namespace, those of the cluster by `None`.
-    fn policies(self) -> BTreeMap<Option<String>, Vec<Value>> {
-        let mut policies: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    fn policies(self) -> Policies {
+        let mut policies = Policies::new();
         for policy in self.policies {
             let namespace = policy["metadata"].get("namespace").and_then(Value::as_str).map(str::to_owned);
             policies.entry(namespace).or_default().push(policy);
@@ -75,11 +75,14 @@ pub enum Mood {
     NotSynced,
 }
 
+/// Policy objects by namespace; those of the cluster have none.
+type Policies = BTreeMap<Option<String>, Vec<Value>>;
+
 /// The cluster. It notes what is read.
 #[derive(Clone, Default)]
 pub struct FakeCluster {
     memory: Arc<Inventory>,
-    api_server: Arc<(Inventory, BTreeMap<Option<String>, Vec<Value>>)>,
+    api_server: Arc<(Inventory, Policies)>,
     pub mood: Mood,
     reads: Arc<Mutex<Vec<String>>>,
 }
