@@ -14,8 +14,10 @@ use crate::reviews::Target;
 use crate::stranger::processor_seconds;
 use crate::world::{RELEASE, World, image, pull_document, spec};
 
-/// What a call may take under overload, turned away or not.
+/// What a call may take under overload, turned away or not, where nobody else uses the processors.
 const IN_TIME: Duration = Duration::from_millis(100);
+/// The chart's `timeoutSeconds`: whoever is answered later was admitted already.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 struct Size {
     /// Reviews for the look at memory.
@@ -23,15 +25,19 @@ struct Size {
     slow_clients: usize,
     /// How long overload and slow clients last.
     length: Duration,
+    /// What nine of ten calls take at most under overload.
+    in_time: Duration,
 }
 
+/// A part of the tests, which run beside anything: here a call must be answered as long as anybody waits for it. How fast that is
+/// shows [`big`].
 pub async fn small(world: &World) -> Result<()> {
-    measure(world, &Size { reviews: 3_000, slow_clients: 200, length: Duration::from_secs(4) }).await
+    measure(world, &Size { reviews: 3_000, slow_clients: 200, length: Duration::from_secs(4), in_time: TIMEOUT }).await
 }
 
 pub async fn big(world: &World) -> Result<()> {
     let reviews = std::env::var("REVIEWS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
-    measure(world, &Size { reviews, slow_clients: 1_000, length: Duration::from_secs(15) }).await
+    measure(world, &Size { reviews, slow_clients: 1_000, length: Duration::from_secs(15), in_time: IN_TIME }).await
 }
 
 async fn measure(world: &World, size: &Size) -> Result<()> {
@@ -70,7 +76,7 @@ async fn measure(world: &World, size: &Size) -> Result<()> {
     ensure!(answers.by_status.keys().all(|status| matches!(status, 200 | 429)), "{answers}");
     ensure!(answers.broken == 0, "{answers}");
     // Whether the last of them are in time depends on who else uses the processors; most of them must be.
-    ensure!(answers.quantile(900) <= IN_TIME, "{answers}");
+    ensure!(answers.quantile(900) <= size.in_time, "{answers}");
 
     // Clients that connect and say little.
     let slow = tokio::spawn(slow_clients(target.clone(), size.slow_clients, size.length));
