@@ -20,7 +20,7 @@ ROWS = [
     ("kernel: sockets, wake-ups", r"^(entry_SYSCALL_64|do_syscall_64|asm_|__schedule)"),
     ("TLS", r"rustls|\bring::|ring_core"),
     ("reading the review (its envelope)", r"message::Request::"),
-    ("decoding the object", r"watch::object::decode|watch::prune|serde_json::de::from_slice|Json<.*from_request"),
+    ("decoding the object", r"watch::object::decode|watch::prune|k8s_openapi|serde_path_to_error"),
     ("pod to subject", r"cluster::subject::|review_input::ReviewInput::of"),
     ("judging: the IAM engine", r"^<?iam_verdict::|request_evaluation::"),
     ("judging: the rest", r"ecr_forecast::(judge|select|puller|inventory|policy|ecr|facts)"),
