@@ -379,8 +379,10 @@ mod tests {
             {"name": "d", "managedPolicyArn": "arn:aws:iam::aws:policy/Invented"}]));
         let nothing = |_: Option<&str>, _: &str, _: &str| None;
         assert_eq!(remarks(&object, now(), nothing).len(), 1);
-        let begin = "spec.puller.serviceAccount.identity.policies[2].document: $.Statement[0].Principal: ";
-        let remark = &remarks(&object, now(), nothing)[0];
+        let (field, remark) = &remarks(&object, now(), nothing)[0];
+        assert_eq!(field, "spec.puller.serviceAccount.identity.policies[2].document");
+        let CheckResult::Refused(_, remark) = remark else { panic!("{remark:?}") };
+        let begin = "$.Statement[0].Principal: ";
         assert!(remark.starts_with(begin) && remark.ends_with("; the webhook of the cluster refuses it"), "{remark}");
         object["spec"]["repositories"] = json!([{"match": "*"}, {"match": "a"}, {"match": "b", "policy": 7}]);
         assert_eq!(remarks(&object, now(), nothing).len(), 3);
@@ -408,11 +410,16 @@ mod tests {
         };
         // What cannot be parsed is told with the verdicts; a repository policy has a Principal, and doubtful is its Resource.
         let found = remarks(&object, now(), text);
-        let [identity, repository] = found.as_slice() else { panic!("{found:?}") };
-        let begin = "spec.puller.serviceAccount.identity.policies[2].configMapKeyRef: key strict of ConfigMap iam: \
-                     $.Statement[0].Principal: ";
+        let [(field, CheckResult::Warning(_, identity)), (other, CheckResult::Warning(_, repository))] =
+            found.as_slice()
+        else {
+            panic!("{found:?}")
+        };
+        assert_eq!(field, "spec.puller.serviceAccount.identity.policies[2].configMapKeyRef");
+        let begin = "key strict of ConfigMap iam: $.Statement[0].Principal: ";
         assert!(identity.starts_with(begin) && identity.ends_with("no webhook looks at ConfigMaps"), "{identity}");
-        assert!(repository.starts_with("spec.repositories[0].policy.configMapKeyRef: key strict"), "{repository}");
+        assert_eq!(other, "spec.repositories[0].policy.configMapKeyRef");
+        assert!(repository.starts_with("key strict of ConfigMap iam"), "{repository}");
         assert!(ask("CREATE", object.clone(), Value::Null).allowed());
         assert_eq!(ask("CREATE", object, Value::Null).warnings, [""; 0]);
     }

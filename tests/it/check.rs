@@ -86,12 +86,17 @@ fn reports_are_as_recorded_and_match_the_schema() {
 /// What must be true of every report: the summary counts the results, the exit code says what they say.
 fn agree(report: &Value, code: i32) {
     let results = report["results"].as_array().unwrap();
+    let is_of_ecr = |image: &Value| image["verdict"] != "OutOfScope";
+    let has_some = |result: &Value| result["images"].as_array().unwrap().iter().any(is_of_ecr);
     for (name, verdict) in
         [("allow", "Allow"), ("deny", "Deny"), ("unknown", "Unknown"), ("notSelected", "NotSelected")]
     {
-        let count = results.iter().filter(|result| result["verdict"] == verdict).count();
-        assert_eq!(report["summary"][name], count, "{verdict}");
+        let of = |result: &&Value| result["verdict"] == verdict && (verdict != "Allow" || has_some(result));
+        assert_eq!(report["summary"][name], results.iter().filter(of).count(), "{verdict}");
     }
+    let without = results.iter().filter(|result| result["verdict"] == "Allow" && !has_some(result)).count();
+    assert_eq!(report["summary"]["outOfScope"], without);
+    assert_eq!(report["summary"]["skipped"], report["skipped"].as_array().unwrap().len());
     let denied = results.iter().any(|result| result["verdict"] == "Deny" || result["admission"] == "Rejected");
     let problems = !report["problems"].as_array().unwrap().is_empty();
     assert_eq!(code, if problems { 2 } else { i32::from(denied) });
@@ -564,8 +569,8 @@ pub fn hold(root: &Value, schema: &Value, value: &Value, path: &str, broken: &mu
 fn the_schema_refuses_what_it_should() {
     let schema = schema();
     let good = serde_json::json!({"apiVersion": "ecraccess.dev/v1alpha1", "kind": "CheckReport", "at": AT,
-        "summary": {"allow": 0, "deny": 0, "unknown": 0, "notSelected": 0}, "problems": [], "problemsOmitted": 0,
-        "results": [], "advice": []});
+        "summary": {"allow": 0, "deny": 0, "unknown": 0, "notSelected": 0, "outOfScope": 0, "skipped": 0}, "problems": [],
+        "problemsOmitted": 0, "results": [], "trials": [], "skipped": [], "advice": []});
     let broken = |value: &Value| {
         let mut broken = Vec::new();
         hold(&schema, &schema, value, "$", &mut broken);
@@ -629,9 +634,10 @@ fn requires_asks_for_more_than_the_pull() {
     assert!(wrong.stderr.contains("not one of Push, List, Console"), "{}", wrong.stderr);
 }
 
-/// A document that AWS would not store is judged as it reads, and told: the webhook refuses the policy.
+/// A document that AWS would not store is judged as it reads, and is a problem: the webhook refuses the policy. What it only
+/// warns of is a note.
 #[test]
-fn what_the_webhook_would_say_of_a_policy_is_a_note() {
+fn what_the_webhook_would_refuse_is_a_problem_and_what_it_warns_of_a_note() {
     let policy = r#"
 apiVersion: ecraccess.dev/v1alpha1
 kind: EcrAccessPolicy
@@ -642,12 +648,253 @@ spec:
     - {match: "*", policy: {document: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "ecr:*"}]}}}
     - {match: "arn:aws:ecr:us-east-1:111122223333:repository/a"}
 "#;
-    let run = program(&data(), &["check", "-f", "-", "-o", "json", "--at", AT], policy.as_bytes());
-    let notes: Vec<&str> = run.stderr.lines().collect();
-    let [first, second] = notes.as_slice() else { panic!("{notes:?}") };
-    let begin =
-        "note: <stdin>: document 1: EcrAccessPolicy/a/p: spec.repositories[0].policy.document: $.Statement[0]: ";
-    assert!(first.starts_with(begin) && first.ends_with("; the webhook of the cluster refuses it"), "{first}");
-    assert!(second.contains("spec.repositories[1]: ") && second.contains(" never counts: "), "{second}");
-    assert_eq!(run.code, 0);
+    let (report, stderr, code) = checked(&data(), &["-f", "-", "--at", AT], policy);
+    let notes: Vec<&str> = stderr.lines().collect();
+    let [note] = notes.as_slice() else { panic!("{notes:?}") };
+    assert!(note.contains("`spec.repositories[1]`: ") && note.contains(" never counts: "), "{note}");
+    let problem = &report["problems"][0];
+    assert_eq!(problem["path"], "spec.repositories[0].policy.document");
+    let message = problem["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("$.Statement[0]: ") && message.ends_with("; the webhook of the cluster refuses it"),
+        "{message}"
+    );
+    assert_eq!(code, 2);
+}
+
+/// The report as JSON, standard error and the exit code.
+fn checked(directory: &Path, args: &[&str], input: &str) -> (Value, String, i32) {
+    let mut all = vec!["check", "-o", "json"];
+    all.extend(args);
+    let run = program(directory, &all, input.as_bytes());
+    let report =
+        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {} {}", run.stdout, run.stderr));
+    (report, run.stderr, run.code)
+}
+
+fn pod(namespace: &str, name: &str, image: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{namespace: {namespace}, name: {name}}}\n\
+         spec: {{containers: [{{name: a, image: {image}}}]}}\n"
+    )
+}
+
+const IN_ECR: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com/app:1";
+
+const NOTHING: &str = "identity: {policies: [{name: a, document: {Version: \"2012-10-17\", Statement: [\
+                       {Effect: Allow, Action: \"s3:*\", Resource: \"*\"}]}}]}";
+
+/// The role of the nodes may do nothing with ECR.
+fn policy(name: &str, more: &str) -> String {
+    format!(
+        "---\napiVersion: ecraccess.dev/v1alpha1\nkind: EcrAccessPolicy\nmetadata: {{namespace: shop, name: {name}}}\nspec:\n  \
+         puller: {{nodes: [{{arn: \"arn:aws:iam::111122223333:role/node\", {NOTHING}}}]}}\n{more}"
+    )
+}
+
+/// What other tools read in the same directory is left aside, and told; what is misspelt is still a problem.
+#[test]
+fn a_directory_of_a_gitops_repository_is_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("base/pod.yaml", &pod("shop", "web", IN_ECR));
+    write("base/kustomization.yaml", "resources: [pod.yaml]\n");
+    write(
+        "overlays/prod/kustomization.yaml",
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../../base]\n\
+         patches: [{path: web.yaml}, {path: ../shared.yaml}]\npatchesStrategicMerge: [./merge.yaml]\n",
+    );
+    // Each would replace the pod with one whose image is another.
+    for patch in ["overlays/prod/web.yaml", "overlays/shared.yaml", "overlays/prod/merge.yaml"] {
+        write(patch, &pod("shop", "web", "nginx"));
+    }
+    write("overlays/prod/remove.json", "[{\"op\": \"remove\", \"path\": \"/spec\"}]");
+    write("chart/Chart.yaml", "apiVersion: v2\nname: chart\nversion: 0.1.0\n");
+    write("chart/values.yaml", "image: {repository: a}\nimage: {repository: b}\n");
+    write("chart/templates/pod.yaml", "apiVersion: v1\nkind: Pod\nspec: {{ toYaml .Values }}\n");
+    write("docker-compose.yml", "services: {}\n");
+    write("policy.yaml", &policy("pull", ""));
+    let (report, stderr, code) = checked(directory.path(), &["-f", "."], "");
+    assert_eq!(report["problems"], serde_json::json!([]), "{report}");
+    assert_eq!((report["results"].as_array().unwrap().len(), code), (1, 1), "the pod is denied: {report}");
+    assert_eq!(report["results"][0]["images"][0]["image"], IN_ECR);
+    let notes: Vec<&str> = stderr.lines().collect();
+    let [patches, templates, others] = notes.as_slice() else { panic!("{stderr}") };
+    for path in ["overlays/prod/merge.yaml", "overlays/prod/web.yaml", "overlays/shared.yaml"] {
+        assert!(
+            patches.starts_with("note: left aside, a patch of a kustomization: ") && patches.contains(path),
+            "{patches}"
+        );
+    }
+    assert!(templates.contains("chart/templates/pod.yaml"), "{templates}");
+    assert!(others.contains("no `apiVersion` and `kind`") && others.ends_with("(+2 more)"), "{others}");
+
+    // A file that is named is meant, and an object that lacks one of the two is misspelt.
+    let (report, _, code) = checked(directory.path(), &["-f", "chart/values.yaml"], "");
+    assert_eq!(
+        (report["problems"][0]["message"].as_str().unwrap().contains("given twice"), code),
+        (true, 2),
+        "{report}"
+    );
+    write("typo.yaml", "apiVersion: v1\nknd: Pod\n");
+    let (report, _, code) = checked(directory.path(), &["-f", "."], "");
+    assert_eq!((&report["problems"][0]["path"], code), (&Value::from("kind"), 2));
+    // A pattern without a slash is about names of files, one with it about paths below the directory.
+    for (pattern, code) in [("typo.yaml", 1), ("base/typo.yaml", 2), ("**/*.yaml", 0), ("*.yaml", 0)] {
+        let (report, _, got) = checked(directory.path(), &["-f", ".", "--exclude", pattern], "");
+        assert_eq!(got, code, "{pattern}: {report}");
+    }
+    let wrong = program(directory.path(), &["check", "-f", ".", "--exclude", "a{"], b"");
+    assert!(wrong.code == 2 && wrong.stderr.contains("--exclude"), "{}", wrong.stderr);
+}
+
+/// JSON is what stands there, whatever the file is called, and so is YAML.
+#[test]
+fn the_parser_is_chosen_by_what_stands_in_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let json =
+        r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"j"},"spec":{"containers":[{"name":"a","image":"x"}]}}"#;
+    for (name, text, line) in [
+        ("a.yaml", json.to_owned(), None),
+        ("b.json", pod("shop", "web", "nginx"), None),
+        ("c.json", format!("{json}\n---\n{json}"), None),
+        (
+            "d.json",
+            "{apiVersion: v1, kind: Pod, metadata: {name: j}, spec: {containers: [{image: x}]}}".to_owned(),
+            None,
+        ),
+        // Neither: the error is that of the parser that was meant.
+        ("e.yaml", json.replace(r#""kind":"Pod""#, r#""kind":Pod}"#), Some("line 1: ")),
+    ] {
+        fs::write(directory.path().join(name), text).unwrap();
+        let (report, _, _) = checked(directory.path(), &["-f", name], "");
+        match line {
+            None => assert_eq!(
+                (report["problems"].as_array().unwrap().len(), !report["results"].as_array().unwrap().is_empty()),
+                (0, true),
+                "{name}: {report}"
+            ),
+            Some(line) => {
+                assert!(report["problems"][0]["message"].as_str().unwrap().starts_with(line), "{name}: {report}")
+            }
+        }
+    }
+}
+
+#[test]
+fn objects_with_containers_of_kinds_that_are_not_known_are_skipped_and_told() {
+    let input = "
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {namespace: shop, name: roll}
+spec: {template: {spec: {containers: [{name: a, image: x}]}}}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {generateName: wf-}
+spec: {templates: [{name: a}, {name: m, container: {image: x}}]}
+---
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {name: hello}
+spec: {template: {spec: {containers: [{image: x}]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: plain}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: things.example.com}
+spec: {versions: [{schema: {properties: {containers: {type: array, items: {properties: {image: {type: string}}}}}}}]}
+";
+    let directory = tempfile::tempdir().unwrap();
+    let (report, stderr, code) = checked(directory.path(), &["-f", "-"], input);
+    let told: Vec<String> = report["skipped"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {}", one["object"].as_str().unwrap(), one["path"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "<stdin>: document 1: Rollout/shop/roll spec.template.spec.containers",
+            "<stdin>: document 2: Workflow/wf- spec.templates[1].container",
+            "<stdin>: document 3: Service/hello spec.template.spec.containers",
+        ]
+    );
+    assert_eq!((&report["summary"]["skipped"], stderr.lines().count(), code), (&Value::from(3), 3, 0), "{stderr}");
+    let (_, _, code) = checked(directory.path(), &["-f", "-", "--fail-on", "skipped"], input);
+    assert_eq!(code, 1);
+    let text = program(directory.path(), &["check", "-f", "-"], input.as_bytes());
+    assert!(text.stdout.contains("; 3 skipped"), "{}", text.stdout);
+    // A key of a hundred kilobytes above twenty thousand others is no path of two gigabytes.
+    let keys: Vec<String> = (0..20_000).map(|index| format!("k{index}: 1")).collect();
+    let long = format!("apiVersion: a/v1\nkind: Long\n? {}\n: {{{}}}\n", "k".repeat(100_000), keys.join(", "));
+    assert_eq!(checked(directory.path(), &["-f", "-"], &long).0["skipped"], serde_json::json!([]));
+}
+
+#[test]
+fn what_fails_beside_a_denial_is_up_to_the_caller() {
+    let directory = tempfile::tempdir().unwrap();
+    let code = |input: &str, args: &[&str]| {
+        let mut all = vec!["-f", "-"];
+        all.extend(args);
+        checked(directory.path(), &all, input).2
+    };
+    let unknown = policy("pull", "").replace(NOTHING, "labels: {a: b}");
+    let unknown = format!("{unknown}{}", pod("shop", "web", IN_ECR));
+    assert_eq!((code(&unknown, &[]), code(&unknown, &["--fail-on", "unknown"])), (0, 1));
+    assert_eq!(code(&unknown, &["--fail-on", "unselected", "--fail-on", "skipped"]), 0);
+    let elsewhere = pod("other", "web", IN_ECR);
+    assert_eq!((code(&elsewhere, &[]), code(&elsewhere, &["--fail-on", "unselected"])), (0, 1));
+    // What is never judged is not forgotten by anybody.
+    let system = pod("kube-system", "proxy", IN_ECR);
+    assert_eq!(code(&system, &["--fail-on", "unselected"]), 0);
+    let (report, _, _) = checked(directory.path(), &["-f", "-"], &system);
+    assert_eq!(report["results"][0]["notes"], serde_json::json!(["NeverJudged"]));
+    // Without images of ECR there is nothing to judge, and nothing to be sure of.
+    let (report, _, code) =
+        checked(directory.path(), &["-f", "-"], &format!("{}{}", policy("pull", ""), pod("shop", "web", "nginx")));
+    let summary = &report["summary"];
+    assert_eq!((&summary["allow"], &summary["outOfScope"], code), (&Value::from(0), &Value::from(1), 0), "{report}");
+}
+
+#[test]
+fn policies_on_trial_are_shown_apart_and_change_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let trial = format!("{}{}", policy("trial", "  onDeny: Audit\n"), pod("shop", "web", IN_ECR));
+    let input = format!("{trial}{}{}", pod("kube-system", "proxy", IN_ECR), pod("other", "web", IN_ECR));
+    let (report, _, code) = checked(directory.path(), &["-f", "-"], &input);
+    assert_eq!(
+        (&report["summary"]["notSelected"], &report["summary"]["deny"], code),
+        (&Value::from(3), &Value::from(0), 0)
+    );
+    let [trial] = report["trials"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    assert_eq!((&trial["verdict"], &trial["admission"]), (&Value::from("Deny"), &Value::from("Admitted")));
+    assert_eq!((&trial["policy"], &trial["name"]), (&Value::from("EcrAccessPolicy/shop/trial"), &Value::from("web")));
+    let text = program(directory.path(), &["check", "-f", "-"], input.as_bytes()).stdout;
+    let (before, after) = text.split_once("On trial (onDeny: Audit; changes nothing):").unwrap();
+    assert!(!before.contains("is not allowed to call") && after.contains("is not allowed to call"), "{text}");
+}
+
+#[test]
+fn a_conflict_that_only_age_decides_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let two = format!("{}{}{}", policy("b", ""), policy("a", ""), pod("shop", "web", IN_ECR));
+    let (_, stderr, _) = checked(directory.path(), &["-f", "-"], &two);
+    let begin = "note: EcrAccessPolicy/shop/a and EcrAccessPolicy/shop/b select service account shop/default alike: ";
+    assert!(stderr.starts_with(begin) && stderr.contains("by its name") && stderr.lines().count() == 1, "{stderr}");
+    let old = "metadata: {creationTimestamp: \"2026-01-01T00:00:00Z\", namespace: shop, name: b}";
+    let dated = two.replace("metadata: {namespace: shop, name: b}", old);
+    let (_, stderr, _) = checked(directory.path(), &["-f", "-"], &dated);
+    assert!(stderr.contains("EcrAccessPolicy/shop/b and ") && stderr.contains("creationTimestamp"), "{stderr}");
+    let named = two.replacen("  puller:", "  serviceAccounts: {names: [default]}\n  puller:", 1);
+    assert_eq!(checked(directory.path(), &["-f", "-"], &named).1, "", "a name comes before none");
 }

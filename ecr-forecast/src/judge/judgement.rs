@@ -125,7 +125,7 @@ pub(crate) struct RepositoryJudgement {
 #[must_use]
 pub fn judge(inventory: &Inventory, subject: &Subject, at: Timestamp, options: &Options) -> Judgement {
     if subject.mirror || scope::is_left_alone(&subject.namespace, options.operator_namespace.as_deref()) {
-        return Judgement::not_selected(at);
+        return Judgement { notes: vec![note::NEVER_JUDGED], ..Judgement::not_selected(at) };
     }
     match select(inventory, &subject.namespace, &subject.service_account) {
         Selection::None => Judgement::not_selected(at),

@@ -63,6 +63,8 @@ pub mod note {
     pub const TRUST_NOT_KNOWN: &str = "TrustNotKnown";
     /// The service account names a role that would pull if kubelets used its token; by this policy they do not.
     pub const ANNOTATION_IGNORED: &str = "AnnotationIgnored";
+    /// The control plane's pods, the operator's own and mirror pods are left alone, whatever they pull.
+    pub const NEVER_JUDGED: &str = "NeverJudged";
     /// The host of an image is almost one of ECR's: it is not judged, and no registry has that name.
     pub const LOOKS_LIKE_ECR: &str = "LooksLikeEcr";
     /// No repository policy is declared, which asserts that none grants or denies.

@@ -25,41 +25,46 @@ pub fn checks(object: &Value) -> Vec<(String, PolicyCheck<'_>)> {
 }
 
 /// What the webhook would say when this object was created at the moment `at`, of what can be judged all the same: for
-/// manifests that are looked at before they are applied. Managed policies that are not built in, and service accounts without a
-/// role, are left to the verdicts.
+/// manifests that are looked at before they are applied. Each comes with its field. Managed policies that are not built in, and
+/// service accounts without a role, are left to the verdicts.
 ///
 /// `text` finds what stands in a ConfigMap, given a namespace where the reference has one, a name and a key; it is none
 /// where verdicts say enough. No webhook looks at ConfigMaps, so here is the one place where such a document meets the
-/// grammar of its type.
+/// grammar of its type; what is wrong with it is a warning.
 pub fn remarks<'t>(
     object: &Value,
     at: Timestamp,
     text: impl Fn(Option<&str>, &str, &str) -> Option<&'t str>,
-) -> Vec<String> {
+) -> Vec<(String, CheckResult)> {
     let checks = checks(object).into_iter();
-    let in_config_map = |field: &str, kind: PolicyType, reference: &Value| {
+    let in_config_map = |kind: PolicyType, reference: &Value| {
         let part = |name: &str| reference.get(name).and_then(Value::as_str);
         let (name, key) = (part("name")?, part("key")?);
         let document = Value::from(text(part("namespace"), name, key)?);
-        let what = format!("{field}: key {key} of ConfigMap {name}");
+        let what = format!("key {key} of ConfigMap {name}");
         match check_document(kind, &document) {
-            CheckResult::Refused(_, message) if parses(&document) => {
-                Some(format!("{what}: {message}; AWS does not store such a policy, and no webhook looks at ConfigMaps"))
+            CheckResult::Refused(word, message) if parses(&document) => {
+                let message =
+                    format!("{what}: {message}; AWS does not store such a policy, and no webhook looks at ConfigMaps");
+                Some(CheckResult::Warning(word, message))
             }
-            CheckResult::Warning(_, message) => Some(format!("{what}: {message}")),
+            CheckResult::Warning(word, message) => Some(CheckResult::Warning(word, format!("{what}: {message}"))),
             CheckResult::Good | CheckResult::Refused(..) => None,
         }
     };
-    let remark = |(field, check): (String, PolicyCheck<'_>)| match (&check, check.check(at)) {
-        (PolicyCheck::InConfigMap(kind, reference), _) => in_config_map(&field, *kind, reference),
-        (PolicyCheck::Managed(_) | PolicyCheck::WithoutRole, _)
-        | (_, CheckResult::Good | CheckResult::Warning("UnknownManagedPolicy", _)) => None,
-        (PolicyCheck::Document(_, document), CheckResult::Refused(_, message)) if parses(document) => {
-            Some(format!("{field}: {message}; the webhook of the cluster refuses it"))
-        }
-        // Whoever reads the manifest strictly has found it already.
-        (_, CheckResult::Refused(..)) => None,
-        (_, CheckResult::Warning(_, message)) => Some(format!("{field}: {message}")),
+    let remark = |(field, check): (String, PolicyCheck<'_>)| {
+        let result = match (&check, check.check(at)) {
+            (PolicyCheck::InConfigMap(kind, reference), _) => in_config_map(*kind, reference)?,
+            (PolicyCheck::Managed(_) | PolicyCheck::WithoutRole, _)
+            | (_, CheckResult::Good | CheckResult::Warning("UnknownManagedPolicy", _)) => return None,
+            (PolicyCheck::Document(_, document), CheckResult::Refused(word, message)) if parses(document) => {
+                CheckResult::Refused(word, format!("{message}; the webhook of the cluster refuses it"))
+            }
+            // Whoever reads the manifest strictly has found it already.
+            (_, CheckResult::Refused(..)) => return None,
+            (_, warning @ CheckResult::Warning(..)) => warning,
+        };
+        Some((field, result))
     };
     checks.filter_map(remark).collect()
 }

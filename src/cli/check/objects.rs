@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use ecr_forecast::cluster::config_map::ConfigMapName;
 use ecr_forecast::cluster::{Subject, SubjectError, WorkloadKind};
 use ecr_forecast::inventory::{Inventory, ServiceAccountFacts};
-use ecr_forecast::policy::check;
+use ecr_forecast::policy::check::{self, CheckResult};
 use ecr_forecast::policy::compiled::{ConfigMapFacts, PolicyObject, label_command};
 use ecr_forecast::policy::{self, API_VERSION, POLICY_DOCUMENT_LABEL};
 use ecr_forecast::text::{Unit, cut};
@@ -17,6 +17,7 @@ use crate::api::{self, GROUP};
 use super::origin::Origin;
 use super::problems::{ByObject, CheckProblem, Firsts, LONGEST, Problems};
 use super::read::Loaded;
+use super::report::SkippedObject;
 
 /// Everything that was understood of the input.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Gathered {
     pub subjects: Vec<Subject>,
     /// What a person should know and what is no error, such as an object that is given twice.
     pub notes: Firsts<String>,
+    /// Objects with containers that were not judged.
+    pub skipped: Firsts<SkippedObject>,
     /// How many objects of the kinds that matter here there were.
     pub objects: usize,
     /// ConfigMaps without the label of policy documents, as `ConfigMap/namespace/name`.
@@ -45,19 +48,20 @@ pub fn gather(loaded: Vec<Loaded>, namespace: &str, at: Timestamp, problems: &mu
     // Problems are told in the order of the input, so each is found with the number of its object.
     let mut numbered = ByObject::default();
     let mut at_hand = Problems::default();
-    let mut known = Vec::new();
+    let (mut known, mut skipped) = (Vec::new(), Firsts::default());
     for (number, entry) in found.into_iter().enumerate() {
         match entry {
-            Ok((origin, value)) => {
-                let object = identify(origin, value, namespace, &mut at_hand);
-                known.extend(object.map(|object| (number, object)));
-            }
+            Ok((origin, value)) => match identify(origin, value, namespace, &mut at_hand) {
+                Identified::Known(object) => known.push((number, *object)),
+                Identified::Skipped(object) => skipped.push(object),
+                Identified::Nothing => {}
+            },
             Err(problem) => at_hand.push(problem),
         }
         numbered.take(number, std::mem::take(&mut at_hand));
     }
 
-    let mut gathered = Gathered { objects: known.len(), ..Gathered::default() };
+    let mut gathered = Gathered { objects: known.len(), skipped, ..Gathered::default() };
     let mut last: HashMap<String, (usize, Origin)> = HashMap::new();
     for (number, object) in &known {
         let Some(reference) = object.reference() else { continue };
@@ -235,8 +239,110 @@ fn flatten(
     }
 }
 
+/// What an object of the input is.
+enum Identified {
+    /// It has a part in a pull.
+    Known(Box<Object>),
+    /// It makes pods in a way that is not known here.
+    Skipped(SkippedObject),
+    /// It has no part here, or is told of as a problem.
+    Nothing,
+}
+
+fn identify(origin: Origin, value: Value, namespace: &str, problems: &mut Problems) -> Identified {
+    let before = problems.count();
+    let skipped = match skipped(&origin, &value) {
+        Some(skipped) => Identified::Skipped(skipped),
+        None => Identified::Nothing,
+    };
+    match known(origin, value, namespace, problems) {
+        Some(object) => Identified::Known(Box::new(object)),
+        None if problems.count() == before => skipped,
+        None => Identified::Nothing,
+    }
+}
+
+/// An object whose kind is not known and that has containers somewhere: whoever runs a Rollout or a Knative Service must not take
+/// silence for an Allow.
+fn skipped(origin: &Origin, value: &Value) -> Option<SkippedObject> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    let (kind, api_version) = (text("kind")?, text("apiVersion")?);
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    if Kind::of(group, kind).is_some() {
+        return None;
+    }
+    let path = containers(value)?;
+    let part = |name: &str| value.get("metadata").and_then(|metadata| metadata.get(name)).and_then(Value::as_str);
+    let place =
+        part("namespace").map(|namespace| format!("/{}", cut(namespace, LONGEST, Unit::Bytes))).unwrap_or_default();
+    let object = match part("name").or(part("generateName")) {
+        Some(name) => {
+            format!("{origin}: {}{place}/{}", cut(kind, LONGEST, Unit::Bytes), cut(name, LONGEST, Unit::Bytes))
+        }
+        None => origin.to_string(),
+    };
+    let [api_version, kind, path] = [api_version, kind, &path].map(|text| cut(text, LONGEST, Unit::Bytes).into_owned());
+    Some(SkippedObject { object, api_version, kind, path })
+}
+
+/// Where containers with images stand, the first that is found; a reader of YAML has bounded the depth.
+fn containers(value: &Value) -> Option<String> {
+    // The steps that lead somewhere, each with the one before it: a path is only made of the place that is found.
+    let mut steps: Vec<(Option<usize>, Step<'_>)> = Vec::new();
+    let mut open = vec![(None, value)];
+    while let Some((last, value)) = open.pop() {
+        let first = steps.len();
+        match value {
+            Value::Object(fields) => {
+                let has_image = |container: &Value| container.get("image").is_some_and(Value::is_string);
+                let found = fields.iter().find(|(key, value)| match value {
+                    Value::Array(items) => *key == "containers" && items.iter().any(has_image),
+                    value => *key == "container" && has_image(value),
+                });
+                if let Some((key, _)) = found {
+                    steps.push((last, Step::Key(key)));
+                    return Some(path_to(&steps, first));
+                }
+                steps.extend(fields.keys().map(|key| (last, Step::Key(key))));
+                let inside = (first..).map(Some).zip(fields.values()).collect::<Vec<_>>();
+                open.extend(inside.into_iter().rev());
+            }
+            Value::Array(items) => {
+                steps.extend((0..items.len()).map(|index| (last, Step::Index(index))));
+                let inside = (first..).map(Some).zip(items).collect::<Vec<_>>();
+                open.extend(inside.into_iter().rev());
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A step into a value.
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+fn path_to(steps: &[(Option<usize>, Step<'_>)], last: usize) -> String {
+    let mut way = Vec::new();
+    let mut next = steps.get(last);
+    while let Some((before, step)) = next {
+        way.push(step);
+        next = before.and_then(|before| steps.get(before));
+    }
+    let mut text = String::new();
+    for step in way.into_iter().rev() {
+        match step {
+            Step::Key(key) => super::path::push_key(&mut text, &cut(key, LONGEST, Unit::Bytes)),
+            Step::Index(index) => super::path::push_index(&mut text, *index),
+        }
+    }
+    text
+}
+
 /// The object with its kind, namespace and name; nothing for kinds that have no part here, and for bad metadata.
-fn identify(origin: Origin, mut value: Value, namespace: &str, problems: &mut Problems) -> Option<Object> {
+fn known(origin: Origin, mut value: Value, namespace: &str, problems: &mut Problems) -> Option<Object> {
     let mut header = |name: &str| match value.get(name) {
         Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
         Some(Value::Null | Value::String(_)) | None => {
@@ -415,8 +521,14 @@ fn take_policy(
         let namespace = object.namespace.as_deref().or(namespace)?.to_owned();
         gathered.inventory.config_map(&ConfigMapName { namespace, name: name.to_owned() })?.text(key)
     };
-    for remark in check::remarks(&object.value, at, text) {
-        gathered.notes.push_with(|| CheckProblem::new(&origin, reference.as_deref(), "", &remark).to_string());
+    for (field, remark) in check::remarks(&object.value, at, text) {
+        let told = |message: &str| CheckProblem::new(&origin, reference.as_deref(), &field, message);
+        match remark {
+            CheckResult::Good => {}
+            // What the cluster would not take must not look as if all were well here.
+            CheckResult::Refused(_, message) => problems.push(told(&message)),
+            CheckResult::Warning(_, message) => gathered.notes.push_with(|| told(&message).to_string()),
+        }
     }
     let mut of_config_maps = Vec::new();
     match PolicyObject::from_json(object.value) {

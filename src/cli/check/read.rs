@@ -4,11 +4,13 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use globset::Glob;
 use serde_json::Value;
 
 use super::json;
+use super::left_aside::{self, LeftAside};
 use super::origin::Origin;
-use super::problems::{CheckProblem, Problems};
+use super::problems::{CheckProblem, Firsts, Problems};
 use super::yaml::{self, Document, Expansion, YamlError};
 
 const EMPTY: &str = "there is nothing in it";
@@ -22,10 +24,19 @@ pub struct Loaded {
     pub value: Value,
 }
 
-/// Reads every path: files as they are named, directories recursively in the order of their names, `-` as standard
-/// input. What cannot be read is a problem, and the rest is read all the same.
-pub fn read(paths: &[PathBuf], problems: &mut Problems) -> Vec<Loaded> {
-    let mut reading = Reading { loaded: Vec::new(), problems, expansion: Expansion::default() };
+/// What was read.
+#[derive(Debug)]
+pub struct Input {
+    /// In its order.
+    pub loaded: Vec<Loaded>,
+    /// What was left aside.
+    pub notes: Firsts<String>,
+}
+
+/// Reads every path: files as they are named, directories recursively in the order of their names and without what
+/// `exclude` matches, `-` as standard input. What cannot be read is a problem, and the rest is read all the same.
+pub fn read(paths: &[PathBuf], exclude: &[Glob], problems: &mut Problems) -> Input {
+    let mut reading = Reading { loaded: Vec::new(), problems, expansion: Expansion::default(), aside: Vec::new() };
     let mut standard_input = false;
     for path in paths {
         if path.as_os_str() == "-" {
@@ -35,7 +46,7 @@ pub fn read(paths: &[PathBuf], problems: &mut Problems) -> Vec<Loaded> {
                 let mut bytes = Vec::new();
                 match std::io::stdin().lock().read_to_end(&mut bytes) {
                     Ok(_) => {
-                        if !reading.text("<stdin>", bytes, false) {
+                        if !reading.text("<stdin>", bytes, None) {
                             reading.problems.push(whole("<stdin>", EMPTY));
                         }
                     }
@@ -50,9 +61,13 @@ pub fn read(paths: &[PathBuf], problems: &mut Problems) -> Vec<Loaded> {
                 let mut files = Vec::new();
                 walk(path, &mut files, reading.problems);
                 let mut any = false;
+                let aside = LeftAside::below(path, &files, exclude);
                 // A file of comments alone is nothing unusual among others; a directory of nothing is a wrong path.
                 for file in &files {
-                    any |= reading.file_at(file);
+                    match aside.why(file) {
+                        Some(why) => reading.aside.push((why, file.display().to_string())),
+                        None => any |= reading.file_at(file, true),
+                    }
                 }
                 if !any && before == reading.problems.count() {
                     let message = "there is no manifest in this directory (*.yaml, *.yml, *.json)";
@@ -60,14 +75,14 @@ pub fn read(paths: &[PathBuf], problems: &mut Problems) -> Vec<Loaded> {
                 }
             }
             Ok(_) => {
-                if !reading.file_at(path) {
+                if !reading.file_at(path, false) {
                     reading.problems.push(whole(&path.display().to_string(), EMPTY));
                 }
             }
             Err(error) => reading.problems.push(whole(&path.display().to_string(), &reason(&error))),
         }
     }
-    reading.loaded
+    Input { loaded: reading.loaded, notes: left_aside::notes(reading.aside) }
 }
 
 /// Manifests below a directory, sorted. Hidden entries are left out: in a mounted ConfigMap they are the same files
@@ -101,17 +116,16 @@ struct Reading<'p> {
     loaded: Vec<Loaded>,
     problems: &'p mut Problems,
     expansion: Expansion,
+    /// Why something was left aside, and the file.
+    aside: Vec<(&'static str, String)>,
 }
 
 impl Reading<'_> {
-    /// Reads one file; false where there is nothing in it.
-    fn file_at(&mut self, path: &Path) -> bool {
+    /// Reads one file, `found` in a directory that was named; false where there is nothing in it.
+    fn file_at(&mut self, path: &Path, found: bool) -> bool {
         let name = path.display().to_string();
         match fs::read(path) {
-            Ok(bytes) => {
-                let json_only = path.extension().is_some_and(|extension| extension == "json");
-                self.text(&name, bytes, json_only)
-            }
+            Ok(bytes) => self.text(&name, bytes, found.then_some(path)),
             Err(error) => {
                 self.problems.push(whole(&name, &reason(&error)));
                 true
@@ -119,8 +133,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Reads the documents of one text; false where there are none.
-    fn text(&mut self, file: &str, bytes: Vec<u8>, json_only: bool) -> bool {
+    /// Reads the documents of one text; false where there are none. `found` is its path where nobody named the file itself.
+    fn text(&mut self, file: &str, bytes: Vec<u8>, found: Option<&Path>) -> bool {
         let text = match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
@@ -132,7 +146,7 @@ impl Reading<'_> {
         };
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let mut number = 0;
-        for (result, first_line) in documents(text, json_only, &mut self.expansion) {
+        for (result, first_line) in documents(text, &mut self.expansion) {
             let document = match result {
                 Ok(Document { value: None, .. }) => continue,
                 result => {
@@ -142,6 +156,11 @@ impl Reading<'_> {
             };
             let origin = Origin { document: Some(number), ..Origin::file(file) };
             match document {
+                Ok(Document { value: Some(value), .. })
+                    if found.is_some_and(|path| left_aside::is_no_manifest(path, &value)) =>
+                {
+                    self.aside.push(("no `apiVersion` and `kind`", origin.to_string()));
+                }
                 Ok(Document { value, duplicates }) => {
                     let (duplicates, more) = duplicates.into_parts();
                     for duplicate in duplicates {
@@ -177,17 +196,24 @@ fn whole(file: &str, message: &str) -> CheckProblem {
     CheckProblem::new(&Origin::file(file), None, "", message)
 }
 
-/// Splits and reads a text as kubectl does: JSON where it starts with `{`, unless that fails and YAML does not.
-/// Each document comes with the line it starts at, from 1.
-fn documents(text: &str, json_only: bool, expansion: &mut Expansion) -> Vec<(Result<Document, YamlError>, usize)> {
-    if json_only || text.trim_start().starts_with('{') {
-        let (documents, error) = json::parse_stream(text);
-        // Flow mappings (`{a: b}`) and JSON objects between `---` lines are YAML that begins like JSON.
-        if error.is_none() || json_only || documents.len() > 1 {
-            let error = error.map(|error| (Err(error), 1));
-            return documents.into_iter().map(|document| (Ok(document), 1)).chain(error).collect();
+/// Splits and reads a text as kubectl does, by what stands in it and not by the name of its file: JSON where it starts with `{`,
+/// unless that fails and YAML does not. Each document comes with the line it starts at, from 1.
+fn documents(text: &str, expansion: &mut Expansion) -> Vec<(Result<Document, YamlError>, usize)> {
+    let Some(inside) = text.trim_start().strip_prefix('{') else { return of_yaml(text, expansion) };
+    let (documents, error) = json::parse_stream(text);
+    if error.is_some() && documents.len() <= 1 {
+        // Flow mappings (`{a: b}`) and JSON objects between `---` lines are YAML that begins like JSON. Where neither reads
+        // it, whoever quoted the first key meant JSON.
+        let yaml = of_yaml(text, expansion);
+        if !inside.trim_start().starts_with('"') || yaml.iter().all(|(document, _)| document.is_ok()) {
+            return yaml;
         }
     }
+    let error = error.map(|error| (Err(error), 1));
+    documents.into_iter().map(|document| (Ok(document), 1)).chain(error).collect()
+}
+
+fn of_yaml(text: &str, expansion: &mut Expansion) -> Vec<(Result<Document, YamlError>, usize)> {
     chunks(text)
         .into_iter()
         .map(|(chunk, line)| match chunk {
@@ -242,8 +268,8 @@ mod tests {
 
     /// What there is in it, and whether there is anything.
     fn read_into(input: &str, problems: &mut Problems) -> (Vec<Loaded>, bool) {
-        let mut reading = Reading { loaded: Vec::new(), problems, expansion: Expansion::default() };
-        let any = reading.text("f", input.as_bytes().to_vec(), false);
+        let mut reading = Reading { loaded: Vec::new(), problems, expansion: Expansion::default(), aside: Vec::new() };
+        let any = reading.text("f", input.as_bytes().to_vec(), None);
         (reading.loaded, any)
     }
 

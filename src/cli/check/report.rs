@@ -1,5 +1,7 @@
 //! The report of `check`, as JSON has it.
 
+use std::fmt;
+
 use ecr_forecast::diagnose::Advice;
 use ecr_forecast::judge::Verdict;
 use ecr_forecast::policy::API_VERSION;
@@ -38,6 +40,12 @@ pub struct CheckReport {
     /// The pods and workloads, in the order of the input: paths as given, files of a directory sorted, documents as they
     /// stand.
     pub results: Vec<Report>,
+    /// What policies with `onDeny: Audit` would say of them. Such a policy is never in force, so this changes no verdict and no
+    /// exit code.
+    pub trials: Vec<Report>,
+    /// Objects with containers whose kinds are not known here, such as a Rollout: their images were not judged. The first 100.
+    #[schemars(length(max = MOST))]
+    pub skipped: Vec<SkippedObject>,
     /// What is worth changing in the policies that the results pull with. It changes no verdict, and no exit code.
     pub advice: Vec<Advice>,
 }
@@ -53,16 +61,43 @@ pub struct Summary {
     pub deny: usize,
     /// It depends on facts that are not known.
     pub unknown: usize,
-    /// No policy selects the service account.
+    /// No policy selects the service account, or the pod is never judged.
     pub not_selected: usize,
+    /// No image of theirs is in ECR, so there is nothing to judge, though a policy is in force.
+    pub out_of_scope: usize,
+    /// Objects with containers that were not judged, since their kinds are not known here.
+    pub skipped: usize,
+}
+
+/// An object that was not judged.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct SkippedObject {
+    /// Where it stands: the file, the document in it, the item of a list, and the object where it has a name.
+    pub object: String,
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Where its containers stand, such as `spec.template.spec.containers`.
+    pub path: String,
+}
+
+impl fmt::Display for SkippedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, kind, path, .. } = self;
+        write!(f, "{object}: `{path}`: {kind} is no kind that is known here, so its images were not judged")
+    }
 }
 
 impl Summary {
-    /// Of these reports.
-    pub fn of(reports: &[Report]) -> Self {
-        let mut summary = Self::default();
+    /// Of these reports, beside so many objects that were skipped.
+    pub fn of(reports: &[Report], skipped: usize) -> Self {
+        let mut summary = Self { skipped, ..Self::default() };
         for report in reports {
             *match report.verdict {
+                Verdict::Allow if is_out_of_scope(report) => &mut summary.out_of_scope,
                 Verdict::Allow => &mut summary.allow,
                 Verdict::Deny => &mut summary.deny,
                 Verdict::Unknown => &mut summary.unknown,
@@ -71,4 +106,9 @@ impl Summary {
         }
         summary
     }
+}
+
+/// Whether a report says nothing of any image.
+fn is_out_of_scope(report: &Report) -> bool {
+    report.images.iter().all(|image| image.verdict == Verdict::OutOfScope)
 }

@@ -23,6 +23,13 @@ pub fn render(report: &CheckReport, objects: usize, colour: bool) -> String {
     if !report.results.is_empty() {
         text.push('\n');
     }
+    if !report.trials.is_empty() {
+        line(&mut text, "", "On trial (onDeny: Audit; changes nothing):");
+        for trial in &report.trials {
+            subject(&mut text, trial, colour);
+        }
+        text.push('\n');
+    }
     legend(&mut text, report);
     advice(&mut text, report);
     hint(&mut text, report);
@@ -37,6 +44,7 @@ fn subject(text: &mut String, report: &Report, colour: bool) {
     let Report { kind, namespace, name, .. } = report;
     let by = match (&report.policy, report.verdict) {
         (Some(policy), _) => format!(", {policy}"),
+        (None, Verdict::NotSelected) if report.notes.contains(&note::NEVER_JUDGED) => ", never judged".to_owned(),
         (None, Verdict::NotSelected) => ", no policy is in force".to_owned(),
         (None, _) => String::new(),
     };
@@ -100,7 +108,8 @@ fn joined(missing: &[MissingFact]) -> String {
 
 /// What the notes in the report mean, each once.
 fn legend(text: &mut String, report: &CheckReport) {
-    let used: BTreeSet<&str> = report.results.iter().flat_map(|result| &result.notes).copied().collect();
+    let used: BTreeSet<&str> =
+        report.results.iter().chain(&report.trials).flat_map(|result| &result.notes).copied().collect();
     let explained: Vec<(&str, &str)> = used.into_iter().filter_map(|name| Some((name, meaning(name)?))).collect();
     let width = explained.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, meaning) in &explained {
@@ -113,6 +122,7 @@ fn legend(text: &mut String, report: &CheckReport) {
 
 fn meaning(name: &str) -> Option<&'static str> {
     Some(match name {
+        note::NEVER_JUDGED => "pods of kube-system, of the operator and mirror pods are left alone, whatever they pull",
         note::TRUST_NOT_KNOWN => "whether the role trusts the cluster's service accounts is not judged",
         note::ANNOTATION_IGNORED => {
             "the service account names a role for pulls, which counts where kubelets pull with service-account tokens"
@@ -176,24 +186,26 @@ fn hint(text: &mut String, report: &CheckReport) {
 }
 
 fn summary(text: &mut String, report: &CheckReport, objects: usize) {
-    let Summary { allow, deny, unknown, not_selected } = report.summary;
+    let Summary { allow, deny, unknown, not_selected, out_of_scope, skipped } = report.summary;
     let problems = match report.problems.len().saturating_add(report.problems_omitted) {
         0 => String::new(),
         1 => "; 1 problem in the input".to_owned(),
         many => format!("; {many} problems in the input"),
     };
+    let skipped = if skipped > 0 { format!("; {skipped} skipped") } else { String::new() };
     if report.results.is_empty() {
         let objects = match objects {
             0 => "no object of a known kind".to_owned(),
             1 => "1 object, and no pod or workload among them".to_owned(),
             many => format!("{many} objects, and no pod or workload among them"),
         };
-        line(text, "", &format!("Nothing to judge: {objects}{problems}"));
+        line(text, "", &format!("Nothing to judge: {objects}{skipped}{problems}"));
         return;
     }
     let judged = report.results.len();
     let counts = format!("{allow} allow, {deny} deny, {unknown} unknown, {not_selected} not selected");
-    line(text, "", &format!("{judged} judged: {counts}{problems}"));
+    let without = if out_of_scope > 0 { format!(", {out_of_scope} without images of ECR") } else { String::new() };
+    line(text, "", &format!("{judged} judged: {counts}{without}{skipped}{problems}"));
 }
 
 /// The verdict's word, padded before it is coloured: escape sequences have no width.
