@@ -555,14 +555,17 @@ mod tests {
         let given_back = Arc::new(AtomicBool::new(false));
         let work = CpuPermit::elsewhere(Arc::new(Hold(given_back.clone())));
         let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = tokio::sync::oneshot::channel();
         let (done, finished) = tokio::sync::oneshot::channel();
         let run = work.run(move || {
+            begin.send(()).unwrap();
             wait.recv().unwrap();
             done.send(()).unwrap();
         });
-        // It is asked for once, which begins the work, and no more.
+        // Asked for once, the work begins; then nobody waits for it any more.
         let mut run = Box::pin(run);
         assert!(futures::poll!(&mut run).is_pending());
+        begun.await.unwrap();
         drop(run);
         drop(work);
         assert!(!given_back.load(Ordering::SeqCst));
