@@ -2,11 +2,10 @@
 //! rests on the same.
 //!
 //! The replicas of a workload ask for the same images as the same service account, so they are judged once. What is kept
-//! rests on the policy object and the documents that it names in ConfigMaps, on the service account, on what the inventory has
-//! of roles whose policies the policy object does not declare, on
-//! the images and whether there is a pull secret, and, where a condition reads it, on the time. Which policy is in force is
-//! found out at each look. Nothing here is remembered that the objects would not give again: it is a matter of time spent
-//! alone.
+//! rests on the policy object and the documents that it names in ConfigMaps, on the service account, on what the inventory
+//! has of roles whose policies the policy object does not declare, on the images and whether there is a pull secret, and,
+//! where a condition reads it, on the time. Which policy is in force is found out at each look. Nothing here is remembered
+//! that the objects would not give again: it is a matter of time spent alone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};

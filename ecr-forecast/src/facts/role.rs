@@ -144,8 +144,9 @@ impl Roles {
             fact.policies.value.clone_from(&known.policies.value);
         }
         let of_role = Arc::make_mut(&mut self.0).entry(key(&fact.arn)).or_default();
-        match place {
-            Ok(place) => of_role.splice(place..=place, [Arc::new(fact)]).for_each(drop),
+        match place.map(|place| of_role.get_mut(place)) {
+            Ok(Some(known)) => *known = Arc::new(fact),
+            Ok(None) => of_role.push(Arc::new(fact)),
             Err(place) => of_role.insert(place, Arc::new(fact)),
         }
         !same
