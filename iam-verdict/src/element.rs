@@ -174,14 +174,31 @@ pub(crate) fn object<'a, S>(json: &'a Json<S>, path: &Path<'_>) -> Result<&'a [(
 pub(crate) fn string<'a, S: AsRef<str>>(json: &'a Json<S>, path: &Path<'_>) -> Result<&'a str, DocumentError> {
     match json {
         Json::String(text) => Ok(text.as_ref()),
-        other => {
-            let error = DocumentError::new(path, format!("a string should stand here, not {}", other.kind()));
-            Err(if let Json::Number(number) = other {
-                error.hint(format!("write `\"{}\"`", Clipped(number.as_ref())))
+        other => Err(not_a_string(other, path, "a string")),
+    }
+}
+
+/// That `expected` should stand where something else does. Whoever writes YAML and leaves the quotes out sees no difference, so
+/// the hint is about them.
+pub(crate) fn not_a_string<S: AsRef<str>>(json: &Json<S>, path: &Path<'_>, expected: &str) -> DocumentError {
+    let error = DocumentError::new(path, format!("{expected} should stand here, not {}", json.kind()));
+    match json {
+        Json::Number(number) => {
+            let number = number.as_ref();
+            // An account id has twelve digits, and those in front may be zeros.
+            let is_account = (9..=12).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+            error.hint(if is_account {
+                format!(
+                    "write `\"{number:0>12}\"`; without quotes an account id is a number, and loses the zeros in front"
+                )
             } else {
-                error
+                format!("write `\"{}\"`", Clipped(number))
             })
         }
+        Json::Bool(flag) => error.hint(format!(
+            "write `\"{flag}\"`, or in YAML what stands there in quotes: without them yes, no, on and off are booleans"
+        )),
+        _ => error,
     }
 }
 
@@ -206,10 +223,7 @@ pub(crate) fn each_string<'a, S: AsRef<str>>(
             take(text.as_ref());
             Ok(())
         }
-        other => Err(DocumentError::new(
-            path,
-            format!("a string or a list of strings should stand here, not {}", other.kind()),
-        )),
+        other => Err(not_a_string(other, path, "a string or a list of strings")),
     }
 }
 

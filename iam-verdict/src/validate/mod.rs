@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::condition::operator::Operator;
 use crate::document::Policy;
 use crate::element::{
-    DocumentError, Path, exclusive, field, missing_action, repeated, unknown_field, unknown_operator,
+    DocumentError, Path, exclusive, field, missing_action, not_a_string, repeated, unknown_field, unknown_operator,
 };
 use crate::json::{self, Json};
-use crate::quote::{Clipped, Quoted};
+use crate::quote::Quoted;
 use grammar::Fault;
 
 /// What a document is used for: each use has its own grammar.
@@ -539,11 +539,7 @@ impl<'a> Checker<'a> {
         match json {
             Json::String(text) => Some(text),
             other => {
-                let problem = DocumentError::new(path, format!("a string should stand here, not {}", other.kind()));
-                self.report(match other {
-                    Json::Number(number) => problem.hint(format!("write `\"{}\"`", Clipped(number))),
-                    _ => problem,
-                });
+                self.report(not_a_string(other, path, "a string"));
                 None
             }
         }
@@ -571,10 +567,7 @@ impl<'a> Checker<'a> {
                     }
                 }
             }
-            other => self.report(DocumentError::new(
-                path,
-                format!("a string or a list of strings should stand here, not {}", other.kind()),
-            )),
+            other => self.report(not_a_string(other, path, "a string or a list of strings")),
         }
     }
 
