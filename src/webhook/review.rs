@@ -121,6 +121,11 @@ impl CpuPermit {
         self.allotment.as_ref().is_none_or(|allotment| allotment.of.may_ask_for_unknown(allotment.caller))
     }
 
+    /// Whether nobody knows its caller for an API server while API servers are known.
+    fn is_of_stranger(&self) -> bool {
+        self.allotment.as_ref().is_some_and(|allotment| allotment.caller.is_apart())
+    }
+
     fn take(&self) -> Option<ProcessorTurn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -216,6 +221,13 @@ impl<C: Cluster> Reviewer<C> {
             self.metrics.exempted.inc();
         }
         put_words(&mut answer, &report);
+        // A flood of reviews that a stranger makes up is no flood of lines.
+        if answer.refusal.is_some() && !work.is_of_stranger() {
+            let policy = report.policy.as_ref().map(ToString::to_string);
+            let (kind, reason) = (&report.kind, &answer.outcome.reason);
+            let [namespace, name] = [&report.namespace, &report.name].map(|text| beginning(text));
+            tracing::info!(uid, kind, namespace, name, policy, reason, "refused");
+        }
         answer
     }
 

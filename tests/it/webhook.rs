@@ -202,6 +202,42 @@ async fn a_refusal_is_a_forbidden_with_a_cause_per_container() {
     assert_eq!(annotation(&response, "policy"), "EcrAccessPolicy/payments/pull");
 }
 
+/// What was logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_line_of_the_log_and_an_admission_none() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let cluster = FakeCluster::synced(payments());
+    for name in ["allow", "unknown", "not-selected", "deny"] {
+        ask(&cluster, name).await;
+    }
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let [line] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    let line: Value = serde_json::from_str(line).unwrap();
+    let said = ["level", "message", "uid", "kind", "namespace", "policy", "reason"].map(|field| line[field].as_str());
+    let policy = Some("EcrAccessPolicy/payments/pull");
+    assert_eq!(
+        said,
+        [Some("INFO"), Some("refused"), Some("deny-1"), Some("Pod"), Some("payments"), policy, Some("ActionDenied")]
+    );
+}
+
 #[tokio::test]
 async fn the_images_that_run_already_are_no_cause() {
     let cluster = FakeCluster::synced(payments());
