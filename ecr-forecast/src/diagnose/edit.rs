@@ -223,6 +223,8 @@ fn name_hint(has: &str, wanted: &str) -> Option<String> {
     let below = wanted.strip_prefix(has).is_some_and(|rest| rest.starts_with('/'));
     if has.starts_with('/') && matches(&format!("repository{has}")) {
         Some("`repository` is missing before the name".to_owned())
+    } else if matches(&format!("repository/{has}")) {
+        Some("`repository/` is missing before the name".to_owned())
     } else if below || has.strip_suffix('/').is_some_and(|has| wanted.starts_with(has)) {
         let has = has.trim_end_matches('/');
         Some(format!("`{has}` is that repository alone; what is below it is `{has}/*`"))
@@ -387,6 +389,9 @@ mod tests {
     fn near_misses_of_an_arn() {
         let hint = |entry: &str| resource_hint(&json!({"Resource": [entry]}), REPOSITORY).unwrap_or_default();
         for (entry, words) in [
+            ("arn:aws:ecr:us-east-1:111122223333:team/app", "`repository/` is missing"),
+            ("arn:aws:ecr:us-east-1:111122223333:team/*", "`repository/` is missing"),
+            ("arn:aws:ecr:us-east-1:111122223333:other/app", ""),
             ("arn:aws:ecr:us-east-1:111122223333:/team/*", "`repository` is missing"),
             ("arn:aws:ecr:eu-west-1:111122223333:repository/team", ""),
             ("arn:aws:ecr:us-east-1:111122223333:repository/team", "what is below it is `repository/team/*`"),
